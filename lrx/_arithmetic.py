@@ -1,0 +1,123 @@
+"""The arithmetic that all rules share: one precision policy, leaf by leaf.
+
+A leaf is computed in `wide(dtype)`, float32 for bfloat16 and float16, and cast once at the end. Leaves that
+have no derivative (integers, booleans, JAX's float0) are never trained: their update is zero.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ._numbers import F32, I32, INT32_MAX
+
+
+def wide(dtype: Any) -> Any:
+    """The dtype in which a leaf is computed: at least float32; float64 and complex stay what they are."""
+    return jnp.promote_types(dtype, F32)
+
+
+def real(dtype: Any) -> Any:
+    """The dtype of the size of a leaf: that of its real part, at least float32."""
+    return jnp.finfo(wide(dtype)).dtype
+
+
+def trainable(x: Any) -> bool:
+    """Whether a leaf has a derivative."""
+    return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any, *trees: Any) -> tuple[Any, ...]:
+    """`leaf(u, *xs) -> (update, *memories)` on each trainable leaf, `outputs` trees back. The others are not moved.
+
+    `u` comes in `wide(dtype)` and the update goes back to its own dtype; each memory keeps the dtype that it had.
+    """
+    us, treedef = jax.tree.flatten(updates)
+    columns = [treedef.flatten_up_to(t) for t in trees]
+    results = []
+    for u, *xs in zip(us, *columns, strict=True):
+        u = u if hasattr(u, "dtype") else jnp.asarray(u)
+        if not trainable(u):
+            still = u if u.dtype == jax.dtypes.float0 else jnp.zeros_like(u)
+            results.append((still, *xs[: outputs - 1]))
+            continue
+        new, *memories = leaf(u.astype(wide(u.dtype)), *xs)
+        results.append((new.astype(u.dtype), *(m.astype(x.dtype) for m, x in zip(memories, xs, strict=False))))
+    # jax.tree.transpose fails on an empty tree
+    return tuple(treedef.unflatten(column) for column in zip(*results, strict=True)) if us else (updates,) * outputs
+
+
+def scaled(rate: jax.Array, updates: Any) -> Any:
+    """`rate * updates`, the product in at least float32."""
+    return map_leaves(lambda u: (rate.astype(real(u.dtype)) * u,), 1, updates)[0]
+
+
+def squared(g: jax.Array) -> jax.Array:
+    """|g|², real also for a complex g."""
+    return jnp.real(g * jnp.conj(g)) if jnp.iscomplexobj(g) else g * g
+
+
+@jax.custom_jvp
+def sqrt(x: jax.Array) -> jax.Array:
+    """√x, with derivative 0 at 0: a coordinate that has seen no gradient must not turn a hypergradient into NaN."""
+    return jnp.sqrt(x)
+
+
+@sqrt.defjvp
+def _sqrt_jvp(primals: Any, tangents: Any) -> Any:
+    (x,), (dx,) = primals, tangents
+    root = sqrt(x)
+    half = jnp.asarray(0.5, root.dtype)
+    return root, jnp.where(root > 0, half / jnp.where(root > 0, root, jnp.ones_like(root)), jnp.zeros_like(root)) * dx
+
+
+def global_norm(tree: Any) -> jax.Array:
+    """The Euclidean norm of all trainable leaves together, summed in float32 or wider."""
+    squares = [
+        jnp.sum(squared(x.astype(wide(x.dtype)))) for x in map(jnp.asarray, jax.tree.leaves(tree)) if trainable(x)
+    ]
+    return sqrt(sum((s.astype(F32) for s in squares), jnp.zeros((), F32)))
+
+
+def one_minus_power(b: jax.Array, t: jax.Array) -> jax.Array:
+    """1 − bᵗ for b in [0, 1), as −expm1(t·log b): the plain difference loses four digits in float32."""
+    positive = b > 0
+    log_b = jnp.log(jnp.where(positive, b, jnp.full_like(b, 0.5)))
+    return jnp.where(positive, -jnp.expm1(t.astype(b.dtype) * log_b), jnp.ones_like(b))
+
+
+def zero_count() -> jax.Array:
+    """The count of a fresh state."""
+    return jnp.zeros((), I32)
+
+
+def add_one(count: jax.Array) -> jax.Array:
+    """`count + 1`, staying at 2³¹ − 1 rather than wrapping round."""
+    return jnp.minimum(count, INT32_MAX - 1) + 1
+
+
+def zeros_like(params: Any, dtype: Any = None) -> Any:
+    """A first moment: zeros shaped and sharded like `params`, in `dtype` or in theirs."""
+
+    def zeros(p: Any) -> jax.Array:
+        # named also where it is the parameter's own: a weak-typed parameter would lose its sharding
+        return jnp.zeros_like(p, dtype=dtype if dtype and _trainable_param(p) else jnp.result_type(p))
+
+    return jax.tree.map(zeros, params)
+
+
+def full_like_second(params: Any, fill: jax.Array | float, dtype: Any = None) -> Any:
+    """A second moment: real, at least float32 unless `dtype` says otherwise. In bfloat16, 0.999·ν rounds back to ν."""
+
+    def full(p: Any) -> jax.Array:
+        if not _trainable_param(p):
+            return jnp.zeros_like(p, dtype=jnp.result_type(p))
+        kind = jnp.dtype(dtype) if dtype else real(jnp.result_type(p))
+        return jnp.full_like(p, jnp.asarray(fill).astype(kind), dtype=kind)
+
+    return jax.tree.map(full, params)
+
+
+def _trainable_param(p: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(p), jnp.inexact)

@@ -1,0 +1,123 @@
+"""`chain`: transformations one after another, with a state that is a dict keyed by their names."""
+
+import dataclasses
+from typing import Any
+
+import optax
+
+from ._pytree import factory_name
+from ._transformation import Init, Transformation, Update, interned, is_interned
+
+
+@dataclasses.dataclass(frozen=True)
+class ChainInit:
+    """`init(params) -> {name: state}`."""
+
+    links: tuple[tuple[str, Any], ...]
+    __name__ = "init"
+
+    def __call__(self, params: Any) -> dict[str, Any]:
+        return {name: init(params) for name, init in self.links}
+
+    def __repr__(self) -> str:
+        return f"chain({', '.join(repr(init) if _is_ours(init) else name for name, init in self.links)})"
+
+
+@dataclasses.dataclass(frozen=True)
+class ChainUpdate:
+    """`update(updates, {name: state}, params) -> (updates, {name: state})`."""
+
+    links: tuple[tuple[str, Any], ...]
+    __name__ = "update"
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, dict[str, Any]]:
+        names = [name for name, _ in self.links]
+        if not hasattr(state, "keys") or set(state) != set(names):
+            held = sorted(state) if hasattr(state, "keys") else type(state).__name__
+            raise ValueError(
+                f"this state belongs to another optimizer: the chain has the links {names}, the state has {held}. "
+                "Use the optimizer that made it, or lrx.resume."
+            )
+        new = {}
+        for name, update in self.links:
+            updates, new[name] = update(updates, state[name], params, **extra)
+        return updates, new
+
+    def __repr__(self) -> str:
+        return "update"
+
+
+@dataclasses.dataclass(frozen=True)
+class _IgnoreExtra:
+    """The update of a transformation that takes no extra arguments. `optax.with_extra_args_support`, as a value."""
+
+    update: Any
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        del extra
+        return self.update(updates, state, params)
+
+
+def chain(*transformations: optax.GradientTransformation) -> Transformation:
+    """Apply gradient transformations one after another.
+
+    The state is a dict keyed by the name of each link (`scale_by_adam`; a repeat gets `_2`, `_3`, …), so that
+    adding a link changes no other key. A chain inside a chain is flattened. Extra keyword arguments of `update`
+    reach every link that takes them.
+
+    Args:
+      *transformations: lrx's or optax's, in the order in which they see the updates. None at all is the identity.
+
+    Returns:
+      A transformation, usable wherever optax's are.
+
+    Raises:
+      TypeError: if an argument is not a gradient transformation.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.chain(lrx.clip_by_global_norm(1.0), lrx.sgd(0.5))
+      >>> state = tx.init(jnp.zeros(2))
+      >>> list(state)
+      ['clip_by_global_norm', 'scale_by_learning_rate']
+      >>> updates, state = tx.update(jnp.array([3.0, 4.0]), state)
+      >>> print(updates)
+      [-0.3 -0.4]
+    """
+    inits: list[tuple[str, Any]] = []
+    updates: list[tuple[str, Any]] = []
+    seen: dict[str, int] = {}
+    for t in transformations:
+        for stem, init, update in _links(t):
+            seen[stem] = seen.get(stem, 0) + 1
+            name = stem if seen[stem] == 1 else f"{stem}_{seen[stem]}"
+            inits.append((name, init))
+            updates.append((name, update))
+    update = ChainUpdate(tuple(updates))
+    ours = all(type(u) is Update and is_interned(u) for _, u in updates)
+    return Transformation(ChainInit(tuple(inits)), interned(update) if ours else update)
+
+
+def _links(t: Any) -> list[tuple[str, Any, Any]]:
+    """The (stem of the name, init, update) of each link of `t`."""
+    if not (isinstance(t, tuple) and hasattr(t, "init") and hasattr(t, "update")):
+        raise TypeError(f"chain(...) takes gradient transformations, got {t!r}.")
+    if isinstance(t.init, ChainInit):
+        pairs = zip(t.init.links, t.update.links, strict=True)
+        return [(_stem(name, init), init, update) for (name, init), (_, update) in pairs]
+    extra = isinstance(t, optax.GradientTransformationExtraArgs)
+    return [(_stem("", t.init, t.update), t.init, t.update if extra else _IgnoreExtra(t.update))]
+
+
+def _stem(name: str, init: Any, update: Any = None) -> str:
+    """A rule's factory; for another library's link the function that made it (`optax.clip` gives `clip`)."""
+    if _is_ours(init):
+        return factory_name(init.rule)
+    if name:
+        return name.rstrip("0123456789").removesuffix("_")
+    stem = getattr(update, "__qualname__", "").split(".")[0]
+    return stem if stem.isidentifier() and stem not in ("with_extra_args_support", "GradientTransformation") else "link"
+
+
+def _is_ours(init: Any) -> bool:
+    return isinstance(init, Init)

@@ -1,0 +1,126 @@
+"""Argument checks: the one place where bad input turns into an error, and the one form of its message.
+
+    call(argument=...) rule, got value. way out.
+
+Checks look at concrete values only: a traced argument passes, and the function stays total for it.
+The call that is named is the outermost public function that the user typed, which `public` remembers.
+"""
+
+import functools
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+import numpy as np
+
+from ._numbers import F32, canonical, is_tracer
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_call: ContextVar[str] = ContextVar("lrx_call", default="")
+
+
+def public(function: Callable[P, R]) -> Callable[P, R]:
+    """Decorator of public factories: errors raised inside name the outermost one."""
+
+    @functools.wraps(function)
+    def named(*args: P.args, **kwargs: P.kwargs) -> R:
+        token = _call.set(_call.get() or function.__name__)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            _call.reset(token)
+
+    return named
+
+
+def where(argument: str, fallback: str = "") -> str:
+    """`call(argument=...)`, with the outermost public call or, outside one, `fallback`."""
+    return f"{_call.get() or fallback}({argument}=...)"
+
+
+def fail(argument: str, rule: str, value: Any, way_out: str = "") -> ValueError:
+    """The error, to be raised by the caller."""
+    return ValueError(f"{where(argument)} {rule}, got {value!r}." + (f" {way_out}" if way_out else ""))
+
+
+def number(**arguments: Any) -> None:
+    """Each is one real number that float32 can hold."""
+    for name, x in arguments.items():
+        canonical(where(name), x, float)
+
+
+def count(**arguments: Any) -> None:
+    """Each is one whole number that int32 can hold."""
+    for name, x in arguments.items():
+        canonical(where(name), x, int)
+
+
+def _concrete(arguments: dict[str, Any]) -> Any:
+    for name, x in arguments.items():
+        value = canonical(where(name), x, float)
+        if not is_tracer(value):
+            yield name, x, value
+
+
+def finite(**arguments: Any) -> None:
+    """Each is a number, neither NaN nor infinite."""
+    for name, x, value in _concrete(arguments):
+        if not np.isfinite(value):
+            raise fail(name, "must be finite", x)
+
+
+def positive(**arguments: Any) -> None:
+    """Each is > 0, also after rounding to float32."""
+    for name, x, value in _concrete(arguments):
+        if not F32.type(value) > 0:
+            raise fail(name, "must be positive", x)
+
+
+def non_negative(**arguments: Any) -> None:
+    """Each is >= 0."""
+    for name, x, value in _concrete(arguments):
+        if not value >= 0:
+            raise fail(name, "must not be negative", x)
+
+
+def below_one(**arguments: Any) -> None:
+    """Each is in [0, 1), as a decay rate must be, after rounding to float32."""
+    for name, x, value in _concrete(arguments):
+        if not 0 <= F32.type(value) < 1:
+            raise fail(name, "must be in [0, 1) in float32", x)
+
+
+def epsilon(**arguments: Any) -> None:
+    """Each is >= 0 and, if not 0, still there in float32."""
+    non_negative(**arguments)
+    for name, x, value in _concrete(arguments):
+        if 0 < value < np.finfo(F32).tiny:
+            raise fail(name, "must not vanish in float32", x)
+
+
+def positive_count(**arguments: Any) -> None:
+    """Each is a whole number > 0."""
+    count(**arguments)
+    positive(**arguments)
+
+
+def non_negative_count(**arguments: Any) -> None:
+    """Each is a whole number >= 0."""
+    count(**arguments)
+    non_negative(**arguments)
+
+
+def one_of(options: tuple[str, ...], **arguments: Any) -> None:
+    """Each is one of the named options."""
+    for name, x in arguments.items():
+        if x not in options:
+            raise fail(name, f"must be one of {', '.join(map(repr, options))}", x)
+
+
+def less(small: str, a: Any, large: str, b: Any, way_out: str = "") -> None:
+    """`a < b`, where both are concrete."""
+    if not is_tracer(a) and not is_tracer(b) and not a < b:
+        message = f"{where(small)} must be less than {large}, got {small}={a}, {large}={b}."
+        raise ValueError(f"{message} {way_out}" if way_out else message)

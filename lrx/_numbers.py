@@ -1,0 +1,117 @@
+"""One number: how a hyperparameter is stored, rounded and compared.
+
+On an object a number stays what the user wrote (a Python number, a read-only NumPy array or a tracer), so that
+it prints and serialises as typed. In a state it is a JAX array of the field's dtype: float32 for a `Scalar`,
+int32 for a `Count`, whatever the Python value was. `adam(1)` has a float32 rate.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+Scalar = float | jax.Array
+"""A field that holds one real number, float32 in every state."""
+
+Count = int | jax.Array
+"""A field that holds one whole number of steps, int32 in every state."""
+
+F32, I32 = np.dtype("float32"), np.dtype("int32")
+INT32_MAX = 2**31 - 1
+
+
+def is_tracer(x: Any) -> bool:
+    return isinstance(x, jax.core.Tracer)
+
+
+def is_array(x: Any) -> bool:
+    return isinstance(x, jax.Array | np.ndarray | np.generic)
+
+
+def is_number(x: Any) -> bool:
+    """A Python number, an array or a tracer; not a bool."""
+    return is_array(x) or (isinstance(x, int | float) and not isinstance(x, bool))
+
+
+def is_key(x: Any) -> bool:
+    """A typed PRNG key, which has bits but no value."""
+    return is_array(x) and jnp.issubdtype(x.dtype, jax.dtypes.extended)
+
+
+def canonical(where: str, x: Any, kind: type | None) -> Any:
+    """`x` in the one form that objects store, or the error that names `where`.
+
+    `kind` is float for a `Scalar`, int for a `Count`, and None where the value decides (several numbers in an array).
+    """
+    if isinstance(x, np.bool_) or not is_number(x) or (is_array(x) and x.dtype == bool):
+        raise TypeError(f"{where} must be a number, got {x!r}")
+    if is_key(x):
+        return x
+    if kind is not None and np.ndim(x):
+        raise ValueError(f"{where} must be a scalar, got shape {np.shape(x)}. To sweep it, use jax.vmap over init.")
+    if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
+        raise TypeError(f"{where} must be a real number, got {x!r}")
+    integer = jnp.issubdtype(jnp.result_type(x), jnp.integer)
+    if kind is int and not integer and (is_tracer(x) or float(np.asarray(x)) % 1):
+        raise TypeError(f"{where} must be a whole number, got {x!r}")
+    whole = kind is int or (kind is None and integer)
+    if is_tracer(x):
+        return x.astype(I32 if whole else F32)
+    return _frozen(where, np.array(x, copy=True), whole)
+
+
+def _frozen(where: str, x: np.ndarray, whole: bool) -> Any:
+    """Off the user's device and out of the user's buffer, which may be donated or changed later."""
+    if whole and x.size and not -INT32_MAX - 1 <= int(x.min()) <= int(x.max()) <= INT32_MAX:
+        raise ValueError(f"{where} must fit in int32, got {x}")
+    if not whole and x.size:
+        wide = x.astype(np.float64)
+        if np.any(np.isfinite(wide) & (np.abs(wide) > np.finfo(np.float32).max)):
+            raise ValueError(f"{where} must fit in float32, got {x}")
+    if x.ndim == 0:
+        return int(x) if whole else float(x)
+    x = x.astype(I32 if whole else F32)
+    x.setflags(write=False)
+    return x
+
+
+def state_dtype(x: Any) -> Any:
+    """The dtype that number `x` has in a state."""
+    if isinstance(x, int | float):
+        return I32 if isinstance(x, int) else F32
+    if is_key(x):
+        return x.dtype
+    return F32 if jnp.issubdtype(x.dtype, jnp.floating) else I32 if jnp.issubdtype(x.dtype, jnp.integer) else x.dtype
+
+
+def in_state(x: Any) -> jax.Array:
+    """Number `x` as a state holds it."""
+    if is_tracer(x):
+        return x.astype(state_dtype(x))
+    return x if is_key(x) else jnp.asarray(np.asarray(x).astype(state_dtype(x)))
+
+
+class Identity:
+    """A key that equals only itself. It holds the object, so the id cannot be reused while the key lives."""
+
+    def __init__(self, x: Any):
+        self.x = x
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Identity) and self.x is other.x
+
+    def __hash__(self) -> int:
+        return id(self.x)
+
+
+def value_key(x: Any) -> Any:
+    """A hashable key by which numbers compare: their bits in the state's dtype. NaN equals NaN, 0.0 is not -0.0."""
+    if isinstance(x, np.dtype):
+        return x
+    if is_tracer(x) or not is_number(x):
+        return Identity(x)
+    if is_key(x):
+        x = jax.random.key_data(x)
+    bits = np.asarray(x).astype(state_dtype(x))
+    return bits.dtype.str, bits.shape, bits.tobytes()

@@ -1,0 +1,244 @@
+"""Frozen dataclass pytrees: the form of every schedule, update rule and controller.
+
+Annotated fields hold numbers (pytree leaves) or further pytrees; `static` fields are part of the structure.
+Instances compare, hash and pickle by value, print as the call that makes them, and pass through `jit`, `vmap`
+and `grad` as arguments.
+"""
+
+import dataclasses
+import functools
+import re
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar, dataclass_transform
+
+import jax
+
+from . import _check as check
+from ._numbers import Count, Identity, Scalar, canonical, in_state, is_number, value_key
+
+T = TypeVar("T")
+
+_classes: set[type] = set()
+
+
+def static(default: Any = dataclasses.MISSING) -> Any:
+    """A field that is structure, not data: changing it makes another program."""
+    return dataclasses.field(default=default, metadata={"static": True})
+
+
+def is_node(x: Any) -> bool:
+    """Whether `x` is a pytree dataclass."""
+    return type(x) in _classes
+
+
+def holds_code(x: Any) -> bool:
+    """Whether a function of the user's is among the fields of `x`, at any depth."""
+    if is_node(x):
+        return any(holds_code(getattr(x, f.name)) for f in dataclasses.fields(x))
+    return any(map(holds_code, x)) if isinstance(x, tuple) else callable(x)
+
+
+def factory_name(x: Any) -> str:
+    """The public function that makes `x`: its class's `factory`, else the class name in snake case."""
+    cls = x if isinstance(x, type) else type(x)
+    return getattr(cls, "factory", None) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", cls.__name__).lower()
+
+
+@dataclass_transform(frozen_default=True, field_specifiers=(static, dataclasses.field))
+def pytree_dataclass(cls: type[T]) -> type[T]:
+    """Class decorator: a frozen dataclass that JAX sees as a pytree and Python as a value."""
+    cls.__post_init__ = _post_init  # type: ignore[attr-defined]  # before `dataclass`, whose `__init__` calls it
+    if "__repr__" not in cls.__dict__:
+        cls.__repr__ = _repr
+    cls.from_arrays = False  # type: ignore[attr-defined]  # whether the instance was built from JAX arrays
+    cls._value, cls.__eq__, cls.__hash__, cls.__reduce__ = _value, _eq, _hash, _reduce  # type: ignore[attr-defined]
+    cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
+    _register(cls)
+    return cls
+
+
+# ---------------------------------------------------------------- methods of the classes
+
+
+def _post_init(self: Any) -> None:
+    from_arrays = False
+    for name, kind in _kinds(type(self)).items():
+        x = getattr(self, name)
+        from_arrays |= any(isinstance(v, jax.Array) or getattr(v, "from_arrays", False) for v in _parts(x))
+        object.__setattr__(self, name, _checked(check.where(name, factory_name(self)), x, kind))
+    object.__setattr__(self, "from_arrays", from_arrays)
+
+
+def _parts(x: Any) -> Any:
+    return x if isinstance(x, tuple | list) else (x,)
+
+
+def _checked(where: str, x: Any, kind: type | None) -> Any:
+    if isinstance(x, tuple | list):
+        return tuple(_checked(where, v, kind) for v in x)  # lists are mutable
+    if kind is None and not is_number(x) and not isinstance(x, bool | str | bytes):
+        return x  # a pytree of ours, or somebody else's (Equinox, Partial), or None
+    return canonical(where, x, kind)
+
+
+def _value(self: Any) -> tuple[int, Any]:
+    """The hash and the key by which instances compare, computed once."""
+    cached = self.__dict__.get("_cached_value")
+    if cached is None:
+        leaves, treedef = jax.tree.flatten(self)
+        key = treedef, tuple(map(value_key, leaves))
+        cached = hash(key), key
+        object.__setattr__(self, "_cached_value", cached)
+    return cached
+
+
+def _eq(self: Any, other: object) -> bool:
+    return self is other or (type(self) is type(other) and self._value()[1] == other._value()[1])  # type: ignore[attr-defined]  # same class
+
+
+def _hash(self: Any) -> int:
+    return self._value()[0]
+
+
+def _reduce(self: Any) -> Any:
+    # hashes of strings differ between processes: the cached value stays behind
+    return _make, (type(self), {f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+
+
+def _repr(self: Any) -> str:
+    """The call that makes an equal object."""
+    return f"{factory_name(self)}({', '.join(f'{name}={x!r}' for name, x in arguments(self).items())})"
+
+
+def arguments(x: Any) -> dict[str, Any]:
+    """The arguments of the factory call that makes `x`: its fields, the optional ones where they are not the default."""
+    shown = {}
+    for f in dataclasses.fields(x):
+        value = getattr(x, f.name)
+        optional = f.metadata.get("static") or value is None
+        if not (optional and type(value) is type(f.default) and value == f.default):
+            shown[f.name] = value
+    return shown
+
+
+# ---------------------------------------------------------------- registration
+
+
+class _Static(tuple):
+    """Static fields, compared with their types (1, 1.0 and True are three programs); an unhashable one by identity."""
+
+    def _typed(self) -> tuple[Any, ...]:
+        return tuple((type(x), x) if type(x).__hash__ else Identity(x) for x in self)
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is _Static and self._typed() == other._typed()
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self._typed())
+
+
+@functools.cache
+def _kinds(cls: type) -> dict[str, type | None]:
+    """Data field -> float, int, or None where the field holds something else than one kind of number."""
+    hints = typing.get_type_hints(cls)
+    return {f.name: _kind(hints.get(f.name)) for f in dataclasses.fields(cls) if not f.metadata.get("static")}  # type: ignore[arg-type]  # a dataclass
+
+
+def _kind(hint: Any) -> type | None:
+    """Float for a `Scalar`, int for a `Count`, also for a tuple of them and for one that may be None."""
+    args = tuple(a for a in typing.get_args(hint) if a is not type(None))
+    if typing.get_origin(hint) is tuple and len(args) == 2 and args[1] is Ellipsis:
+        hint = args[0]
+    elif args:
+        hint = typing.Union[args]  # noqa: UP007  # made at run time
+    return float if hint in (float, Scalar) else int if hint in (int, Count) else None
+
+
+def _register(cls: type) -> None:
+    if cls in _classes:
+        return
+    fields = dataclasses.fields(cls)  # type: ignore[arg-type]  # a dataclass
+    data = tuple(f.name for f in fields if not f.metadata.get("static"))
+    meta = tuple(f.name for f in fields if f.metadata.get("static"))
+    keys = tuple(map(jax.tree_util.GetAttrKey, data))
+
+    def flatten(x: Any) -> tuple[tuple[Any, ...], _Static]:
+        return tuple(getattr(x, k) for k in data), _Static(getattr(x, k) for k in meta)
+
+    def flatten_with_keys(x: Any) -> tuple[tuple[Any, ...], _Static]:
+        leaves, aux = flatten(x)
+        return tuple(zip(keys, leaves, strict=True)), aux
+
+    def unflatten(aux: _Static, leaves: Any) -> Any:
+        return _make(cls, {**dict(zip(data, leaves, strict=True)), **dict(zip(meta, aux, strict=True))})
+
+    jax.tree_util.register_pytree_with_keys(cls, flatten_with_keys, unflatten, flatten)
+    _classes.add(cls)
+
+
+def _make(cls: type, values: dict[str, Any]) -> Any:
+    """An instance without `__init__`: JAX passes None, object() and tracers through unflatten."""
+    _register(cls)  # cloudpickle ships a notebook's class by value, without its registration
+    x = object.__new__(cls)
+    for name, value in values.items():
+        object.__setattr__(x, name, value)
+    return x
+
+
+# ---------------------------------------------------------------- numbers <-> nested dict
+
+
+def key_name(key: Any) -> str:
+    """One component of a pytree path as a string: a field's name, a dict's key or an index."""
+    return str(getattr(key, "name", getattr(key, "key", getattr(key, "idx", key))))
+
+
+def to_dict(node: Any, leaf: Callable[[Any], Any] = in_state) -> dict[str, Any]:
+    """The numbers of a pytree dataclass as a nested dict with string keys, each passed through `leaf`."""
+    tree: dict[str, Any] = {}
+    for path, x in jax.tree_util.tree_flatten_with_path(node)[0]:
+        *heads, last = map(key_name, path)
+        place = tree
+        for head in heads:
+            place = place.setdefault(head, {})
+        place[last] = leaf(x)
+    return tree
+
+
+def same_keys(a: Any, b: Any) -> bool:
+    """Whether two nested dicts have the same keys all the way down."""
+    if not isinstance(a, dict):
+        return not hasattr(b, "keys")
+    return hasattr(b, "keys") and set(a) == set(b) and all(same_keys(a[k], b[k]) for k in a)
+
+
+def from_dict(template: Any, numbers: Any) -> Any:
+    """`template`, a node whose leaves are dtypes, with its numbers read from a nested dict.
+
+    Raises:
+      ValueError: if the dict's keys are another node's, rather than a KeyError or a silent mix-up.
+    """
+    wanted = to_dict(template, lambda dtype: "")
+    if not same_keys(wanted, numbers):
+        raise ValueError(
+            f"this state belongs to another optimizer: its hyperparameters are {_shape(numbers)}, "
+            f"{factory_name(template)} has {_shape(wanted)}. Use the optimizer that made it, or lrx.resume."
+        )
+
+    def read(path: Any, dtype: Any) -> Any:
+        x = numbers
+        for key in path:
+            x = x[key_name(key)]
+        return x if getattr(x, "dtype", None) == dtype else jax.numpy.asarray(x, dtype)
+
+    return jax.tree_util.tree_map_with_path(read, template)
+
+
+def _shape(numbers: Any) -> str:
+    if not hasattr(numbers, "keys"):
+        return "a number"
+    return "{" + ", ".join(f"{k}: {_shape(v)}" if hasattr(v, "keys") else str(k) for k, v in numbers.items()) + "}"

@@ -1,0 +1,113 @@
+"""`resume`: the memory of a checkpoint under the hyperparameters of the code."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._numbers import is_tracer
+from ._pytree import key_name
+from ._state_paths import dotted
+from ._transformation import State
+
+_MISSING = object()
+
+
+def resume(tx: Any, params: Any, restored: Any) -> Any:
+    """The state of `tx` with the memory of `restored` and the hyperparameters of `tx`.
+
+    What the optimizer remembers (counts, moments) comes from the checkpoint, what it was told (rates, decays,
+    schedules) from the code, matched by path. So a run that was started with a constant rate goes on under a
+    schedule at the right count, and the other way round.
+
+    Args:
+      tx: the optimizer as the code builds it now.
+      params: the parameters, arrays (their values matter only to rules whose memory starts from them).
+      restored: a state, or the nested dicts and lists that a checkpoint without a target restores to.
+
+    Returns:
+      A state of `tx`; each leaf has the dtype and the sharding that `tx.init(params)` gives it.
+
+    Raises:
+      ValueError: if a part of the memory has no counterpart, or another shape: the message lists the paths.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> params = jnp.zeros(3)
+      >>> _, old = lrx.adam(1e-3).update(params, lrx.adam(1e-3).init(params))
+      >>> tx = lrx.adam(lrx.linear_schedule(1.0, 0.0, transition_steps=10))
+      >>> state = lrx.resume(tx, params, old)
+      >>> _, state = tx.update(params, state)
+      >>> print(lrx.count(state), lrx.learning_rate(state))
+      2 0.9
+    """
+    fresh = tx.init(params)
+    used: set[tuple[str, ...]] = set()
+    faults: list[str] = []
+    new = jax.tree_util.tree_map_with_path(lambda path, x: _leaf(path, x, restored, used, faults), fresh)
+    held = {tuple(map(key_name, path)) for path, _ in jax.tree_util.tree_flatten_with_path(restored)[0]}
+    for path in sorted(held - used):
+        if "hyperparams" not in path and path[-1] not in _REBUILT:
+            faults.append(f"{_told(path)} is in the checkpoint, but tx has no place for it")
+    if faults:
+        raise ValueError(
+            f"resume(tx, params, restored) found that they do not fit: {'; '.join(faults)}. "
+            "The chain of tx must have the links whose memory the checkpoint holds."
+        )
+    return new
+
+
+_REBUILT = ("learning_rate",)
+"""Memory that only repeats what can be known otherwise: the rate last applied."""
+
+
+def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str]) -> Any:
+    names = tuple(map(key_name, path))
+    if "hyperparams" in names:
+        return fresh
+    found = _at(restored, names)
+    if found is _MISSING and names[-1] in _REBUILT:  # the checkpoint's rate was constant: it stands among its numbers
+        found = _at(restored, (*names[:-2], "hyperparams", names[-1]))
+        return fresh if found is _MISSING or hasattr(found, "keys") else _like(fresh, found)
+    if found is _MISSING or hasattr(found, "keys"):
+        faults.append(f"{_told(names)} is not in the checkpoint")
+        return fresh
+    used.add(names)
+    if np.shape(found) != np.shape(fresh):
+        faults.append(f"{_told(names)} has shape {np.shape(found)} in the checkpoint, {np.shape(fresh)} in tx")
+        return fresh
+    return _like(fresh, found)
+
+
+def _at(tree: Any, names: tuple[str, ...]) -> Any:
+    """The entry of `tree` at a path. Containers may have become dicts or lists on the way through a file."""
+    for name in names:
+        if hasattr(tree, "keys"):
+            keys = {str(k): k for k in tree}
+            if name not in keys:
+                return _MISSING
+            tree = tree[keys[name]]
+        elif isinstance(tree, list | tuple) and name.isdecimal():
+            if int(name) >= len(tree):
+                return _MISSING
+            tree = tree[int(name)]
+        elif hasattr(tree, name):
+            tree = getattr(tree, name)
+        else:
+            return _MISSING
+    return tree
+
+
+def _like(fresh: Any, found: Any) -> Any:
+    """`found` with the dtype and the placement of `fresh`."""
+    if not hasattr(fresh, "dtype") or jnp.issubdtype(fresh.dtype, jax.dtypes.extended):
+        return found
+    found = jnp.asarray(found).astype(fresh.dtype)
+    if is_tracer(found) or is_tracer(fresh) or not getattr(fresh, "committed", False):
+        return found
+    return jax.device_put(found, fresh.sharding)
+
+
+def _told(names: tuple[str, ...]) -> str:
+    return dotted(tuple(n for n in names if n not in State._fields))

@@ -1,0 +1,47 @@
+"""Where the rules' states lie inside a larger state, and how their numbers are named."""
+
+from typing import Any, NamedTuple
+
+import jax
+
+from ._pytree import key_name
+from ._transformation import State
+
+SCHEDULE = "schedule"
+"""The key under which a scheduled rate's numbers stand in the raw state, beside the `learning_rate` last applied."""
+
+
+class Slot(NamedTuple):
+    """A hyperparameter, or a group of them such as the numbers of a schedule."""
+
+    place: tuple[str, ...]
+    """Its path in the raw state."""
+    name: str
+    """The dotted path by which it is told."""
+    value: Any
+
+    @property
+    def is_group(self) -> bool:
+        """Whether it holds several numbers, under names of their own."""
+        return hasattr(self.value, "keys")
+
+
+def is_rule_state(x: Any) -> bool:
+    """Whether `x` is the state of one rule."""
+    return isinstance(x, State)
+
+
+def rules(tree: Any) -> list[tuple[tuple[str, ...], State]]:
+    """Each rule's state in `tree`, with its path."""
+    leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_rule_state)[0]
+    return [(tuple(map(key_name, path)), x) for path, x in leaves if is_rule_state(x)]
+
+
+def dotted(path: tuple[str, ...]) -> str:
+    """The path as it is told."""
+    return ".".join(path)
+
+
+def value_of(x: Any) -> Any:
+    """The array in a leaf; a framework may have boxed it (an `nnx.Variable`)."""
+    return x[...] if hasattr(x, "get_value") else x

@@ -1,0 +1,218 @@
+"""What a loss record says about the learning rate that made it."""
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+from .. import _check as check
+from .._record import record
+
+BLOCKS = 20
+"""The record is read as the means of this many stretches of equal length (two steps at least)."""
+
+SHORTEST = 10
+"""Fewer finite losses than this show nothing."""
+
+# Thresholds, as shares of the run's descent; beyond what noise explains, so they need no margin of their own.
+FAR_FROM_BEST = 0.03
+LOST, ABOVE_START, FAR_ABOVE_START, SPIKE, SWING = 0.5, 0.25, 10.0, 0.5, 0.1
+CYCLE, CYCLE_SIZE = 0.5, 0.02  # a correlation; white noise gives 0
+STILL_FALLING = 0.08  # constant rates 100 times below the best have 0.1 and more
+KEPT_UP, EARLY_SHARE = 0.8, 1 / 3  # at 100 times below the best, a run has less of the speed or more of the gap
+
+NOT_MEASURED = dict.fromkeys(
+    ("gap", "early_gap", "early_speed", "falling", "progress", "rise", "climb", "spike", "swing", "cycle"), float("nan")
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class Diagnosis:
+    """A verdict and the numbers behind it; see `diagnose`."""
+
+    label: str
+    evidence: dict[str, float]
+
+    def __repr__(self) -> str:
+        known = ", ".join(f"{name}={x:.3g}" for name, x in self.evidence.items() if not np.isnan(x))
+        return f"Diagnosis({self.label!r}, {known})"
+
+
+@check.public
+def diagnose(losses: Any, best: Any = None) -> Diagnosis:
+    """Say whether a loss record looks like a learning rate too low, fine, or too high.
+
+    The record is cut into 20 blocks with means m₁ … m₂₀. Its descent, the unit of most of the evidence, is
+    S = max(ℓ₁ − min m, 4σ), where σ is the noise of one loss (from the median absolute difference of neighbours, so
+    trends and spikes don't count). What noise explains, at two or three standard errors, has been taken off each
+    number, so more than 0 is beyond noise:
+
+    - `gap`: (m₂₀ − best) / (ℓ₁ − best), how far above the best run it is; NaN without `best`.
+    - `early_gap`, `early_speed`: the same for m₁, and the descent ℓ₁ − m₁ as a multiple of the best run's; NaN
+      unless `best` is a record at least as long.
+    - `falling`: the share of the descent that a straight line through the last half falls by.
+    - `progress`: the descent in standard errors, less 4: below 0, nothing was learned.
+    - `rise`: (m₂₀ − min m) / S, the share of its progress that the run lost again.
+    - `climb`, `spike`: (max m − ℓ₁) / S and (max ℓ − ℓ₁) / S, how far it went above its start.
+    - `swing`: all upward moves between blocks, Σ max(mᵢ₊₁ − mᵢ, 0) / S.
+    - `cycle`: the largest correlation of the loss's steps in the last half with those 2 to 8 steps later: 0 for
+      mini-batch noise, 1 for a cycle that repeats; 0 as well if the loss moves by less than 0.02 S.
+    - `steps`, `non_finite`: the length of the record and the share of it that is NaN or infinite.
+
+    The label is the first that applies:
+
+    1. `diverging`: the last loss is not finite.
+    2. `fine`: fewer than 10 finite losses, which is too short to tell; or `gap` ≤ 0.03.
+    3. `diverging`: `rise` > 0.5 or `climb` > 10.
+    4. `oscillating`: `climb` > 0.25, `swing` > 0.1 or `cycle` > 0.5.
+    5. With `best`: `oscillating` if `spike` > 0.5, or if it kept up at first and fell behind later (`progress` >
+       0, `early_speed` > 0.8 and `early_gap` < `gap` / 3), else `too_low`.
+    6. Without: `too_low` if `falling` > 0.08 or `progress` < 0, else `fine`.
+
+    Adding a constant to the losses, or multiplying them by a positive one, changes nothing (in `best` too).
+
+    Give the record of the best run you know whenever you have one. Alone, a run that was too slow under a decaying
+    schedule looks like one that has converged, a run that needs more steps looks like one that needs a higher rate,
+    and gradient descent on a quadratic falls monotonically at every rate below 2/L.
+
+    Args:
+      losses: training losses, one per step, shape `(steps,)`, from the first step of the run; it may be running.
+      best: the losses of the best known run of the same problem and schedule, or its final loss. A longer record
+        is compared at the same step.
+
+    Returns:
+      A `Diagnosis` with `.label` and `.evidence`, a dict of floats with the keys above (NaN: not measured).
+
+    Raises:
+      ValueError: if the losses are not one-dimensional or empty, or `best` ends in a non-finite loss.
+      TypeError: if the losses are not real numbers.
+
+    Examples:
+      >>> import numpy as np
+      >>> steps = np.arange(200)
+      >>> diagnose(np.exp(-steps / 2000)).label, diagnose(np.exp(-steps / 20)).label
+      ('too_low', 'fine')
+      >>> diagnose(1 + 0.5 * (-1.0) ** steps).label, diagnose(1.1**steps).label
+      ('oscillating', 'diverging')
+      >>> diagnose(np.exp(-steps / 200), best=np.exp(-steps / 20)).label
+      'too_low'
+
+    References:
+      J. Cohen et al., "Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability",
+      arXiv:2103.00065 (what rates near 2/L look like).
+    """
+    values = record("losses", losses)
+    finite = np.isfinite(values)
+    evidence = {"steps": float(values.size), "non_finite": float(1 - finite.mean()), **NOT_MEASURED}
+    reference = None if best is None else _reference(best)
+    if finite.sum() >= SHORTEST:
+        evidence.update(_measure(values[finite], reference))
+    evidence = {name: float(x) for name, x in evidence.items()}
+    return Diagnosis(_label(evidence, bool(finite[-1])), evidence)
+
+
+def _reference(best: Any) -> np.ndarray:
+    values = record("best", [best] if np.ndim(best) == 0 else best)
+    if not np.isfinite(values[-1]):
+        raise check.fail("best", "must end in a finite loss", float(values[-1]))
+    return values[np.isfinite(values)]
+
+
+def _measure(losses: np.ndarray, best: np.ndarray | None) -> dict[str, Any]:
+    """The evidence, from finite losses."""
+    with np.errstate(all="ignore"):
+        unit = np.ptp(losses) or 1.0  # rates far too high leave losses whose squares overflow
+        start, losses = losses[0], (losses - losses[0]) / unit
+        measured = _shape(losses)
+        if best is not None:
+            measured.update(_against(losses, (best - start) / unit))
+        return measured
+
+
+def _shape(losses: np.ndarray) -> dict[str, Any]:
+    """The evidence in one record that starts at 0."""
+    means, noise, error = _blocks(losses)
+    lowest, end, sigma = means.min(), means[-1], np.median(noise)
+    descent = max(-lowest, 4 * sigma) or 1.0
+    # of the first loss and of the highest block; what is more is not sampling noise but an explosion
+    first, highest = min(noise[0], descent), min(error[means.argmax()], descent)
+
+    # means of two neighbouring blocks of white noise differ by N(0, pair²), upwards by 0.4 ± 0.6 pairs
+    pair = np.hypot(error[1:], error[:-1])
+    up = np.maximum(np.diff(means), 0).sum() - 0.4 * pair.sum() - 2 * 0.6 * np.linalg.norm(pair)
+
+    tail = losses[-max(losses.size // 2, min(losses.size, 16)) :]
+    time = np.arange(tail.size) - (tail.size - 1) / 2
+    slope = time @ tail / (time @ time)
+    fall = -slope * tail.size
+    certain = fall > 2.5 * np.median(noise[BLOCKS // 2 :] if noise.size == BLOCKS else noise) * (12 / tail.size) ** 0.5
+    moves = np.std(tail - slope * time) > CYCLE_SIZE * descent
+
+    return {
+        "falling": fall / ((max(0.0, means.max()) - lowest) or 1.0) if certain else 0.0,
+        "progress": max(_ratio(-lowest, sigma), _ratio(means[0] - end, np.hypot(error[0], error[-1]))) - 4,
+        "rise": (end - lowest - 3 * (error[-1] + error[means.argmin()])) / descent,
+        "climb": (means.max() - 3 * first - 2 * highest) / descent,
+        "spike": (losses.max() - 6 * first) / descent,
+        "swing": up / descent,
+        "cycle": _cycle(np.diff(tail)) if moves else 0.0,
+    }
+
+
+def _against(losses: np.ndarray, best: np.ndarray) -> dict[str, Any]:
+    """The evidence in the comparison of a record that starts at 0 with the best one at the same step."""
+    means = _blocks(losses)[0]
+    best = best[: losses.size]
+    _, noise, error = _blocks(best if best.size >= SHORTEST else losses)
+    width = losses.size // means.size
+    level = best[-width:].mean()
+    descent = max(-level, 4 * np.median(noise)) or 1.0
+    evidence = {"gap": (means[-1] - level - 3 * 2**0.5 * error[-1]) / descent}
+    if best.size == losses.size:
+        early = best[:width].mean()
+        evidence["early_gap"] = (means[0] - early) / descent
+        evidence["early_speed"] = _ratio(means[0], early - best[0])
+    return evidence
+
+
+def _blocks(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each block: the mean, the noise of one loss, and the standard error of the mean."""
+    count = min(BLOCKS, losses.size // 2)
+    means = np.array([block.mean() for block in np.array_split(losses, count)])
+    steps = np.diff(losses)
+    groups = np.array_split(steps, max(1, min(count, steps.size // 9)))  # a median of fewer than 9 says little
+    deviation = [np.median(np.abs(g - np.median(g))) for g in groups]
+    # 1.4826: from the median absolute deviation of a normal distribution to σ; √2: from a difference to one loss
+    noise = 1.4826 / 2**0.5 * np.array(deviation)[np.arange(count) * len(groups) // count]
+    return means, noise, noise / (losses.size / count) ** 0.5
+
+
+def _cycle(steps: np.ndarray) -> float:
+    """The largest correlation of steps with those 2 to 8 later, less what chance gives in so short a record."""
+    ups = np.maximum(steps, 0).sum()
+    if not ups > 0.25 * np.abs(steps).sum():
+        return 0.0  # one long descent is no cycle
+    pairs = [(steps[lag:], steps[:-lag]) for lag in range(2, min(9, steps.size - 5))]
+    largest = max(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) for a, b in pairs)
+    return largest - np.clip(4.3 / steps.size**0.5 - CYCLE, 0, 0.4)
+
+
+def _ratio(x: float, y: float) -> float:
+    return x / y if y else np.inf * np.sign(x) if x else 0.0
+
+
+def _label(evidence: dict[str, float], ends_finite: bool) -> str:
+    """The first label of `diagnose` that applies; comparisons with NaN are False."""
+    e = evidence
+    if not ends_finite:
+        return "diverging"
+    if np.isnan(e["rise"]) or e["gap"] <= FAR_FROM_BEST:
+        return "fine"
+    if e["rise"] > LOST or e["climb"] > FAR_ABOVE_START:
+        return "diverging"
+    if e["climb"] > ABOVE_START or e["swing"] > SWING or e["cycle"] > CYCLE:
+        return "oscillating"
+    if np.isnan(e["gap"]):
+        return "too_low" if e["falling"] > STILL_FALLING or e["progress"] < 0 else "fine"
+    kept_up = e["progress"] > 0 and e["early_speed"] > KEPT_UP and e["early_gap"] < EARLY_SHARE * e["gap"]
+    return "oscillating" if e["spike"] > SPIKE or kept_up else "too_low"

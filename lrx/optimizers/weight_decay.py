@@ -1,0 +1,100 @@
+"""Decoupled weight decay: a fraction of the parameters, added to the updates."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .. import _check as check
+from .._arithmetic import map_leaves, real
+from .._numbers import Scalar
+from .._pytree import pytree_dataclass, static
+from .._transformation import Transformation, transformation
+
+
+class Mask(NamedTuple):
+    """A tree of booleans as a value: it hashes and compares by content, so that equal optimizers are equal."""
+
+    treedef: Any
+    chosen: tuple[bool, ...]
+
+    def tree(self) -> Any:
+        """The tree of booleans."""
+        return self.treedef.unflatten(self.chosen)
+
+
+def as_mask(argument: str, mask: Any) -> Any:
+    """A mask argument in the form that static fields hold: None, a function of the parameters, or a `Mask`."""
+    if mask is None or (callable(mask) and jax.tree.leaves(mask) == [mask]):
+        return mask
+    leaves, treedef = jax.tree.flatten(mask)
+    if not all(isinstance(m, bool) for m in leaves):
+        raise TypeError(f"{check.where(argument)} must be a tree of bools or a function that gives one, got {mask!r}.")
+    return Mask(treedef, tuple(leaves))
+
+
+@pytree_dataclass
+class AddDecayedWeights:
+    """See `add_decayed_weights`."""
+
+    weight_decay: Scalar = 0.0
+    mask: Any = static(None)
+
+    def init(self, params: Any) -> tuple[()]:
+        """Nothing to remember."""
+        del params
+        return ()
+
+    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
+        """`updates + weight_decay * params`."""
+        del extra
+        if params is None:
+            raise ValueError("add_decayed_weights needs the parameters: tx.update(grads, state, params).")
+
+        def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
+            return (u + self.weight_decay.astype(real(u.dtype)) * jnp.asarray(p).astype(u.dtype),)
+
+        def decayed(updates: Any, params: Any) -> Any:
+            return map_leaves(leaf, 1, updates, params)[0]
+
+        if self.mask is None:
+            return decayed(updates, params), state
+        mask = self.mask(params) if not isinstance(self.mask, Mask) else self.mask.tree()
+        return jax.tree.map(lambda m, u, p: decayed(u, p) if m else u, mask, updates, params), state
+
+
+@check.public
+def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Transformation:
+    """Add a fraction of the parameters to the updates.
+
+    ::
+
+      u_t = g_t + weight_decay · θ_{t−1}
+
+    Before `scale_by_learning_rate` this is the decoupled decay of AdamW, θ ← θ − η·(… + weight_decay·θ).
+
+    Args:
+      weight_decay: λ ≥ 0.
+      mask: a tree of bools like the parameters (or a prefix of it), or a function from parameters to one: decay where
+        True. None decays all.
+
+    Returns:
+      A transformation, whose update needs the parameters.
+
+    Raises:
+      ValueError: if `weight_decay` is negative; in update, if there are no parameters.
+      TypeError: if the mask is not one.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> params = {"w": jnp.array([8.0]), "b": jnp.array([8.0])}
+      >>> tx = lrx.add_decayed_weights(0.25, mask={"w": True, "b": False})
+      >>> updates, _ = tx.update({"w": jnp.ones(1), "b": jnp.ones(1)}, tx.init(params), params)
+      >>> print(updates["w"], updates["b"])
+      [3.] [1.]
+
+    References:
+      Loshchilov, Hutter, Decoupled weight decay regularization (ICLR 2019), arXiv 1711.05101.
+    """
+    check.non_negative(weight_decay=weight_decay)
+    return transformation(AddDecayedWeights(weight_decay, as_mask("mask", mask)))

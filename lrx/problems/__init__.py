@@ -1,0 +1,8 @@
+"""Real problems that come with lrx, for demonstrations, tests and benchmarks, and the record that describes one."""
+
+from ._load import load as load
+from ._problem import Problem as Problem
+from .diabetes import diabetes as diabetes
+from .digits import digits as digits
+from .mnist1d import mnist1d as mnist1d
+from .text import text as text

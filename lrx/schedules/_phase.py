@@ -1,0 +1,207 @@
+"""The arithmetic of a phase: a stretch of `steps` updates, of which some have `elapsed` and the others are `remaining`.
+
+Float32 keeps 24 bits, and the usual formulas spend them badly: `1 - t/T` cancels near the end, `r**(t/T)` multiplies
+the rounding of t/T by log r. So a phase works from two whole numbers, the steps that elapsed and those that remain, and
+where one float32 is too short a number is a pair (head, tail): the head holds the leading 12 bits, so that the product
+of two heads is exact, and the tail holds the rest. Heads are cut out of the bits: no compiler can reassociate that
+away, or contract it into a fused multiply-add that rounds differently. The cut counts as a constant when differentiated,
+and the tail, computed as a residual, carries the whole derivative.
+
+Counts may have any shape, hyperparameters may be Python numbers, arrays or tracers; results are float32.
+The error bounds are in float32 ulps of the exact value, wherever that is a normal float32.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+INT32_MAX = 2**31 - 1
+TINY = float(np.finfo(np.float32).tiny)  # the smallest normal float32
+
+
+def as_count(count: ArrayLike) -> Array:
+    """A number of steps, as int32, or as float32 if `count` is a float. Outside of [0, 2³¹ − 1] it saturates."""
+    if isinstance(count, int) and not isinstance(count, bool):  # of any size, so before NumPy or JAX see it
+        return jnp.int32(min(max(count, 0), INT32_MAX))
+    if not isinstance(count, Array):
+        count = np.asarray(count)  # JAX without x64 would wrap an int64
+    xp = jnp if isinstance(count, Array) else np
+    if jnp.issubdtype(count.dtype, jnp.integer):
+        largest = min(INT32_MAX, int(jnp.iinfo(count.dtype).max))
+        return jnp.asarray(xp.clip(count, 0, largest).astype(np.int32))
+    if jnp.issubdtype(count.dtype, jnp.floating):
+        return jnp.asarray(xp.clip(count.astype(np.float32), 0.0, 2.0**31))
+    raise TypeError(f"count must be a whole number or a float, got {count.dtype}")
+
+
+def scalar(x: ArrayLike) -> Array:
+    """A number as float32, the precision in which states keep it."""
+    return x.astype(jnp.float32) if isinstance(x, Array) else jnp.asarray(np.asarray(x, np.float32))
+
+
+def split(count: ArrayLike, begin: ArrayLike, steps: ArrayLike) -> tuple[Array, Array]:
+    """The steps of a phase that elapsed at `count` and those that remain.
+
+    elapsed = clip(count − begin, 0, steps),  remaining = steps − elapsed
+    """
+    count, begin, steps = _counts(count, begin, steps)
+    elapsed = jnp.clip(count - begin, 0, steps)
+    return elapsed, steps - elapsed
+
+
+def fraction(x: ArrayLike, steps: ArrayLike) -> Array:
+    """min(x/steps, 1), within 1 ulp; 1 if there are no steps."""
+    x, steps = _counts(x, steps)
+    head, tail = _quotient(*_over(jnp.minimum(x, steps), steps))
+    return head + tail
+
+
+def line(a: ArrayLike, b: ArrayLike, elapsed: Array, remaining: Array) -> Array:
+    """The straight line from `a` to `b`: a·remaining/steps + b·elapsed/steps, with steps = elapsed + remaining.
+
+    Within 2 ulp if neither of `a`, `b` has the other's opposite sign; exact at both ends; `b` if there are no steps.
+    """
+    a, b = scalar(a), scalar(b)
+    elapsed, steps = _over(elapsed, elapsed + remaining)
+    (u, du), (v, dv) = _quotient(remaining, steps), _quotient(elapsed, steps)
+    return (a * u + b * v) + (a * du + b * dv)
+
+
+def half_cosine(a: ArrayLike, b: ArrayLike, elapsed: Array, remaining: Array) -> Array:
+    """Half a cosine from `a` to `b`: b + (a − b)·½(1 + cos(π·elapsed/steps)), with steps = elapsed + remaining.
+
+    Within 8 ulp if neither of `a`, `b` has the other's opposite sign; exact at both ends; `b` if there are no steps.
+    """
+    u, v = cosine_weights(elapsed, remaining)
+    return scalar(a) * u + scalar(b) * v
+
+
+def cosine_weights(elapsed: Array, remaining: Array) -> tuple[Array, Array]:
+    """The weights of the start and of the end of half a cosine; (0, 1) if there are no steps.
+
+    sin²(½π·remaining/steps) = ½(1 + cos(π·elapsed/steps)),  sin²(½π·elapsed/steps) = 1 minus that
+    """
+    elapsed, steps = _over(elapsed, elapsed + remaining)
+    head, tail = _quotient(jnp.minimum(elapsed, remaining), steps)
+    sine = jnp.sin(_HALF_PI[0] * head + (_HALF_PI[1] * head + (math.pi / 2) * tail))
+    small = sine * sine  # at most ½, so that its complement does not cancel
+    first_half = elapsed <= remaining
+    return jnp.where(first_half, 1 - small, small), jnp.where(first_half, small, 1 - small)
+
+
+def power(rate: ArrayLike, x: ArrayLike, steps: ArrayLike) -> Array:
+    """rate^(x/steps), within 4 ulp; `rate` if there are no steps.
+
+    1 at x = 0 and `rate` at x = steps exactly, and so are the powers of ½. Saturates at the largest float32 and
+    underflows to 0. A rate below 2⁻¹²⁶ counts as 0, negative ones too; except at x = steps its gradient is then 0.
+    """
+    x, steps = _counts(x, steps)
+    return _power(scalar(rate), *_quotient(*_over(x, steps)))
+
+
+def weight_power(w: ArrayLike, p: ArrayLike) -> Array:
+    """w^p for w in [0, 1] and p ≥ 0, within 4 ulp, with 0⁰ = 1.
+
+    Exact at p = 0 and p = 1. Where w = 0 the gradient is finite: 0, except that it is 1 for w if p = 1.
+    """
+    p = scalar(p)
+    head = _head(p)
+    return _power(scalar(w), head, p - head)
+
+
+_HALF_PI = 1.5703125, math.pi / 2 - 1.5703125  # the first has 12 bits at most, as have those below
+_TWO_OVER_LN2 = 2.884765625, 2 / math.log(2) - 2.884765625
+_CENTERS = np.arange(11, 24) / 16  # of the intervals that cover [√½, √2)
+_LOG2_HEADS = np.float32(np.round(np.log2(_CENTERS) * 1024) / 1024)
+_LOG2_TAILS = np.float32(np.log2(_CENTERS) - _LOG2_HEADS)
+
+
+def _counts(*counts: ArrayLike) -> list[Array]:
+    """All in int32, or all in float32 if one is a float."""
+    arrays = [as_count(count) for count in counts]
+    return arrays if all(x.dtype == np.int32 for x in arrays) else [x.astype(jnp.float32) for x in arrays]
+
+
+def _over(elapsed: Array, steps: Array) -> tuple[Array, Array]:
+    """A phase of no steps is over, as one of a single step that elapsed. Never divides by 0, in a gradient neither."""
+    empty = steps == 0
+    return jnp.where(empty, 1, elapsed), jnp.where(empty, 1, steps)
+
+
+def _head(x: Array) -> Array:
+    """The leading 12 bits of `x`, a constant when differentiated."""
+    return _as_float(_bits(x) & ~0xFFF)
+
+
+def _bits(x: Array) -> Array:
+    return lax.bitcast_convert_type(x, jnp.int32)
+
+
+def _as_float(bits: Array) -> Array:
+    return lax.bitcast_convert_type(bits, jnp.float32)
+
+
+def _rounded(count: Array) -> tuple[Array, Array | float]:
+    """`count` in float32, and what the rounding lost."""
+    rounded = count.astype(jnp.float32)
+    if count.dtype == np.float32:
+        return rounded, 0.0
+    low = count & 0x7F  # 31 bits are 24 and 7
+    return rounded, ((count - low).astype(jnp.float32) - rounded) + low.astype(jnp.float32)
+
+
+def _quotient(x: Array, steps: Array) -> tuple[Array, Array]:
+    """x/steps as a pair, with 33 bits."""
+    (x, dx), (s, ds) = _rounded(x), _rounded(steps)
+    head = _head(x / s)
+    s_head = _head(s)
+    residual = ((x - head * s_head) + dx) - head * ((s - s_head) + ds)  # x − head·steps
+    return head, residual / s
+
+
+def _power(base: Array, head: Array, tail: Array) -> Array:
+    """base^(head + tail) = 2^z, z = (head + tail)·log₂ base = k + f, with k whole and |f| ≤ ½."""
+    base = jnp.where(base < TINY, 0.0, base)
+    log_head, log_tail = _log2(base)
+    z_head = log_head * head
+    z_tail = log_head * tail + log_tail * (head + tail)
+    k = jnp.clip(jnp.round(lax.stop_gradient(z_head + z_tail)), -126, 127)  # the exponents of normal float32
+    f = jnp.clip((z_head - k) + z_tail, -32, 1 - 2.0**-20)  # leaves [−½, ½] only to underflow or to saturate
+    y = jnp.exp2(f) * _as_float((k.astype(jnp.int32) + 127) << 23)
+    return y + lax.stop_gradient(jnp.where(head + tail == 1, base - y, 0.0))
+
+
+@jax.custom_jvp
+def _log2(x: Array) -> tuple[Array, Array]:
+    """log₂ x as a pair, with 34 bits; of 0 so low that any power of it is 0 or 1.
+
+    x = 2^e·m with m in [√½, √2), c the multiple of 1/16 nearest to m, s = (m − c)/(m + c), |s| < 0.021:
+    log₂ x = e + log₂ c + 2/ln 2·atanh s,  atanh s = s + s³/3 + s⁵/5 + …
+    """
+    above = _bits(x) - int(np.float32(0.5**0.5).view(np.int32))
+    e = above >> 23
+    m = _as_float(_bits(x) - (e << 23))
+    sixteenths = jnp.round(m * 16)
+    c, index = sixteenths / 16, sixteenths.astype(jnp.int32) - 11
+    d = m + c
+    d_head = _head(d)
+    s_head = _head((m - c) / d)
+    s_tail = (((m - c) - s_head * d_head) - s_head * (m - (d_head - c))) / d
+    s = s_head + s_tail
+    K, dK = _TWO_OVER_LN2
+    coarse = e.astype(jnp.float32) + jnp.asarray(_LOG2_HEADS)[index]
+    fine = jnp.asarray(_LOG2_TAILS)[index] + (dK * s + K * (s_tail + s * (s * s) * (1 / 3 + s * s / 5)))
+    head = _head(coarse + K * s_head)
+    tail = ((coarse - head) + K * s_head) + fine
+    return jnp.where(x > 0, head, -(2.0**40)), jnp.where(x > 0, tail, 0.0)
+
+
+@_log2.defjvp
+def _log2_jvp(primals: tuple[Array], tangents: tuple[Array]) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    (x,), (dx,) = primals, tangents
+    head, tail = _log2(x)
+    return (head, tail), (jnp.zeros_like(head), jnp.where(x > 0, dx / (jnp.where(x > 0, x, 1.0) * math.log(2)), 0.0))

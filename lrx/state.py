@@ -1,0 +1,254 @@
+"""Read and edit the state of any optimizer: lrx's own, or optax's and a framework's with lrx inside.
+
+Every rule keeps its numbers in a `State`, wherever it sits: in a chain, a mask, a partition, an accumulation, a
+`TrainState`. These functions look for them there and name them by dotted path, such as `scale_by_adam.b1`.
+"""
+
+import math
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ._numbers import canonical, is_number, is_tracer
+from ._pytree import key_name, same_keys, to_dict
+from ._state_paths import SCHEDULE, Slot, dotted, rules, value_of
+
+
+def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
+    """Every learning rate in a state, by dotted path.
+
+    Args:
+      opt_state: the state of any optimizer, or anything that contains one, such as a `TrainState`.
+
+    Returns:
+      Path of the slot -> rate last applied (before the first update, the one that the first will apply), float32 [].
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> print(lrx.learning_rates(lrx.adam(0.5).init(jnp.zeros(3))))
+      {'scale_by_learning_rate.learning_rate': Array(0.5, dtype=float32)}
+    """
+    found = {}
+    for path, state in rules(opt_state):
+        rate = getattr(state.memory, "learning_rate", None)
+        if rate is None and "learning_rate" in state.hyperparams:
+            rate = state.hyperparams["learning_rate"]
+        if rate is not None:
+            found[dotted((*path, "learning_rate"))] = value_of(rate)
+    return found
+
+
+def learning_rate(opt_state: Any) -> jax.Array:
+    """The learning rate that was applied last; before the first update, the one that the first will apply.
+
+    Args:
+      opt_state: the state of any optimizer, or anything that contains one.
+
+    Returns:
+      The rate, float32 [] (with a leading axis for a batch of states made under `vmap`).
+
+    Raises:
+      ValueError: if the state holds no learning rate or several.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.sgd(lrx.linear_schedule(1.0, 0.0, transition_steps=4))
+      >>> params = jnp.zeros(3)
+      >>> state = tx.init(params)
+      >>> for _ in range(2):
+      ...   _, state = tx.update(params, state)
+      >>> print(lrx.learning_rate(state))  # the second update applied schedule(1)
+      0.75
+    """
+    found = learning_rates(opt_state)
+    if len(found) == 1:
+        return next(iter(found.values()))
+    if found:
+        raise ValueError(f"learning_rate(opt_state) holds {len(found)} rates: {', '.join(found)}. Use learning_rates.")
+    raise ValueError(
+        "learning_rate(opt_state) found none. It reads what lrx.scale_by_learning_rate (and every optimizer that "
+        "ends in it, such as lrx.adam) keeps in its state; in an optax chain, use that in place of optax's."
+    )
+
+
+def count(opt_state: Any) -> jax.Array:
+    """The number of updates completed.
+
+    Args:
+      opt_state: the state of any optimizer, or anything that contains one.
+
+    Returns:
+      The count, int32 [].
+
+    Raises:
+      ValueError: if no rule in the state counts, or if its rules have counted differently.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.sgd(0.1)
+      >>> _, state = tx.update(jnp.ones(3), tx.init(jnp.ones(3)))
+      >>> print(lrx.count(state))
+      1
+    """
+    counts = {
+        dotted((*path, "count")): value_of(state.memory.count)
+        for path, state in rules(opt_state)
+        if hasattr(state.memory, "count")
+    }
+    if not counts:
+        raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")
+    values = list(counts.values())
+    if not any(map(is_tracer, values)) and any(not np.array_equal(values[0], v) for v in values):
+        listed = ", ".join(f"{path}={v}" for path, v in counts.items())
+        raise ValueError(f"count(opt_state) found counts that differ: {listed}.")
+    return values[0]
+
+
+def hyperparams(opt_state: Any) -> dict[str, jax.Array]:
+    """Every hyperparameter in a state, by dotted path.
+
+    Args:
+      opt_state: the state of any optimizer, or anything that contains one.
+
+    Returns:
+      Path -> number, float32 or int32.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> schedule = lrx.linear_schedule(1.0, 0.0, transition_steps=4)
+      >>> for path, number in lrx.hyperparams(lrx.sgd(schedule, momentum=0.75).init(jnp.zeros(3))).items():
+      ...   print(path, number)
+      scale_by_learning_rate.learning_rate.end_value 0.0
+      scale_by_learning_rate.learning_rate.init_value 1.0
+      scale_by_learning_rate.learning_rate.transition_begin 0
+      scale_by_learning_rate.learning_rate.transition_steps 4
+      trace.decay 0.75
+    """
+    return {slot.name: value_of(slot.value) for slot in _slots(opt_state) if not slot.is_group}
+
+
+def with_hyperparams(opt_state: Any, **values: Any) -> Any:
+    """A state with some hyperparameters replaced. Nothing is traced or compiled again.
+
+    Args:
+      opt_state: the state of any optimizer, or anything that contains one.
+      **values: name -> number. A name that occurs once is enough (`b1`); else its dotted path, given as
+        `**{"scale_by_adam.b1": 0.8}`. The numbers of a schedule are given as a dict, such as
+        `learning_rate={"peak_value": 1e-3}`, or by a schedule of the same class. A number may be traced, and may
+        have the leading axes of a batched state.
+
+    Returns:
+      The new state; dtypes, shapes and shardings are the old ones.
+
+    Raises:
+      ValueError: if the name is unknown or ambiguous, if a number is given for a schedule, or if it does not fit.
+      TypeError: if the value is not a number.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> state = lrx.adam(1e-3).init(jnp.zeros(3))
+      >>> state = lrx.with_hyperparams(state, learning_rate=0.25, b1=0.5)
+      >>> print(lrx.learning_rate(state), lrx.hyperparams(state)["scale_by_adam.b1"])
+      0.25 0.5
+    """
+    edits: dict[tuple[Any, ...], Any] = {}
+    slots = list(_slots(opt_state))
+    for name, value in values.items():
+        _collect(edits, slots, name, value)
+
+    def edit(path: Any, old: Any) -> Any:
+        key = tuple(map(key_name, path))
+        return _replaced(edits[key][0], old, edits[key][1]) if key in edits else old
+
+    return jax.tree_util.tree_map_with_path(edit, opt_state)
+
+
+# ---------------------------------------------------------------- finding
+
+
+def _slots(opt_state: Any) -> list[Slot]:
+    """Every hyperparameter and every group of them, outermost first."""
+    found: list[Slot] = []
+
+    def walk(place: tuple[str, ...], name: tuple[str, ...], x: Any) -> None:
+        if not hasattr(x, "keys"):
+            found.append(Slot(place, dotted(name), x))
+            return
+        found.append(Slot(place, dotted(name), x))
+        for k in sorted(x):
+            # the raw state keeps `learning_rate` for the rate that was applied; its schedule is told by that name
+            walk((*place, k), (*name, "learning_rate" if k == SCHEDULE else k), x[k])
+
+    for path, state in rules(opt_state):
+        for k in sorted(state.hyperparams):
+            named = "learning_rate" if k == SCHEDULE else k
+            walk((*path, "hyperparams", k), (*path, named), state.hyperparams[k])
+    return found
+
+
+def _collect(edits: dict[Any, Any], slots: list[Slot], name: str, value: Any) -> None:
+    """Turn one `name=value` into edits of single numbers."""
+    where = f"with_hyperparams({name}=...)"
+    hits = [s for s in slots if s.name == name or s.name.endswith("." + name)]
+    exact = [s for s in hits if s.name == name]
+    hits = exact or hits
+    if len(hits) != 1:
+        told = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits)
+        rule = f"is the name of {len(hits)} hyperparameters" if hits else "is not in this state"
+        raise ValueError(f"{where} {rule}: {told}." + (" Give the dotted path, in a dict." if hits else ""))
+    slot = hits[0]
+    if hasattr(value, "keys"):
+        if not slot.is_group:
+            raise ValueError(f"{where} is one number in this state, got a dict. To use a schedule, see lrx.resume.")
+        for k, v in value.items():
+            _collect(edits, [s for s in slots if s.name.startswith(slot.name + ".")], f"{slot.name}.{k}", v)
+        return
+    if not is_number(value) and hasattr(value, "to_json"):
+        _collect_schedule(edits, slots, slot, value, where)
+        return
+    if slot.is_group:
+        raise ValueError(
+            f"{where} is scheduled: give its numbers, {name}={{{', '.join(f'{k!r}: ...' for k in slot.value)}}}, "
+            f"or a schedule of the same class, got {value!r}."
+        )
+    edits[slot.place] = where, value
+
+
+def _collect_schedule(edits: dict[Any, Any], slots: list[Slot], slot: Slot, value: Any, where: str) -> None:
+    numbers = to_dict(value)
+    if not slot.is_group or not same_keys(numbers, slot.value):
+        held = "{" + ", ".join(slot.value) + "}" if slot.is_group else "one number"
+        raise ValueError(
+            f"{where} holds {held} in this state and can only take a schedule of the same class, got {value!r}. "
+            "To change the kind of schedule, build the new optimizer and use lrx.resume."
+        )
+    for s in slots:
+        if not s.is_group and s.place[: len(slot.place)] == slot.place:
+            x: Any = numbers
+            for k in s.place[len(slot.place) :]:
+                x = x[k]
+            edits[s.place] = where, x
+
+
+# ---------------------------------------------------------------- replacing
+
+
+def _replaced(where: str, old: Any, value: Any) -> Any:
+    """`value` with dtype, shape, sharding and commitment of `old`: otherwise the next step compiles again."""
+    held = value_of(old)
+    kind = int if jnp.issubdtype(held.dtype, jnp.integer) else float
+    if jnp.issubdtype(held.dtype, jax.dtypes.extended):
+        return value
+    if not is_number(value):
+        raise TypeError(f"{where} must be a number, got {value!r}.")
+    if math.prod(np.shape(value)) == 1:
+        value = canonical(where, value if np.ndim(value) == 0 else value.reshape(()), kind)
+    if np.shape(value) != held.shape and np.ndim(value):
+        raise ValueError(f"{where} must be a scalar or have shape {held.shape}, got shape {np.shape(value)}.")
+    if is_tracer(value) or is_tracer(held) or not isinstance(held, jax.Array):
+        return jnp.broadcast_to(jnp.asarray(value).astype(held.dtype), held.shape)
+    new = np.broadcast_to(np.asarray(value).astype(held.dtype), held.shape)
+    new = jax.device_put(new, held.sharding) if held.committed else jnp.asarray(new)
+    return old.replace(new) if held is not old else new

@@ -1,0 +1,1 @@
+"""Slow and obvious versions of the algorithms, to compare lrx with."""
