@@ -65,6 +65,8 @@ def _post_init(self: Any) -> None:
     from_arrays = False
     for name, kind in _kinds(type(self)).items():
         x = getattr(self, name)
+        if x is None and getattr(type(self), name, ...) is None:
+            continue  # None is this field's default
         from_arrays |= any(isinstance(v, jax.Array) or getattr(v, "from_arrays", False) for v in _parts(x))
         object.__setattr__(self, name, _checked(check.where(name, factory_name(self)), x, kind))
     object.__setattr__(self, "from_arrays", from_arrays)
@@ -112,7 +114,7 @@ def _repr(self: Any) -> str:
 
 
 def arguments(x: Any) -> dict[str, Any]:
-    """The arguments of the factory call that makes `x`: its fields, the optional ones where they are not the default."""
+    """The arguments of the call that makes `x`: its fields, without the optional ones that are the default."""
     shown = {}
     for f in dataclasses.fields(x):
         value = getattr(x, f.name)

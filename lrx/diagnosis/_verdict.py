@@ -17,6 +17,7 @@ SHORTEST = 10
 # Thresholds, as shares of the run's descent; beyond what noise explains, so they need no margin of their own.
 FAR_FROM_BEST = 0.03
 LOST, ABOVE_START, FAR_ABOVE_START, SPIKE, SWING = 0.5, 0.25, 10.0, 0.5, 0.1
+UP_AND_DOWN = 2.0  # times the rise: it has been up and down before
 CYCLE, CYCLE_SIZE = 0.5, 0.02  # a correlation; white noise gives 0
 STILL_FALLING = 0.08  # constant rates 100 times below the best have 0.1 and more
 KEPT_UP, EARLY_SHARE = 0.8, 1 / 3  # at 100 times below the best, a run has less of the speed or more of the gap
@@ -63,7 +64,7 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
 
     1. `diverging`: the last loss is not finite.
     2. `fine`: fewer than 10 finite losses, which is too short to tell; or `gap` ≤ 0.03.
-    3. `diverging`: `rise` > 0.5 or `climb` > 10.
+    3. `diverging`: `climb` > 10, or `rise` > 0.5 and `swing` < 2 `rise` (it went up once and stayed there).
     4. `oscillating`: `climb` > 0.25, `swing` > 0.1 or `cycle` > 0.5.
     5. With `best`: `oscillating` if `spike` > 0.5, or if it kept up at first and fell behind later (`progress` >
        0, `early_speed` > 0.8 and `early_gap` < `gap` / 3), else `too_low`.
@@ -161,13 +162,15 @@ def _shape(losses: np.ndarray) -> dict[str, Any]:
 
 def _against(losses: np.ndarray, best: np.ndarray) -> dict[str, Any]:
     """The evidence in the comparison of a record that starts at 0 with the best one at the same step."""
-    means = _blocks(losses)[0]
+    means, noise, _ = _blocks(losses)
     best = best[: losses.size]
-    _, noise, error = _blocks(best if best.size >= SHORTEST else losses)
     width = losses.size // means.size
     level = best[-width:].mean()
+    # sampling noise is no larger than this: what is more is an explosion, and must not excuse the gap
+    largest = max(_blocks(best)[1].max() if best.size >= SHORTEST else 0.0, abs(level) / 2)
+    noise = np.minimum(noise, largest)
     descent = max(-level, 4 * np.median(noise)) or 1.0
-    evidence = {"gap": (means[-1] - level - 3 * 2**0.5 * error[-1]) / descent}
+    evidence = {"gap": (means[-1] - level - 3 * (2 / width) ** 0.5 * noise[-1]) / descent}
     if best.size == losses.size:
         early = best[:width].mean()
         evidence["early_gap"] = (means[0] - early) / descent
@@ -208,7 +211,7 @@ def _label(evidence: dict[str, float], ends_finite: bool) -> str:
         return "diverging"
     if np.isnan(e["rise"]) or e["gap"] <= FAR_FROM_BEST:
         return "fine"
-    if e["rise"] > LOST or e["climb"] > FAR_ABOVE_START:
+    if e["climb"] > FAR_ABOVE_START or (e["rise"] > LOST and e["swing"] < UP_AND_DOWN * e["rise"]):
         return "diverging"
     if e["climb"] > ABOVE_START or e["swing"] > SWING or e["cycle"] > CYCLE:
         return "oscillating"

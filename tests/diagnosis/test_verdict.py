@@ -69,10 +69,11 @@ EIGENVALUES = np.geomspace(0.01, 1.0, 10)
 def descend(rate, momentum=0.0, steps=200):
     """Gradient descent on ½ Σ λᵢ xᵢ² with largest eigenvalue L = 1."""
     x, velocity, losses = np.ones(10), np.zeros(10), []
-    for _ in range(steps):
-        losses.append(0.5 * (EIGENVALUES * x * x).sum())
-        velocity = momentum * velocity - rate * EIGENVALUES * x
-        x = x + velocity
+    with np.errstate(all="ignore"):
+        for _ in range(steps):
+            losses.append(0.5 * (EIGENVALUES * x * x).sum())
+            velocity = momentum * velocity - rate * EIGENVALUES * x
+            x = x + velocity
     return np.array(losses)
 
 
@@ -109,7 +110,7 @@ def test_two_cycle_at_the_edge_of_stability():
 
 # ---------------------------------------------------------------- real training
 
-DIGITS_STEPS = 400
+DIGITS_STEPS = 300
 FACTORS = (0.01, 0.1, 0.5, 1.0, 2.0, 1000.0)
 
 
@@ -137,7 +138,7 @@ def digits_records(optimizer, best, schedule):
     return np.asarray(jax.jit(jax.vmap(jax.vmap(record, (None, 0)), (0, None)))(rates, keys))
 
 
-RUNS = [("adam", 0.02, "constant"), ("adam", 0.02, "cosine"), ("sgd", 0.5, "constant"), ("sgd", 0.5, "cosine")]
+RUNS = [("adam", 0.01, "constant"), ("adam", 0.02, "cosine"), ("sgd", 0.3, "constant")]
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: f"{run[0]}-{run[2]}")

@@ -67,32 +67,32 @@ def test_equal_problems_share_one_program():
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (dict(init=3), "Problem(init=...) must be callable, got 3."),
-        (dict(loss=None), "Problem(loss=...) must be callable, got None."),
-        (dict(sample="data"), "Problem(sample=...) must be callable, got 'data'."),
-        (dict(evaluate=1.0), "Problem(evaluate=...) must be callable, got 1.0."),
-        (dict(name=3), "Problem(name=...) must be a string, got 3."),
+        ({"init": 3}, "Problem(init=...) must be callable, got 3."),
+        ({"loss": None}, "Problem(loss=...) must be callable, got None."),
+        ({"sample": "data"}, "Problem(sample=...) must be callable, got 'data'."),
+        ({"evaluate": 1.0}, "Problem(evaluate=...) must be callable, got 1.0."),
+        ({"name": 3}, "Problem(name=...) must be a string, got 3."),
         (
-            dict(loss=lambda params, batch: 0.0),
+            {"loss": lambda params, batch: 0.0},
             "Problem(loss=...) must be callable as loss(params, batch, key), got <lambda>(params, batch).",
         ),
-        (dict(init=lambda: 0.0), "Problem(init=...) must be callable as init(key), got <lambda>()."),
+        ({"init": lambda: 0.0}, "Problem(init=...) must be callable as init(key), got <lambda>()."),
         (
-            dict(sample=None),
+            {"sample": None},
             "Problem(sample=..., batches=...) must be given one of the two, got neither. "
             "sample(key) draws a batch on the device, batches are read from the host.",
         ),
         (
-            dict(batches=[1]),
+            {"batches": [1]},
             "Problem(sample=..., batches=...) must be given one of the two, got both. "
             "sample(key) draws a batch on the device, batches are read from the host.",
         ),
         (
-            dict(sample=None, batches=3),
+            {"sample": None, "batches": 3},
             "Problem(batches=...) must be an iterable of batches or a function returning one, got 3.",
         ),
         (
-            dict(sample=None, batches=lambda key: []),
+            {"sample": None, "batches": lambda key: []},
             "Problem(batches=...) must be callable as batches(), got <lambda>(key).",
         ),
     ],
@@ -133,16 +133,15 @@ def test_shapes_and_dtypes_under_x64_and_strict_promotion(ready):
     with jax.enable_x64(True), jax.numpy_dtype_promotion("strict"):
         params = problem.init(jax.random.key(0))
         batch = problem.sample(jax.random.key(1))
-        value, grads = jax.jit(jax.value_and_grad(problem.loss))(params, batch)
-        metrics = jax.jit(problem.evaluate)(params)
+        value, grads = jax.eval_shape(jax.value_and_grad(problem.loss), params, batch)
+        metrics = jax.eval_shape(problem.evaluate, params)
     assert sum(x.size for x in jax.tree.leaves(params)) == ready.size
     assert tuple(x.shape for x in batch) == ready.batch
     assert {x.dtype for x in batch} <= {jnp.dtype("float32"), jnp.dtype("int32")}
     for x in jax.tree.leaves((params, value, grads, metrics)):
-        assert x.dtype == jnp.float32 and bool(jnp.isfinite(x).all())
+        assert x.dtype == jnp.float32
     assert set(metrics) == ({"loss"} if ready.accuracy is None else {"loss", "accuracy"})
     assert value.shape == metrics["loss"].shape == ()
-    assert ready.chance / 2 < metrics["loss"] < 10 * ready.chance
 
 
 @every_problem
@@ -164,6 +163,7 @@ def test_learns(ready):
     @jax.jit
     def train(key):
         params = problem.init(key)
+        before = problem.evaluate(params)
 
         def step(carry, key):
             params, state = carry
@@ -172,9 +172,10 @@ def test_learns(ready):
             return (optax.apply_updates(params, updates), state), loss
 
         (params, _), losses = jax.lax.scan(step, (params, tx.init(params)), jax.random.split(key, 300))
-        return problem.evaluate(params), losses
+        return before, problem.evaluate(params), losses
 
-    metrics, losses = train(jax.random.key(0))
+    before, metrics, losses = train(jax.random.key(0))
+    assert ready.chance / 2 < before["loss"] < 10 * ready.chance
     assert losses[-50:].mean() < 0.75 * losses[0]
     assert metrics["loss"] < ready.learned
     assert ready.accuracy is None or metrics["accuracy"] > ready.accuracy
@@ -291,7 +292,7 @@ def test_load_by_name_and_from_a_file(file):
     [
         ("other", "must name something in mine.py, got '{spec}'. There is no 'other'; its problems are bowl."),
         ("number", "must name a Problem or a function returning one, got '{spec}'. This one gives int: 3."),
-        ("broken", ": line 12 of mine.py failed with ZeroDivisionError: division by zero"),
+        ("broken", ": line 13 of mine.py failed with ZeroDivisionError: division by zero"),
         ("wants", ": mine.py failed with TypeError: wants() missing 1 required positional argument: 'size'"),
     ],
 )

@@ -298,11 +298,11 @@ def test_errors_say_what_is_wrong(call, message):
 
 
 def test_kinds_are_type_errors():
-    with pytest.raises(TypeError, match="losses=...\\) must hold real numbers"):
+    with pytest.raises(TypeError, match=r"losses=\.\.\.\) must hold real numbers"):
         suggest([1e-3, 1e-2], ["a", "b"])
-    with pytest.raises(TypeError, match="losses=...\\) must hold real numbers"):
+    with pytest.raises(TypeError, match=r"losses=\.\.\.\) must hold real numbers"):
         suggest([1e-3, 1e-2], [1j, 2j])
-    with pytest.raises(TypeError, match="num=...\\) must be a whole number"):
+    with pytest.raises(TypeError, match=r"num=\.\.\.\) must be a whole number"):
         logspace(1e-3, 1.0, 2.5)
 
 
