@@ -3,10 +3,13 @@
 __version__ = "0.1.0"
 
 # optimizers and their composition
+# choosing
+from . import problems as problems
 from ._chain import chain as chain
 
 # state
 from ._resume import resume as resume
+from .diagnosis import diagnose as diagnose
 from .optimizers.adagrad import adagrad as adagrad
 from .optimizers.adagrad import scale_by_rss as scale_by_rss
 from .optimizers.adam import adam as adam
@@ -21,6 +24,7 @@ from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from .optimizers.sgd import sgd as sgd
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
+from .problems import Problem as Problem
 
 # schedules
 from .schedules._schedule import Schedule as Schedule
@@ -44,3 +48,9 @@ from .state import hyperparams as hyperparams
 from .state import learning_rate as learning_rate
 from .state import learning_rates as learning_rates
 from .state import with_hyperparams as with_hyperparams
+from .tuning._range_test import find as find
+from .tuning._range_test import range_test as range_test
+from .tuning._suggest import logspace as logspace
+from .tuning._suggest import suggest as suggest
+from .tuning._sweep import sweep as sweep
+from .tuning._tune import tune as tune

@@ -4,6 +4,7 @@ A leaf is computed in `wide(dtype)`, float32 for bfloat16 and float16, and cast 
 have no derivative (integers, booleans, JAX's float0) are never trained: their update is zero.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,9 +14,10 @@ import jax.numpy as jnp
 from ._numbers import F32, I32, INT32_MAX
 
 
-def wide(dtype: Any) -> Any:
-    """The dtype in which a leaf is computed: at least float32; float64 and complex stay what they are."""
-    return jnp.promote_types(dtype, F32)
+def wide(*dtypes: Any) -> Any:
+    """The dtype in which leaves are computed: at least float32; float64 and complex stay what they are."""
+    with jax.numpy_dtype_promotion("standard"):  # under "strict", bfloat16 and float32 have no common dtype
+        return functools.reduce(jnp.promote_types, dtypes, F32)
 
 
 def real(dtype: Any) -> Any:
@@ -103,6 +105,16 @@ def zeros_like(params: Any, dtype: Any = None) -> Any:
     def zeros(p: Any) -> jax.Array:
         # named also where it is the parameter's own: a weak-typed parameter would lose its sharding
         return jnp.zeros_like(p, dtype=dtype if dtype and _trainable_param(p) else jnp.result_type(p))
+
+    return jax.tree.map(zeros, params)
+
+
+def wide_zeros_like(params: Any) -> Any:
+    """A mean that a second moment is taken about: zeros, at least float32."""
+
+    def zeros(p: Any) -> jax.Array:
+        dtype = jnp.result_type(p)
+        return jnp.zeros_like(p, dtype=wide(dtype) if _trainable_param(p) else dtype)
 
     return jax.tree.map(zeros, params)
 

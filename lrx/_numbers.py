@@ -45,16 +45,16 @@ def canonical(where: str, x: Any, kind: type | None) -> Any:
     `kind` is float for a `Scalar`, int for a `Count`, and None where the value decides (several numbers in an array).
     """
     if isinstance(x, np.bool_) or not is_number(x) or (is_array(x) and x.dtype == bool):
-        raise TypeError(f"{where} must be a number, got {x!r}")
+        raise TypeError(f"{where} must be a number, got {x!r}.")
     if is_key(x):
         return x
     if kind is not None and np.ndim(x):
         raise ValueError(f"{where} must be a scalar, got shape {np.shape(x)}. To sweep it, use jax.vmap over init.")
     if jnp.issubdtype(jnp.result_type(x), jnp.complexfloating):
-        raise TypeError(f"{where} must be a real number, got {x!r}")
+        raise TypeError(f"{where} must be a real number, got {x!r}.")
     integer = jnp.issubdtype(jnp.result_type(x), jnp.integer)
     if kind is int and not integer and (is_tracer(x) or float(np.asarray(x)) % 1):
-        raise TypeError(f"{where} must be a whole number, got {x!r}")
+        raise TypeError(f"{where} must be a whole number, got {x!r}.")
     whole = kind is int or (kind is None and integer)
     if is_tracer(x):
         return x.astype(I32 if whole else F32)
@@ -64,11 +64,11 @@ def canonical(where: str, x: Any, kind: type | None) -> Any:
 def _frozen(where: str, x: np.ndarray, whole: bool) -> Any:
     """Off the user's device and out of the user's buffer, which may be donated or changed later."""
     if whole and x.size and not -INT32_MAX - 1 <= int(x.min()) <= int(x.max()) <= INT32_MAX:
-        raise ValueError(f"{where} must fit in int32, got {x}")
+        raise ValueError(f"{where} must fit in int32, got {x}.")
     if not whole and x.size:
         wide = x.astype(np.float64)
         if np.any(np.isfinite(wide) & (np.abs(wide) > np.finfo(np.float32).max)):
-            raise ValueError(f"{where} must fit in float32, got {x}")
+            raise ValueError(f"{where} must fit in float32, got {x}.")
     if x.ndim == 0:
         return int(x) if whole else float(x)
     x = x.astype(I32 if whole else F32)

@@ -95,7 +95,7 @@ def count(opt_state: Any) -> jax.Array:
     counts = {
         dotted((*path, "count")): value_of(state.memory.count)
         for path, state in rules(opt_state)
-        if hasattr(state.memory, "count")
+        if "count" in getattr(state.memory, "_fields", ())  # every tuple has a method of that name
     }
     if not counts:
         raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")

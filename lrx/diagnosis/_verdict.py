@@ -45,8 +45,8 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
 
     The record is cut into 20 blocks with means m₁ … m₂₀. Its descent, the unit of most of the evidence, is
     S = max(ℓ₁ − min m, 4σ), where σ is the noise of one loss (from the median absolute difference of neighbours, so
-    trends and spikes don't count). What noise explains, at two or three standard errors, has been taken off each
-    number, so more than 0 is beyond noise:
+    trends and spikes don't count). What noise explains, at two or three standard errors, has been taken off, so
+    that more than 0 is beyond noise (the two `early` numbers are as they are):
 
     - `gap`: (m₂₀ − best) / (ℓ₁ − best), how far above the best run it is; NaN without `best`.
     - `early_gap`, `early_speed`: the same for m₁, and the descent ℓ₁ − m₁ as a multiple of the best run's; NaN
@@ -56,7 +56,7 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
     - `rise`: (m₂₀ − min m) / S, the share of its progress that the run lost again.
     - `climb`, `spike`: (max m − ℓ₁) / S and (max ℓ − ℓ₁) / S, how far it went above its start.
     - `swing`: all upward moves between blocks, Σ max(mᵢ₊₁ − mᵢ, 0) / S.
-    - `cycle`: the largest correlation of the loss's steps in the last half with those 2 to 8 steps later: 0 for
+    - `cycle`: the largest correlation of the loss's steps in the last half with those 2 to 16 steps later: 0 for
       mini-batch noise, 1 for a cycle that repeats; 0 as well if the loss moves by less than 0.02 S.
     - `steps`, `non_finite`: the length of the record and the share of it that is NaN or infinite.
 
@@ -146,7 +146,7 @@ def _shape(losses: np.ndarray) -> dict[str, Any]:
     time = np.arange(tail.size) - (tail.size - 1) / 2
     slope = time @ tail / (time @ time)
     fall = -slope * tail.size
-    certain = fall > 2.5 * np.median(noise[BLOCKS // 2 :] if noise.size == BLOCKS else noise) * (12 / tail.size) ** 0.5
+    certain = fall > 2.5 * sigma * (12 / tail.size) ** 0.5  # 2.5 standard errors
     moves = np.std(tail - slope * time) > CYCLE_SIZE * descent
 
     return {
@@ -191,11 +191,11 @@ def _blocks(losses: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _cycle(steps: np.ndarray) -> float:
-    """The largest correlation of steps with those 2 to 8 later, less what chance gives in so short a record."""
+    """The largest correlation of steps with those 2 to 16 later, less what chance gives in so short a record."""
     ups = np.maximum(steps, 0).sum()
     if not ups > 0.25 * np.abs(steps).sum():
         return 0.0  # one long descent is no cycle
-    pairs = [(steps[lag:], steps[:-lag]) for lag in range(2, min(9, steps.size - 5))]
+    pairs = [(steps[lag:], steps[:-lag]) for lag in range(2, min(17, steps.size - 5))]
     largest = max(a @ b / (np.linalg.norm(a) * np.linalg.norm(b)) for a, b in pairs)
     return largest - np.clip(4.3 / steps.size**0.5 - CYCLE, 0, 0.4)
 

@@ -34,7 +34,7 @@ def apply_updates(params: Any, updates: Any) -> Any:
         p, u = jnp.asarray(p), jnp.asarray(u)
         if not trainable(p) or not trainable(u):
             return p
-        dtype = jnp.promote_types(wide(p.dtype), u.dtype)
+        dtype = wide(p.dtype, u.dtype)
         return (p.astype(dtype) + u.astype(dtype)).astype(p.dtype)
 
     return jax.tree.map(add, params, updates, is_leaf=lambda x: x is None)

@@ -14,8 +14,8 @@ from .._arithmetic import (
     real,
     sqrt,
     squared,
+    wide_zeros_like,
     zero_count,
-    zeros_like,
 )
 from .._chain import chain
 from .._numbers import F32, Scalar
@@ -42,9 +42,9 @@ class ScaleByStddevState(NamedTuple):
     count: jax.Array
     """t, the number of updates completed; int32 []."""
     mu: Any
-    """m, the mean, shaped like the parameters, in at least float32."""
+    """m, the mean (corrected: m̂), shaped like the parameters, in at least float32."""
     variance: Any
-    """s = v − m², shaped like the parameters, float32 or `nu_dtype`."""
+    """s = v − m² (corrected: c·(v̂ − m̂²)), shaped like the parameters, float32 or `nu_dtype`."""
 
 
 def _divided(g: jax.Array, v: jax.Array, eps: jax.Array, eps_in_sqrt: bool) -> jax.Array:
@@ -99,7 +99,7 @@ class ScaleByStddev:
     def init(self, params: Any) -> ScaleByStddevState:
         """The state before the first update."""
         variance = full_like_second(params, self.initial_scale, self.nu_dtype)
-        return ScaleByStddevState(zero_count(), zeros_like(params), variance)
+        return ScaleByStddevState(zero_count(), wide_zeros_like(params), variance)
 
     def update(
         self, updates: Any, state: ScaleByStddevState, params: Any = None, **extra: Any
@@ -107,23 +107,23 @@ class ScaleByStddev:
         """One step, on each leaf.
 
         v − m² would cancel. With v_t = d·v + (1−d)·g² and m_t = d·m + (1−d)·g it obeys
-        s_t = d·(s_{t−1} + (1−d)·(g − m_{t−1})²), which adds only positive numbers.
+        s_t = d·s_{t−1} + (1−d)·d·(g − m_{t−1})², which adds only positive numbers.
+        Corrected, with c_t = 1 − dᵗ and m̂ = m/c in the state, c_t·(v̂_t − m̂_t²) obeys
+        s_t = d·s_{t−1} + (1−d)·d·(c_{t−1}/c_t)·(g − m̂_{t−1})², which is 0 at t = 1.
         """
         del params, extra
         t = add_one(state.count)
-        c = one_minus_power(self.decay, t.astype(F32))
+        c_old, c = (one_minus_power(self.decay, n.astype(F32)) for n in (state.count, t))
+        if not self.bias_correction:
+            c_old = c = jnp.ones_like(c)
 
         def leaf(g: jax.Array, m: jax.Array, s: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             r = real(g.dtype)
             d, eps = self.decay.astype(r), self.eps.astype(r)
-            m_old = m.astype(g.dtype)
-            s = d * (s.astype(r) + (1 - d) * squared(g - m_old))
-            m = m_old + (1 - d) * (g - m_old)
-            s_hat = s
-            if self.bias_correction:  # v/c − (m/c)² with v = s + m²
-                k = (1 / c).astype(r)
-                s_hat = jnp.maximum(k * s - (k * k - k) * squared(m), jnp.zeros_like(s))
-            return _divided(g, s_hat, eps, self.eps_in_sqrt), m, s
+            change = g - m.astype(g.dtype)
+            s = d * (s.astype(r) + (1 - d) * (c_old / c).astype(r) * squared(change))
+            m = m.astype(g.dtype) + (1 - d) * (1 / c).astype(r) * change
+            return _divided(g, s * (1 / c).astype(r), eps, self.eps_in_sqrt), m, s
 
         updates, m, s = map_leaves(leaf, 3, updates, state.mu, state.variance)
         return updates, ScaleByStddevState(t, m, s)

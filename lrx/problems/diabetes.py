@@ -53,7 +53,8 @@ def _data() -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
         from sklearn.datasets import load_diabetes
     except ModuleNotFoundError as error:
         raise ImportError('diabetes() needs scikit-learn for its data: pip install "lrx[cli]"') from error
-    train, validation = split(*load_diabetes(return_X_y=True), train_size=354)
+    features, target = load_diabetes(return_X_y=True)
+    train, validation = split(np.asarray(features), np.asarray(target), 354)
 
     def standardised(rows: tuple[np.ndarray, ...]) -> tuple[np.ndarray, ...]:
         return tuple((a - t.mean(0)) / t.std(0) for a, t in zip(rows, train, strict=True))

@@ -116,7 +116,7 @@ def weight_power(w: ArrayLike, p: ArrayLike) -> Array:
 _HALF_PI = 1.5703125, math.pi / 2 - 1.5703125  # the first has 12 bits at most, as have those below
 _TWO_OVER_LN2 = 2.884765625, 2 / math.log(2) - 2.884765625
 _CENTERS = np.arange(11, 24) / 16  # of the intervals that cover [√½, √2)
-_LOG2_HEADS = np.float32(np.round(np.log2(_CENTERS) * 1024) / 1024)
+_LOG2_HEADS = np.float32(np.round(np.log2(_CENTERS) * 2**14) / 2**14)  # a whole number up to 128 can be added exactly
 _LOG2_TAILS = np.float32(np.log2(_CENTERS) - _LOG2_HEADS)
 
 
@@ -133,8 +133,8 @@ def _over(elapsed: Array, steps: Array) -> tuple[Array, Array]:
 
 
 def _head(x: Array) -> Array:
-    """The leading 12 bits of `x`, a constant when differentiated."""
-    return _as_float(_bits(x) & ~0xFFF)
+    """`x` rounded to 12 bits, a constant when differentiated."""
+    return _as_float((_bits(x) + 0x800) & ~0xFFF)
 
 
 def _bits(x: Array) -> Array:
@@ -155,12 +155,12 @@ def _rounded(count: Array) -> tuple[Array, Array | float]:
 
 
 def _quotient(x: Array, steps: Array) -> tuple[Array, Array]:
-    """x/steps as a pair, with 33 bits."""
+    """x/steps as a pair, to 33 bits."""
     (x, dx), (s, ds) = _rounded(x), _rounded(steps)
-    head = _head(x / s)
-    s_head = _head(s)
+    inverse = 1 / s  # of a scalar, as a rule: once, where a division would cost every count
+    head, s_head = _head(x * inverse), _head(s)
     residual = ((x - head * s_head) + dx) - head * ((s - s_head) + ds)  # x − head·steps
-    return head, residual / s
+    return head, residual * inverse
 
 
 def _power(base: Array, head: Array, tail: Array) -> Array:
@@ -170,14 +170,14 @@ def _power(base: Array, head: Array, tail: Array) -> Array:
     z_head = log_head * head
     z_tail = log_head * tail + log_tail * (head + tail)
     k = jnp.clip(jnp.round(lax.stop_gradient(z_head + z_tail)), -126, 127)  # the exponents of normal float32
-    f = jnp.clip((z_head - k) + z_tail, -32, 1 - 2.0**-20)  # leaves [−½, ½] only to underflow or to saturate
-    y = jnp.exp2(f) * _as_float((k.astype(jnp.int32) + 127) << 23)
+    f = jnp.clip((z_head - k) + z_tail, -32, 1)  # leaves [−½, ½] only to underflow or to saturate
+    y = jnp.minimum(jnp.exp2(f), 2 - 2.0**-23) * _as_float((k.astype(jnp.int32) + 127) << 23)
     return y + lax.stop_gradient(jnp.where(head + tail == 1, base - y, 0.0))
 
 
 @jax.custom_jvp
 def _log2(x: Array) -> tuple[Array, Array]:
-    """log₂ x as a pair, with 34 bits; of 0 so low that any power of it is 0 or 1.
+    """log₂ x as a pair, to 36 bits; of 0 so low that any power of it is 0 or 1.
 
     x = 2^e·m with m in [√½, √2), c the multiple of 1/16 nearest to m, s = (m − c)/(m + c), |s| < 0.021:
     log₂ x = e + log₂ c + 2/ln 2·atanh s,  atanh s = s + s³/3 + s⁵/5 + …
@@ -194,7 +194,7 @@ def _log2(x: Array) -> tuple[Array, Array]:
     s = s_head + s_tail
     K, dK = _TWO_OVER_LN2
     coarse = e.astype(jnp.float32) + jnp.asarray(_LOG2_HEADS)[index]
-    fine = jnp.asarray(_LOG2_TAILS)[index] + (dK * s + K * (s_tail + s * (s * s) * (1 / 3 + s * s / 5)))
+    fine = jnp.asarray(_LOG2_TAILS)[index] + (dK * s_head + (K + dK) * (s_tail + s * (s * s) * (1 / 3 + s * s / 5)))
     head = _head(coarse + K * s_head)
     tail = ((coarse - head) + K * s_head) + fine
     return jnp.where(x > 0, head, -(2.0**40)), jnp.where(x > 0, tail, 0.0)

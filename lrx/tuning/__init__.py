@@ -1,0 +1,1 @@
+"""Choosing a learning rate: range test, suggestion rules, sweep and tune."""

@@ -1,0 +1,1 @@
+"""Tests of the core: numbers, equality, states, and the contracts that every optimizer and schedule keeps."""

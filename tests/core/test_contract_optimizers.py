@@ -1,0 +1,212 @@
+"""What every optimizer promises, asked of each in turn: one list of records, the same questions to all."""
+
+import copy
+import inspect
+import pickle
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrx
+
+from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
+
+
+@dataclass(frozen=True)
+class Case:
+    """An optimizer and its arguments."""
+
+    name: str
+    make: Callable[..., Any]
+    arguments: dict[str, Any] = field(default_factory=dict)
+
+    def build(self, learning_rate=None, **numbers):
+        arguments = {"learning_rate": 0.01, **self.arguments, **numbers}
+        return self.make(**arguments if learning_rate is None else {**arguments, "learning_rate": learning_rate})
+
+    def numbers(self):
+        """Every float argument, defaults included."""
+        bound = inspect.signature(self.make).bind(**{"learning_rate": 0.01, **self.arguments})
+        bound.apply_defaults()
+        return {k: v for k, v in bound.arguments.items() if isinstance(v, float)}
+
+
+def not_biases(params):
+    return {"w": True, "b": False}
+
+
+CASES = [
+    Case("sgd", lrx.sgd),
+    Case("sgd_momentum", lrx.sgd, {"momentum": 0.9}),
+    Case("sgd_nesterov", lrx.sgd, {"momentum": 0.9, "nesterov": True}),
+    Case("adagrad", lrx.adagrad),
+    Case("adagrad_from_zero", lrx.adagrad, {"initial_accumulator_value": 0.0}),
+    Case("rmsprop", lrx.rmsprop),
+    Case("rmsprop_eps_outside", lrx.rmsprop, {"eps_in_sqrt": False}),
+    Case("rmsprop_initial_scale", lrx.rmsprop, {"initial_scale": 1.0}),
+    Case("rmsprop_corrected", lrx.rmsprop, {"bias_correction": True}),
+    Case("rmsprop_centered", lrx.rmsprop, {"centered": True, "momentum": 0.9}),
+    # corrected, the variance of the first gradient is 0: what is left is division by ε
+    Case("rmsprop_centered_corrected", lrx.rmsprop, {"centered": True, "bias_correction": True, "eps": 1e-2}),
+    Case("rmsprop_nesterov", lrx.rmsprop, {"momentum": 0.9, "nesterov": True}),
+    Case("adam", lrx.adam),
+    Case("adam_nesterov", lrx.adam, {"nesterov": True}),
+    Case("adam_eps_root", lrx.adam, {"eps_root": 1e-8}),
+    Case("adamw", lrx.adamw),
+    Case("adamw_masked", lrx.adamw, {"mask": not_biases}),
+    Case("adamw_masked_by_tree", lrx.adamw, {"mask": {"w": True, "b": False}, "nesterov": True}),
+]
+every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+MIXED = {"w": jnp.ones(3, jnp.bfloat16), "b": [jnp.ones(3, jnp.float16), jnp.ones((2, 2)), jnp.ones(2, jnp.complex64)]}
+
+
+@every
+def test_first_update_keeps_the_avals_of_the_state(case):
+    for rate in (0.01, warmup_cosine()):
+        tx = case.build(rate)
+        state = tx.init(PARAMS)
+        assert avals(tx.update(GRADS, state, PARAMS)[1]) == avals(state)
+
+
+@every
+def test_second_step_does_not_compile(case):
+    tx = case.build()
+    step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads))
+    params, state = step(jax.tree.map(jnp.asarray, PARAMS), tx.init(PARAMS), GRADS)
+    step(params, state, GRADS)
+    assert step._cache_size() == 1
+
+
+@every
+def test_dtypes_hold_under_mixed_precision(case):
+    tx = case.build()
+    state = tx.init(MIXED)
+    updates, after = jax.jit(tx.update)(MIXED, state, MIXED)
+    assert avals(after) == avals(state)
+    assert avals(updates) == avals(MIXED)
+    assert finite(updates)
+    assert {x.dtype.name for x in lrx.hyperparams(after).values()} == {"float32"}
+
+
+@every
+def test_runs_under_strict_promotion_and_debug_nans(case):
+    real = {"w": MIXED["w"], "b": MIXED["b"][:2]}  # JAX itself refuses complex times real under strict promotion
+    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        train(case.build(), real, real, steps=2)
+        train(case.build(warmup_cosine()), PARAMS, jax.tree.map(np.zeros_like, GRADS), steps=2)
+
+
+@every
+def test_float64_parameters_are_computed_in_float64(case, x64):
+    params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float64), PARAMS)
+    grads = jax.tree.map(lambda p: jnp.asarray(np.random.default_rng(0).normal(size=(4, *p.shape))), PARAMS)
+    wide = scan(case.build(), params, grads)
+    assert {x.dtype.name for x in jax.tree.leaves(wide)} == {"float64"}
+    narrow = scan(case.build(), PARAMS, jax.tree.map(lambda g: g.astype(jnp.float32), grads))
+    assert 0 < distance(wide, narrow) < 1e-5
+
+
+@every
+def test_state_holds_no_float64(case, x64):
+    state = case.build().init(PARAMS)
+    assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}
+
+
+@every
+def test_scan_gives_what_a_loop_gives(case):
+    tx = case.build(warmup_cosine())
+    grads = jax.tree.map(lambda g: jnp.stack([g] * 3), GRADS)
+    assert distance(jax.tree.map(lambda p: p[-1], scan(tx, PARAMS, grads)), train(tx, steps=3)[0]) < 1e-7
+
+
+def final(case, numbers, grads):
+    return scan(case.build(**numbers), PARAMS, grads)
+
+
+@every
+def test_vmap_over_every_hyperparameter(case):
+    grads = jax.tree.map(lambda g: jnp.stack([g, -2 * g, g]), GRADS)
+    numbers = case.numbers()
+    grid = {k: jnp.stack([jnp.float32(v), jnp.float32(v * 0.9)]) for k, v in numbers.items()}
+    swept = jax.jit(jax.vmap(lambda n: final(case, n, grads)))(grid)
+    for i in range(2):
+        alone = final(case, {k: v[i] for k, v in grid.items()}, grads)
+        assert distance(jax.tree.map(lambda x, i=i: x[i], swept), alone) < 1e-6
+
+
+@every
+def test_gradient_with_respect_to_every_hyperparameter_is_finite(case):
+    """Also where a gradient was zero from the start, and a root therefore has no derivative."""
+    grads = {"w": jnp.stack([0 * GRADS["w"]] * 3), "b": jnp.stack([GRADS["b"], 0 * GRADS["b"], 2 * GRADS["b"]])}
+
+    def loss(numbers, grads):
+        return sum(jnp.sum(x[-1] ** 2) for x in jax.tree.leaves(final(case, numbers, grads)))
+
+    numbers = {k: jnp.float32(v) for k, v in case.numbers().items()}
+    by_number, by_grad = jax.jit(jax.grad(loss, argnums=(0, 1)))(numbers, grads)
+    assert finite(by_number)
+    assert finite(by_grad)
+    assert by_number["learning_rate"] != 0
+
+
+@every
+def test_equal_optimizers_are_equal_and_other_numbers_are_not(case):
+    tx = case.build()
+    assert tx == case.build()
+    assert hash(tx) == hash(case.build())
+    assert tx != case.build(0.02)
+    assert tx.update == case.build(0.02).update
+
+
+@every
+def test_pickle_and_copy_give_an_equal_optimizer(case):
+    tx = case.build(warmup_cosine())
+    expected = tx.update(GRADS, tx.init(PARAMS), PARAMS)
+    for other in (pickle.loads(pickle.dumps(tx)), copy.copy(tx), copy.deepcopy(tx)):
+        assert other == tx
+        assert hash(other) == hash(tx)
+        assert same(other.update(GRADS, other.init(PARAMS), PARAMS), expected)
+
+
+@every
+def test_repr_names_the_numbers(case):
+    assert "scale_by_learning_rate(learning_rate=0.01)" in repr(case.build())
+
+
+@every
+def test_state_and_parameters_can_be_donated(case):
+    tx = case.build(warmup_cosine())
+    step = jax.jit(lambda p, s, g: one_step(tx, p, s, g), donate_argnums=(0, 1))
+    params = jax.tree.map(jnp.array, PARAMS)
+    state = tx.init(params)
+    for _ in range(2):
+        params, state = step(params, state, GRADS)
+    assert distance(params, train(tx, steps=2)[0]) < 1e-7
+
+
+@every
+def test_init_on_shapes_alone(case):
+    tx = case.build()
+    abstract = jax.eval_shape(tx.init, jax.eval_shape(lambda: jax.tree.map(jnp.asarray, PARAMS)))
+    assert avals(abstract) == avals(tx.init(PARAMS))
+
+
+@every
+def test_unknown_extra_arguments_are_ignored(case):
+    tx = case.build()
+    state = tx.init(PARAMS)
+    with_extra = tx.update(GRADS, state, PARAMS, value=1.0, anything="else")
+    assert same(with_extra, tx.update(GRADS, state, PARAMS))
+
+
+@every
+def test_zero_gradients_do_not_move_the_parameters(case):
+    zero = jax.tree.map(np.zeros_like, GRADS)
+    params, _ = train(case.build(**({"weight_decay": 0.0} if "weight_decay" in case.numbers() else {})), grads=zero)
+    assert same(params, jax.tree.map(jnp.asarray, PARAMS))
