@@ -66,8 +66,8 @@ def _frozen(where: str, x: np.ndarray, whole: bool) -> Any:
     if whole and x.size and not -INT32_MAX - 1 <= int(x.min()) <= int(x.max()) <= INT32_MAX:
         raise ValueError(f"{where} must fit in int32, got {x}.")
     if not whole and x.size:
-        wide = x.astype(np.float64)
-        if np.any(np.isfinite(wide) & (np.abs(wide) > np.finfo(np.float32).max)):
+        size = np.abs(x if x.dtype == object else x.astype(np.float64))  # Python integers beyond int64 are objects
+        if np.any((size > float(np.finfo(np.float32).max)) & (size != np.inf)):
             raise ValueError(f"{where} must fit in float32, got {x}.")
     if x.ndim == 0:
         return int(x) if whole else float(x)

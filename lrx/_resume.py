@@ -5,6 +5,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.tree_util import GetAttrKey
 
 from ._numbers import is_tracer
 from ._pytree import key_name
@@ -64,7 +65,7 @@ _REBUILT = ("learning_rate",)
 
 def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str]) -> Any:
     names = tuple(map(key_name, path))
-    if "hyperparams" in names:
+    if any(isinstance(k, GetAttrKey) and k.name == "hyperparams" for k in path):  # not a parameter of that name
         return fresh
     found = _at(restored, names)
     if found is _MISSING and names[-1] in _REBUILT:  # the checkpoint's rate was constant: it stands among its numbers

@@ -48,7 +48,7 @@ class AddDecayedWeights:
     def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
         """`updates + weight_decay * params`."""
         del extra
-        if params is None:
+        if params is None and updates is not None:
             raise ValueError("add_decayed_weights needs the parameters: tx.update(grads, state, params).")
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:

@@ -3,14 +3,15 @@
 Float32 keeps 24 bits, and the usual formulas spend them badly: `1 - t/T` cancels near the end, `r**(t/T)` multiplies
 the rounding of t/T by log r. So a phase works from two whole numbers, the steps that elapsed and those that remain, and
 where one float32 is too short a number is a pair (head, tail): the head holds the leading 12 bits, so that the product
-of two heads is exact, and the tail holds the rest. Heads are cut out of the bits: no compiler can reassociate that
-away, or contract it into a fused multiply-add that rounds differently. The cut counts as a constant when differentiated,
-and the tail, computed as a residual, carries the whole derivative.
+of two heads is exact, and the tail holds the rest. Heads are cut by integer arithmetic, which no compiler simplifies
+away or contracts into a fused multiply-add that rounds differently. A head is a constant when differentiated, and the
+tail, computed as a residual, carries the whole derivative.
 
 Counts may have any shape, hyperparameters may be Python numbers, arrays or tracers; results are float32.
 The error bounds are in float32 ulps of the exact value, wherever that is a normal float32.
 """
 
+import functools
 import math
 
 import jax
@@ -21,6 +22,8 @@ from jax.typing import ArrayLike
 
 INT32_MAX = 2**31 - 1
 TINY = float(np.finfo(np.float32).tiny)  # the smallest normal float32
+
+_fused = functools.partial(jax.jit, inline=True)  # one dispatch when eager, no trace when inside another jit
 
 
 def as_count(count: ArrayLike) -> Array:
@@ -34,7 +37,7 @@ def as_count(count: ArrayLike) -> Array:
         largest = min(INT32_MAX, int(jnp.iinfo(count.dtype).max))
         return jnp.asarray(xp.clip(count, 0, largest).astype(np.int32))
     if jnp.issubdtype(count.dtype, jnp.floating):
-        return jnp.asarray(xp.clip(count.astype(np.float32), 0.0, 2.0**31))
+        return jnp.clip(scalar(count), 0.0, 2.0**31)
     raise TypeError(f"count must be a whole number or a float, got {count.dtype}")
 
 
@@ -80,6 +83,7 @@ def half_cosine(a: ArrayLike, b: ArrayLike, elapsed: Array, remaining: Array) ->
     return scalar(a) * u + scalar(b) * v
 
 
+@_fused
 def cosine_weights(elapsed: Array, remaining: Array) -> tuple[Array, Array]:
     """The weights of the start and of the end of half a cosine; (0, 1) if there are no steps.
 
@@ -96,8 +100,8 @@ def cosine_weights(elapsed: Array, remaining: Array) -> tuple[Array, Array]:
 def power(rate: ArrayLike, x: ArrayLike, steps: ArrayLike) -> Array:
     """rate^(x/steps), within 4 ulp; `rate` if there are no steps.
 
-    1 at x = 0 and `rate` at x = steps exactly, and so are the powers of ½. Saturates at the largest float32 and
-    underflows to 0. A rate below 2⁻¹²⁶ counts as 0, negative ones too; except at x = steps its gradient is then 0.
+    Exactly 1 at x = 0, `rate` at x = steps, and 2^−n at x = n·steps if the rate is ½. Saturates at the largest float32
+    and underflows to 0. A rate below 2⁻¹²⁶, a negative one too, counts as 0, and its gradient is 0.
     """
     x, steps = _counts(x, steps)
     return _power(scalar(rate), *_quotient(*_over(x, steps)))
@@ -106,7 +110,7 @@ def power(rate: ArrayLike, x: ArrayLike, steps: ArrayLike) -> Array:
 def weight_power(w: ArrayLike, p: ArrayLike) -> Array:
     """w^p for w in [0, 1] and p ≥ 0, within 4 ulp, with 0⁰ = 1.
 
-    Exact at p = 0 and p = 1. Where w = 0 the gradient is finite: 0, except that it is 1 for w if p = 1.
+    Exact at p = 0 and p = 1. At w = 0 both derivatives are 0, whatever p, and so are never infinite.
     """
     p = scalar(p)
     head = _head(p)
@@ -126,6 +130,7 @@ def _counts(*counts: ArrayLike) -> list[Array]:
     return arrays if all(x.dtype == np.int32 for x in arrays) else [x.astype(jnp.float32) for x in arrays]
 
 
+@_fused
 def _over(elapsed: Array, steps: Array) -> tuple[Array, Array]:
     """A phase of no steps is over, as one of a single step that elapsed. Never divides by 0, in a gradient neither."""
     empty = steps == 0
@@ -154,6 +159,7 @@ def _rounded(count: Array) -> tuple[Array, Array | float]:
     return rounded, ((count - low).astype(jnp.float32) - rounded) + low.astype(jnp.float32)
 
 
+@_fused
 def _quotient(x: Array, steps: Array) -> tuple[Array, Array]:
     """x/steps as a pair, to 33 bits."""
     (x, dx), (s, ds) = _rounded(x), _rounded(steps)
@@ -163,6 +169,7 @@ def _quotient(x: Array, steps: Array) -> tuple[Array, Array]:
     return head, residual * inverse
 
 
+@_fused
 def _power(base: Array, head: Array, tail: Array) -> Array:
     """base^(head + tail) = 2^z, z = (head + tail)·log₂ base = k + f, with k whole and |f| ≤ ½."""
     base = jnp.where(base < TINY, 0.0, base)
@@ -172,10 +179,11 @@ def _power(base: Array, head: Array, tail: Array) -> Array:
     k = jnp.clip(jnp.round(lax.stop_gradient(z_head + z_tail)), -126, 127)  # the exponents of normal float32
     f = jnp.clip((z_head - k) + z_tail, -32, 1)  # leaves [−½, ½] only to underflow or to saturate
     y = jnp.minimum(jnp.exp2(f), 2 - 2.0**-23) * _as_float((k.astype(jnp.int32) + 127) << 23)
-    return y + lax.stop_gradient(jnp.where(head + tail == 1, base - y, 0.0))
+    # The bits of `base` itself where the exponent is 1: added, since selecting them would lose the tail's derivative.
+    return y + lax.stop_gradient(jnp.where((head == 1) & (tail == 0), base - y, 0.0))
 
 
-@jax.custom_jvp
+@jax.custom_jvp  # 1/x is shorter and closer than the derivative of the steps below
 def _log2(x: Array) -> tuple[Array, Array]:
     """log₂ x as a pair, to 36 bits; of 0 so low that any power of it is 0 or 1.
 

@@ -26,19 +26,21 @@ Progress = Callable[[int], None]
 def train_population(
     problem: Problem,
     make_optimizer: Callable[..., Any],
-    rates: jax.Array,
-    hyperparams: dict[str, Any],
-    keys: jax.Array,
+    rates: np.ndarray,
+    hyperparams: dict[str, np.ndarray],
+    key: jax.Array | None,
+    seeds: int,
     progress: Progress | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray], Any]:
-    """Train every member from every key.
+    """Train every member from every seed.
 
     Args:
       problem: what to train.
       make_optimizer: `make_optimizer(learning_rate, **hyperparams)`, traced once.
       rates: the learning rate of each update, float32 [members, steps].
       hyperparams: other numbers, name -> array [members].
-      keys: one key for each seed, [seeds].
+      key: from which the seeds' keys are made; `jax.random.key(0)` if None.
+      seeds: how many.
       progress: called after each chunk.
 
     Returns:
@@ -47,12 +49,13 @@ def train_population(
     """
     batches = _Batches(problem)
     steps = rates.shape[1]
-    carry = _start(problem, make_optimizer, rates[:, 0], hyperparams, keys)
+    key = jax.random.key(0) if key is None else key
+    carry, keys = _start(problem, make_optimizer, seeds, rates[:, 0], hyperparams, key)
     losses, done = [], 0
     chunk = chunk_size(steps)
     while done < steps:
         xs = rates[:, done : done + chunk].T, batches.stack(chunk)
-        carry, loss = _chunk(problem, make_optimizer, hyperparams, keys, carry, jnp.int32(done), *xs)
+        carry, loss = _chunk(problem, make_optimizer, hyperparams, keys, carry, np.int32(done), *xs)
         losses.append(np.asarray(loss))
         done += chunk
         if progress is not None:
@@ -104,13 +107,18 @@ def _over_population(f: Callable[..., Any], members: tuple[Any, ...], seeds: tup
     return jax.vmap(jax.vmap(f, in_axes=members), in_axes=seeds)
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _start(problem: Problem, make_optimizer: Callable[..., Any], rates: Any, hyperparams: Any, keys: Any) -> Any:
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _start(
+    problem: Problem, make_optimizer: Callable[..., Any], seeds: int, rates: Any, hyperparams: Any, key: jax.Array
+) -> Any:
+    """Parameters and states [seeds, members, …], and the key of each seed's batches."""
+
     def start(rate: jax.Array, hyper: Any, key: jax.Array) -> Any:
-        params = problem.init(jax.random.fold_in(key, 0))
+        params = problem.init(key)
         return params, make_optimizer(rate, **hyper).init(params)
 
-    return _over_population(start, (0, 0, None), (None, None, 0))(rates, hyperparams, keys)
+    keys = jax.random.split(key, (seeds, 2))
+    return _over_population(start, (0, 0, None), (None, None, 0))(rates, hyperparams, keys[:, 0]), keys[:, 1]
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(4,))
@@ -141,11 +149,11 @@ def _chunk(
     def step(carry: Any, xs: Any) -> Any:
         params, state = carry
         t, rate, batch = xs
-        now = jax.vmap(lambda key: jax.random.fold_in(jax.random.fold_in(key, 1), t))(keys)
+        now = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
         batch_axis = None
         if problem.sample is not None:
             batch, batch_axis = jax.vmap(problem.sample)(now), 0
-        noise = jax.vmap(lambda key: jax.random.fold_in(key, 2))(now)
+        noise = jax.vmap(lambda key: jax.random.fold_in(key, 0))(now)
         mapped = _over_population(update, (0, 0, 0, 0, None, None), (None, None, 0, 0, batch_axis, 0))
         params, state, loss = mapped(rate, hyperparams, params, state, batch, noise)
         return (params, state), loss

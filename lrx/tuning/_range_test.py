@@ -5,7 +5,6 @@ from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .. import _check as check
@@ -66,10 +65,9 @@ def _ramps(
     if num_steps < 2:
         raise check.fail("num_steps", "must be at least 2", num_steps)
     ramp = exponential_decay(start, num_steps - 1, stop / start)
-    rates = ramp(jnp.arange(num_steps))
-    keys = jax.random.split(jax.random.key(0) if key is None else key, seeds)
-    losses, _, _ = train_population(problem, make_optimizer, rates[None], {}, keys)
-    return np.asarray(rates), losses[0]
+    rates = np.asarray(ramp(np.arange(num_steps)))
+    losses, _, _ = train_population(problem, make_optimizer, rates[None], {}, key, seeds)
+    return rates, losses[0]
 
 
 @check.public

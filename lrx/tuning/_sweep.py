@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _check as check
-from .._numbers import F32, in_state
+from .._numbers import F32, state_dtype
 from .._pytree import pytree_dataclass, static
 from ..problems._problem import Problem
 from ..schedules._schedule import FunctionSchedule, Schedule, as_schedule
@@ -185,17 +185,16 @@ def sweep(
     if not makers:
         raise check.fail("schedule", "must name at least one schedule", schedule)
     axes = {k: _grid(k, v) for k, v in hyperparams.items()}
-    keys = jax.random.split(jax.random.key(0) if key is None else key, seeds)
 
     # members: rates × further hyperparameters, the last fastest
     points = list(itertools.product(rates, *axes.values()))
-    hyper = {k: jnp.asarray([p[i + 1] for p in points], F32) for i, k in enumerate(axes)}
+    hyper = {k: np.asarray([p[i + 1] for p in points], F32) for i, k in enumerate(axes)}
     shape = (len(rates), *map(len, axes.values()), seeds)
-    rows = jnp.concatenate([_values([_learning_rate(m, p[0], steps) for p in points], steps) for m in makers.values()])
-    tiled = {k: jnp.tile(v, len(makers)) for k, v in hyper.items()}
+    rows = np.concatenate([_values([_learning_rate(m, p[0], steps) for p in points], steps) for m in makers.values()])
+    tiled = {k: np.tile(v, len(makers)) for k, v in hyper.items()}
     size = len(rows) * seeds
     told = None if progress is None else lambda step: progress(step * size)
-    losses, scores, _ = train_population(problem, make_optimizer, rows, tiled, keys, told)
+    losses, scores, _ = train_population(problem, make_optimizer, rows, tiled, key, seeds, told)
 
     swept = {k: v for k, v in axes.items() if np.ndim(hyperparams[k])}
     fixed = tuple(i + 2 for i, k in enumerate(axes) if k not in swept)  # given as one number: no axis
@@ -234,16 +233,17 @@ def _learning_rate(make: MakeSchedule, peak: float, steps: int) -> Any:
     return _FromPeak(float(peak), make, steps) if isinstance(made, FunctionSchedule) else made
 
 
-def _values(learning_rates: list[Any], steps: int) -> jax.Array:
+def _values(learning_rates: list[Any], steps: int) -> np.ndarray:
     """The values over a run of several learning rates of one structure, float32 [len(learning_rates), steps]."""
-    rows = jax.tree.map(lambda *xs: jnp.stack([in_state(x) for x in xs]), *learning_rates)
-    return _evaluated(rows, jnp.arange(steps, dtype=jnp.int32))
+    if isinstance(learning_rates[0], float):
+        return np.repeat(np.asarray(learning_rates, np.float32)[:, None], steps, axis=1)
+    rows = jax.tree.map(lambda *xs: np.stack([np.asarray(x, state_dtype(x)) for x in xs]), *learning_rates)
+    return np.asarray(_evaluated(rows, np.arange(steps, dtype=np.int32)))
 
 
 @jax.jit
-def _evaluated(learning_rates: Any, counts: jax.Array) -> jax.Array:
-    def over_run(learning_rate: Any) -> jax.Array:
-        schedule = as_schedule(learning_rate)
+def _evaluated(schedules: Any, counts: jax.Array) -> jax.Array:
+    def over_run(schedule: Any) -> jax.Array:
         return jax.vmap(lambda count: jnp.asarray(schedule(count), F32))(counts)
 
-    return jax.vmap(over_run)(learning_rates)
+    return jax.vmap(over_run)(schedules)
