@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._numbers import F32, I32, INT32_MAX
+from ._numbers import F32, I32, INT32_MAX, Scalar
 
 
 def wide(*dtypes: Any) -> Any:
@@ -82,8 +82,9 @@ def global_norm(tree: Any) -> jax.Array:
     return sqrt(sum((s.astype(F32) for s in squares), jnp.zeros((), F32)))
 
 
-def one_minus_power(b: jax.Array, t: jax.Array) -> jax.Array:
+def one_minus_power(b: Scalar, t: jax.Array) -> jax.Array:
     """1 − bᵗ for b in [0, 1), as −expm1(t·log b): the plain difference loses four digits in float32."""
+    b = jnp.asarray(b, F32)
     positive = b > 0
     log_b = jnp.log(jnp.where(positive, b, jnp.full_like(b, 0.5)))
     return jnp.where(positive, -jnp.expm1(t.astype(b.dtype) * log_b), jnp.ones_like(b))
@@ -119,7 +120,7 @@ def wide_zeros_like(params: Any) -> Any:
     return jax.tree.map(zeros, params)
 
 
-def full_like_second(params: Any, fill: jax.Array | float, dtype: Any = None) -> Any:
+def full_like_second(params: Any, fill: Scalar, dtype: Any = None) -> Any:
     """A second moment: real, at least float32 unless `dtype` says otherwise. In bfloat16, 0.999·ν rounds back to ν."""
 
     def full(p: Any) -> jax.Array:

@@ -100,9 +100,9 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
 
 def _links(t: Any) -> list[tuple[str, Any, Any]]:
     """The (stem of the name, init, update) of each link of `t`."""
-    if not (isinstance(t, tuple) and hasattr(t, "init") and hasattr(t, "update")):
+    if not isinstance(t, optax.GradientTransformation):
         raise TypeError(f"chain(...) takes gradient transformations, got {t!r}.")
-    if isinstance(t.init, ChainInit):
+    if isinstance(t.init, ChainInit) and isinstance(t.update, ChainUpdate):
         pairs = zip(t.init.links, t.update.links, strict=True)
         return [(_stem(name, init), init, update) for (name, init), (_, update) in pairs]
     extra = isinstance(t, optax.GradientTransformationExtraArgs)

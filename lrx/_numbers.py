@@ -8,6 +8,7 @@ int32 for a `Count`, whatever the Python value was. `adam(1)` has a float32 rate
 from typing import Any
 
 import jax
+import jax.core
 import jax.numpy as jnp
 import numpy as np
 

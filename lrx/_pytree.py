@@ -22,7 +22,7 @@ T = TypeVar("T")
 _classes: set[type] = set()
 
 
-def static(default: Any = dataclasses.MISSING) -> Any:
+def static(*, default: Any = dataclasses.MISSING) -> Any:
     """A field that is structure, not data: changing it makes another program."""
     return dataclasses.field(default=default, metadata={"static": True})
 

@@ -42,6 +42,11 @@ def dotted(path: tuple[str, ...]) -> str:
     return ".".join(path)
 
 
+def is_boxed(x: Any) -> bool:
+    """Whether `x` is an array that a framework has boxed (an `nnx.Variable`, itself a pytree)."""
+    return hasattr(x, "get_value")
+
+
 def value_of(x: Any) -> Any:
-    """The array in a leaf; a framework may have boxed it (an `nnx.Variable`)."""
-    return x[...] if hasattr(x, "get_value") else x
+    """The array in a leaf, boxed or not."""
+    return x[...] if is_boxed(x) else x

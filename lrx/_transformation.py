@@ -101,7 +101,7 @@ class Update:
 def transformation(rule: Any) -> Transformation:
     """The pair of a rule: a pytree dataclass with `init(params)` and `update(updates, memory, params, **extra)`."""
     provenance = provenance_of(rule)
-    update = Update(jax.tree.map(state_dtype, rule), provenance)
+    update: Any = Update(jax.tree.map(state_dtype, rule), provenance)
     keep = provenance is None and not holds_code(rule)  # a user's function must not be kept alive here
     return Transformation(Init(rule, provenance), interned(update) if keep else update)
 

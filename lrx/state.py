@@ -13,7 +13,7 @@ import numpy as np
 
 from ._numbers import canonical, is_number, is_tracer
 from ._pytree import key_name, same_keys, to_dict
-from ._state_paths import SCHEDULE, Slot, dotted, rules, value_of
+from ._state_paths import SCHEDULE, Slot, dotted, is_boxed, rules, value_of
 
 
 def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
@@ -162,7 +162,7 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
         key = tuple(map(key_name, path))
         return _replaced(edits[key][0], old, edits[key][1]) if key in edits else old
 
-    return jax.tree_util.tree_map_with_path(edit, opt_state)
+    return jax.tree_util.tree_map_with_path(edit, opt_state, is_leaf=is_boxed)
 
 
 # ---------------------------------------------------------------- finding
@@ -248,7 +248,8 @@ def _replaced(where: str, old: Any, value: Any) -> Any:
     if np.shape(value) != held.shape and np.ndim(value):
         raise ValueError(f"{where} must be a scalar or have shape {held.shape}, got shape {np.shape(value)}.")
     if is_tracer(value) or is_tracer(held) or not isinstance(held, jax.Array):
-        return jnp.broadcast_to(jnp.asarray(value).astype(held.dtype), held.shape)
-    new = np.broadcast_to(np.asarray(value).astype(held.dtype), held.shape)
-    new = jax.device_put(new, held.sharding) if held.committed else jnp.asarray(new)
-    return old.replace(new) if held is not old else new
+        new = jnp.broadcast_to(jnp.asarray(value).astype(held.dtype), held.shape)
+    else:
+        new = np.broadcast_to(np.asarray(value).astype(held.dtype), held.shape)
+        new = jax.device_put(new, held.sharding) if held.committed else jnp.asarray(new)
+    return old.replace(new) if is_boxed(old) else new

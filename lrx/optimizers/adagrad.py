@@ -29,7 +29,7 @@ class ScaleByRss:
 
     initial_accumulator_value: Scalar = 0.1
     eps: Scalar = 1e-7
-    sum_dtype: str | None = static(None)
+    sum_dtype: str | None = static(default=None)
 
     def init(self, params: Any) -> ScaleByRssState:
         """The state before the first update."""
@@ -42,7 +42,7 @@ class ScaleByRss:
         del params, extra
 
         def leaf(g: jax.Array, total: jax.Array) -> tuple[jax.Array, jax.Array]:
-            eps = self.eps.astype(real(g.dtype))
+            eps = jnp.asarray(self.eps, real(g.dtype))
             total = total.astype(real(g.dtype)) + squared(g)
             seen = total > 0
             scale = jnp.where(seen, jax.lax.rsqrt(jnp.where(seen, total, jnp.ones_like(total)) + eps), 0)

@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import (
@@ -45,9 +46,9 @@ class ScaleByAdam:
     b2: Scalar = 0.999
     eps: Scalar = 1e-8
     eps_root: Scalar = 0.0
-    mu_dtype: str | None = static(None)
-    nesterov: bool = static(False)
-    nu_dtype: str | None = static(None)
+    mu_dtype: str | None = static(default=None)
+    nesterov: bool = static(default=False)
+    nu_dtype: str | None = static(default=None)
 
     def init(self, params: Any) -> ScaleByAdamState:
         """The state before the first update."""
@@ -67,7 +68,7 @@ class ScaleByAdam:
 
         def leaf(g: jax.Array, m: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             r = real(g.dtype)
-            b1, b2, eps, eps_root = (x.astype(r) for x in (self.b1, self.b2, self.eps, self.eps_root))
+            b1, b2, eps, eps_root = (jnp.asarray(x, r) for x in (self.b1, self.b2, self.eps, self.eps_root))
             m = b1 * m.astype(g.dtype) + (1 - b1) * g
             v = b2 * v.astype(r) + (1 - b2) * squared(g)
             if self.nesterov:

@@ -34,7 +34,7 @@ class ScaleByLearningRate:
     """See `scale_by_learning_rate`. The rate is a number."""
 
     learning_rate: Scalar
-    flip_sign: bool = static(True)
+    flip_sign: bool = static(default=True)
 
     factory = "scale_by_learning_rate"
 
@@ -55,7 +55,7 @@ class ScaleBySchedule:
     """See `scale_by_learning_rate`. The rate is a schedule."""
 
     schedule: Any
-    flip_sign: bool = static(True)
+    flip_sign: bool = static(default=True)
 
     factory = "scale_by_learning_rate"
 

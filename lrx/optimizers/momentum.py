@@ -3,6 +3,7 @@
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real, zeros_like
@@ -24,8 +25,8 @@ class Trace:
     """See `trace`."""
 
     decay: Scalar
-    nesterov: bool = static(False)
-    accumulator_dtype: str | None = static(None)
+    nesterov: bool = static(default=False)
+    accumulator_dtype: str | None = static(default=None)
 
     def init(self, params: Any) -> TraceState:
         """The state before the first update."""
@@ -36,7 +37,7 @@ class Trace:
         del params, extra
 
         def leaf(g: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
-            decay = self.decay.astype(real(g.dtype))
+            decay = jnp.asarray(self.decay, real(g.dtype))
             m = g + decay * m.astype(g.dtype)
             return (g + decay * m if self.nesterov else m), m
 

@@ -58,9 +58,9 @@ class ScaleByRms:
     decay: Scalar = 0.9
     eps: Scalar = 1e-8
     initial_scale: Scalar = 0.0
-    eps_in_sqrt: bool = static(True)
-    bias_correction: bool = static(False)
-    nu_dtype: str | None = static(None)
+    eps_in_sqrt: bool = static(default=True)
+    bias_correction: bool = static(default=False)
+    nu_dtype: str | None = static(default=None)
 
     def init(self, params: Any) -> ScaleByRmsState:
         """The state before the first update."""
@@ -76,7 +76,7 @@ class ScaleByRms:
 
         def leaf(g: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
             r = real(g.dtype)
-            decay, eps = self.decay.astype(r), self.eps.astype(r)
+            decay, eps = jnp.asarray(self.decay, r), jnp.asarray(self.eps, r)
             v = decay * v.astype(r) + (1 - decay) * squared(g)
             v_hat = v * (1 / c).astype(r) if self.bias_correction else v
             return _divided(g, v_hat, eps, self.eps_in_sqrt), v
@@ -92,9 +92,9 @@ class ScaleByStddev:
     decay: Scalar = 0.9
     eps: Scalar = 1e-8
     initial_scale: Scalar = 0.0
-    eps_in_sqrt: bool = static(True)
-    bias_correction: bool = static(False)
-    nu_dtype: str | None = static(None)
+    eps_in_sqrt: bool = static(default=True)
+    bias_correction: bool = static(default=False)
+    nu_dtype: str | None = static(default=None)
 
     def init(self, params: Any) -> ScaleByStddevState:
         """The state before the first update."""
@@ -119,7 +119,7 @@ class ScaleByStddev:
 
         def leaf(g: jax.Array, m: jax.Array, s: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             r = real(g.dtype)
-            d, eps = self.decay.astype(r), self.eps.astype(r)
+            d, eps = jnp.asarray(self.decay, r), jnp.asarray(self.eps, r)
             change = g - m.astype(g.dtype)
             s = d * (s.astype(r) + (1 - d) * (c_old / c).astype(r) * squared(change))
             m = m.astype(g.dtype) + (1 - d) * (1 / c).astype(r) * change

@@ -38,7 +38,7 @@ class AddDecayedWeights:
     """See `add_decayed_weights`."""
 
     weight_decay: Scalar = 0.0
-    mask: Any = static(None)
+    mask: Any = static(default=None)
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -52,7 +52,7 @@ class AddDecayedWeights:
             raise ValueError("add_decayed_weights needs the parameters: tx.update(grads, state, params).")
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
-            return (u + self.weight_decay.astype(real(u.dtype)) * jnp.asarray(p).astype(u.dtype),)
+            return (u + jnp.asarray(self.weight_decay, real(u.dtype)) * jnp.asarray(p).astype(u.dtype),)
 
         def decayed(updates: Any, params: Any) -> Any:
             return map_leaves(leaf, 1, updates, params)[0]

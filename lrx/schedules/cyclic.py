@@ -23,7 +23,7 @@ class TriangularSchedule(Schedule):
     min_value: Scalar
     max_value: Scalar
     half_cycle_steps: Count
-    mode: str = static("triangular")
+    mode: str = static(default="triangular")
     gamma: Scalar = 1.0
     down_steps: Count | None = None
 
@@ -111,7 +111,7 @@ class CyclicAnnealingSchedule(Schedule):
     max_value: Scalar
     min_value: Scalar
     cycle_steps: Count
-    shape: str = static("linear")
+    shape: str = static(default="linear")
     length_multiplier: Scalar = 1.0
     peak_multiplier: Scalar = 1.0
 

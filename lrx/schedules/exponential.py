@@ -26,7 +26,7 @@ class ExponentialDecay(Schedule):
     transition_steps: Count
     decay_rate: Scalar
     transition_begin: Count = 0
-    staircase: bool = static(False)
+    staircase: bool = static(default=False)
     end_value: Scalar | None = None
 
     def __call__(self, count: Any) -> jax.Array:

@@ -124,7 +124,7 @@ class _FromPeak(Schedule):
 
     peak: Any
     make: Any = static()
-    steps: int = static(0)
+    steps: int = static(default=0)
 
     def __call__(self, count: Any) -> jax.Array:
         return as_schedule(self.make(self.peak, self.steps))(count)

@@ -173,6 +173,8 @@ def tune(
     full = {k: f for k, f in curves.items() if own or k in MAIN_SCHEDULES} or curves
     extra = {k: f for k, f in curves.items() if k not in full}
     first = run.sweep(main, makers[main], grid, full)
+    if not _stayed_finite(first, run.by).any():
+        raise ValueError("tune() found nothing that stayed finite on every seed: give lower learning_rates.")
     best = first.best(run.by)
     if extra:
         near = np.unique(np.clip(np.arange(best.index[0] - 2, best.index[0] + 3), 0, len(first.learning_rates) - 1))
@@ -252,9 +254,7 @@ class _Runs:
     def rows(self) -> tuple[Row, ...]:
         """Each combination at its best rate, best first; one without a finite rate is left out."""
         pairs = [(name, s, k) for name, sweeps in self.sweeps.items() for s in sweeps for k in s.schedules]
-        pairs = [(name, s, k) for name, s, k in pairs if np.isfinite(s.loss(self.by)).all(axis=-1)[:, _at(s, k)].any()]
-        if not pairs:
-            raise ValueError("tune() found nothing that stayed finite on every seed: give lower learning_rates.")
+        pairs = [(name, s, k) for name, s, k in pairs if _stayed_finite(s, self.by)[:, _at(s, k)].any()]
         level = min((_record(s, s.best("training", k)) for _, s, k in pairs), key=_end)
         rows = [_row(name, s, k, self.by, level) for name, s, k in pairs]
         return tuple(sorted(rows, key=lambda r: r.validation.mean if r.validation else r.training.mean))
@@ -264,12 +264,18 @@ class _Runs:
         s = next(s for s in self.sweeps[row.optimizer] if row.schedule in s.schedules)
         loss = s.loss(self.by)[:, _at(s, row.schedule)]
         best = s.best(self.by, row.schedule)
-        good = s.learning_rates[loss.mean(axis=-1) <= best.loss + max(best.spread, 0.05 * abs(best.loss))]
+        enough = best.loss + max(best.spread, 0.05 * abs(best.loss))
+        good = s.learning_rates[np.asarray(loss.mean(axis=-1) <= enough)]
         return float(good.min()), float(good.max())
 
 
 def _at(s: Sweep, schedule: str) -> int:
     return s.schedules.index(schedule)
+
+
+def _stayed_finite(s: Sweep, by: str) -> np.ndarray:
+    """Which members did on every seed, [rate, schedule]."""
+    return np.asarray(np.isfinite(s.loss(by)).all(axis=-1))
 
 
 def _record(s: Sweep, best: Best) -> np.ndarray:

@@ -1,0 +1,34 @@
+"""A noisy quadratic whose best rates are known: the smallest problem that can be too slow and can diverge."""
+
+import jax
+import jax.numpy as jnp
+
+import lrx
+
+CURVATURE = jnp.array([1.0, 0.3])
+"""Gradient descent diverges at rates above 2 / max(CURVATURE) = 2."""
+
+
+def bowl(noise: float = 0.01, **kwargs) -> lrx.Problem:
+    """Half the curvature times the squared distance to a noisy target."""
+
+    def loss(params, batch, key=None):
+        return 0.5 * jnp.sum(CURVATURE * (params["x"] - noise * batch) ** 2)
+
+    return lrx.Problem(
+        init=lambda key: {"x": 1 + 0.1 * jax.random.normal(key, (2,))},
+        loss=loss,
+        sample=lambda key: jax.random.normal(key, (2,)),
+        name="bowl",
+        **kwargs,
+    )
+
+
+def validated() -> lrx.Problem:
+    """The bowl, with a validation loss that is smallest a little before the training loss is."""
+    return bowl(
+        evaluate=lambda params: {
+            "loss": jnp.sum((params["x"] - 0.2) ** 2),
+            "accuracy": jnp.mean(jnp.abs(params["x"]) < 0.5, dtype=jnp.float32),
+        }
+    )
