@@ -43,6 +43,7 @@ from .schedules.polynomial import linear_schedule as linear_schedule
 from .schedules.polynomial import polynomial_schedule as polynomial_schedule
 from .schedules.polynomial import warmup_linear_schedule as warmup_linear_schedule
 from .schedules.units import steps as steps
+from .plot import plot as plot
 from .state import count as count
 from .state import hyperparams as hyperparams
 from .state import learning_rate as learning_rate

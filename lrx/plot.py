@@ -20,7 +20,7 @@ COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B0589B", "#E69F00", "#56B4E9", "#6
 """Okabe and Ito's palette, told apart by readers with any colour vision."""
 DASHES = ("-", "--", ":", "-.")
 INK, FAINT = "#333333", "#DDDDDD"
-MOST_POINTS = 4096
+MOST_POINTS, MOST_BANDS = 4096, 4
 LONGEST = 2**31 - 1
 
 
@@ -181,6 +181,8 @@ def plot_curves(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], by: str) -> 
 def plot_losses(records: Mapping[str, Any], smooth: int | None = None) -> Any:
     """Draw loss curves, smoothed: the mean over seeds as a line, the lowest to the highest seed as a band.
 
+    With more than four records the bands are left out.
+
     Args:
       records: name -> losses [seed, step] or [step].
       smooth: the number of steps that each point is the mean of; a fiftieth of the longest record if None.
@@ -214,7 +216,8 @@ def plot_losses(records: Mapping[str, Any], smooth: int | None = None) -> Any:
     for i, (name, x) in enumerate(arrays.items()):
         steps, mean = np.arange(x.shape[1]), x.mean(axis=0)
         axes.plot(steps, mean, label=name, **_line(i))
-        axes.fill_between(steps, x.min(axis=0), x.max(axis=0), color=_colour(i), alpha=0.15, lw=0)
+        if len(arrays) <= MOST_BANDS:
+            axes.fill_between(steps, x.min(axis=0), x.max(axis=0), color=_colour(i), alpha=0.15, lw=0)
     starts = np.concatenate([x[:, 0] for x in arrays.values()])
     if drawn.size and np.isfinite(starts).any() and drawn.max() > 10 * (start := np.nanmax(starts)) > 0:
         axes.set_ylim(top=3 * start)
@@ -235,7 +238,7 @@ def horizon(schedule: Any) -> int:
     if longest < 1:
         return 1000
     if not np.ptp(values(schedule, np.linspace(longest, min(4 * longest, LONGEST), 61).astype(np.int64))):
-        return min(longest + max(1, longest // 12), LONGEST)
+        return min(longest + max(1, longest // 10), LONGEST)
     steps = 4 * longest
     while steps < 1_000_000 and np.ptp(seen := values(schedule, counts_up_to(steps, 61))) < 0.5 * np.abs(seen).max():
         steps *= 4  # a slow decay, such as 0.999 a step
@@ -323,4 +326,11 @@ def _line(i: int) -> dict[str, Any]:
 
 
 def _legend(axes: Any) -> None:
-    axes.legend(fontsize=9, labelcolor=INK, facecolor="white", edgecolor="none", framealpha=0.85)
+    """Within the axes if it is short, else above them in columns."""
+    style = {"fontsize": 9, "labelcolor": INK, "facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
+    handles, names = axes.get_legend_handles_labels()
+    if len(names) <= 4:
+        axes.legend(**style)
+    else:
+        width = 6 + max(map(len, names))  # of a column, in letters
+        axes.figure.legend(handles, names, loc="outside upper left", ncols=max(1, min(4, 84 // width)), **style)

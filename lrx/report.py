@@ -57,7 +57,8 @@ def write_report(tuned: Tuned, path: Path) -> Path:
 
 def choice(tuned: Tuned) -> str:
     """What to use, in a sentence."""
-    return f"Use {tuned.optimizer} with the {tuned.schedule_name} schedule at a peak learning rate of {rate(tuned.learning_rate)}."
+    peak = rate(tuned.learning_rate)
+    return f"Use {tuned.optimizer} with the {tuned.schedule_name} schedule at a peak learning rate of {peak}."
 
 
 def comparison(tuned: Tuned) -> str:
@@ -127,6 +128,7 @@ def _figures(tuned: Tuned) -> dict[str, tuple[Any, str]]:
     main, *others = tuned.sweeps
     figures = {}
     lines = {k: line for s in tuned.sweeps[main] for k, line in curves(s, tuned.by).items()}
+    schedules = list(lines)
     band = "Lines are means, bands reach from the lowest to the highest seed."
     figures["sweep"] = plot_curves(lines, tuned.by), f"{main}: every rate under every schedule. {band}"
     if others:
@@ -137,29 +139,24 @@ def _figures(tuned: Tuned) -> dict[str, tuple[Any, str]]:
     names = {k: f"{r.optimizer}, {r.schedule}, {rate(r.learning_rate)}" for k, r in _confirmed(tuned).items()}
     losses = {names[k]: s.losses[0, 0] for k, s in tuned.confirmation.items()}
     figures["losses"] = plot_losses(losses), f"The choice and Adam at a constant {rate(BASELINE_RATE)}, on fresh seeds."
-    best: dict[str, Row] = {}
-    for row in tuned.table:
-        best.setdefault(row.schedule, row)
+    best = {row.schedule: row for row in reversed(tuned.table)}
+    best = {k: best[k] for k in schedules if k in best}  # in one order, so that a colour means the same everywhere
     if len(best) > 1:
         losses = {f"{r.schedule}: {r.optimizer}, {rate(r.learning_rate)}": _record(tuned, r) for r in best.values()}
         figures["losses_by_schedule"] = plot_losses(losses), "Each schedule with its best optimizer at its best rate."
-    drawn = {f"{tuned.schedule_name} (chosen)": tuned.schedule}
+    drawn = {tuned.schedule_name: tuned.schedule}
     caption = "The chosen schedule."
-    known = SCHEDULES.get(tuned.schedule_name)
-    if (
-        known
-        and as_schedule(known(tuned.learning_rate, tuned.steps)) == tuned.schedule
-        and best.keys() <= SCHEDULES.keys()
-    ):
-        drawn |= {k: SCHEDULES[k](tuned.learning_rate, tuned.steps) for k in best if k != tuned.schedule_name}
+    known = {k: SCHEDULES[k](tuned.learning_rate, tuned.steps) for k in best if k in SCHEDULES}
+    if len(known) == len(best) > 1 and as_schedule(known[tuned.schedule_name]) == tuned.schedule:
+        drawn = {k + " (chosen)" * (k == tuned.schedule_name): s for k, s in known.items()}
         caption = "The schedules that were tried, all at the chosen peak."
     figures["schedules"] = plot_schedules(drawn, steps=tuned.steps), caption
     found = tuned.found
     low, high = map(rate, found.interval)
     caption = (
-        f"The range test with {main} from which the grid of rates was laid: one run with a growing rate, the median of "
-        f"several seeds. It suggests {rate(found.learning_rate)}, a tenth of the rate at the lowest smoothed loss; single "
-        f"seeds from {low} to {high}." + ("" if found.confident else " The seeds disagree or the loss hardly fell.")
+        f"The range test with {main} from which the grid of rates was laid: one run with a growing rate, the median "
+        f"of several seeds. It suggests {rate(found.learning_rate)}, a tenth of the rate at the lowest smoothed loss; "
+        f"single seeds {low} to {high}." + ("" if found.confident else " The seeds disagree or the loss hardly fell.")
     )
     figures["range_test"] = plot_range_test(found.range_test, found.learning_rate), caption
     return figures
@@ -190,7 +187,7 @@ def _page(tuned: Tuned, pictures: dict[str, tuple[bytes, str]]) -> str:
     measured = {
         "problem": tuned.problem,
         "decided by": f"{tuned.by} loss" + (", of the final parameters" if tuned.by == "validation" else ""),
-        "runs": f"{tuned.runs}, of {tuned.steps} steps each; {tuned.seeds} seed{'s'[: tuned.seeds != 1]} per combination",
+        "runs": f"{tuned.runs}, of {tuned.steps} steps each; seeds per combination: {tuned.seeds}",
         "time": f"{tuned.seconds:.0f} seconds",
         "versions": f"lrx {__version__}, jax {jax.__version__}, Python {platform.python_version()}",
         "platform": f"{jax.devices()[0].device_kind}, {platform.system()} {platform.machine()}",

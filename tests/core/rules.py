@@ -14,7 +14,7 @@ class Typed:
     """A rule with a static field."""
 
     number: Scalar = 1.0
-    choice: Any = static(None)
+    choice: Any = static(default=None)
 
     def init(self, params):
         return ()
