@@ -55,7 +55,7 @@ def make_app() -> Any:
                 sys.exit(super().main(*args, standalone_mode=False, **kwargs) or 0)
             except usage_error as e:
                 more = f" See '{e.ctx.command_path} --help'." if e.ctx else ""
-                stop(e.format_message() + more)
+                stop(e.format_message().rstrip(".") + "." + more)
             except (KeyboardInterrupt, typer.Abort):
                 sys.exit(130)
 
@@ -313,7 +313,7 @@ def run_show(text: str, steps: int | None, out: Path | None) -> None:
 def _schedule(text: str) -> Any:
     path = Path(text)
     try:
-        if path.suffix == ".json" or ("(" not in text and path.exists()):
+        if path.suffix == ".json" or ("(" not in text and path.is_file()):
             return from_json(path.read_text(encoding="utf-8"))
         return parse(text)
     except OSError as e:
@@ -342,14 +342,18 @@ def drawing(schedule: Any, steps: int, width: int = 64, height: int = 12) -> str
           └────────
            0    100 steps
     """
-    dots = np.linspace(0, steps, 2 * width).round().astype(np.int64)
-    counts = np.union1d(dots, counts_up_to(steps))
+    # each column holds its first count, and whatever lies between it and the next one
+    first, every = np.arange(2 * width) * steps // (2 * width - 1), counts_up_to(steps)
+    counts = np.concatenate([first, every])
+    columns = np.concatenate([np.arange(2 * width), every * (2 * width - 1) // steps])
+    order = np.lexsort((counts, columns))
+    counts, columns = counts[order], columns[order]
     y = values(schedule, counts)
     y = np.where(np.isfinite(y), y, 0.0)
     low, high = min(y.min(), 0.0), max(y.max(), 0.0)
     rows = np.round((high - y) / ((high - low) or 1.0) * (4 * height - 1)).astype(int)
     canvas = np.zeros((4 * height, 2 * width), bool)
-    for x, above, row in zip(np.searchsorted(dots, counts), rows[[0, *range(len(rows) - 1)]], rows, strict=True):
+    for x, above, row in zip(columns, np.concatenate([rows[:1], rows[:-1]]), rows, strict=True):
         # a jump is drawn as a vertical line, from the dot after the one before
         canvas[min(row, above + (row > above)) : max(row, above - (row < above)) + 1, x] = True
     bits = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])

@@ -13,12 +13,15 @@ every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 
 
 def ulps(got, want, floor=0.0):
-    """The largest error in float32 spacings at the true value, among normal values."""
-    want = np.asarray(want, np.float64)
-    got = np.asarray(got)
+    """The largest error in float32 spacings at the true value. Values too small to be normal may be 0."""
+    want, got = np.asarray(want, np.float64), np.asarray(got)
     assert got.dtype == np.float32
-    size = np.maximum(np.abs(want), max(floor, float(np.finfo(np.float32).tiny)))
-    return np.max(np.abs(got.astype(np.float64) - want) / np.spacing(size.astype(np.float32)))
+    tiny = float(np.finfo(np.float32).tiny)
+    normal = np.abs(want) >= tiny
+    assert np.all(np.abs(got[~normal]) <= tiny)
+    want, got = want[normal], got[normal]
+    size = np.maximum(np.abs(want), floor)
+    return np.max(np.abs(got.astype(np.float64) - want) / np.spacing(size.astype(np.float32)), initial=0)
 
 
 @every
@@ -31,8 +34,8 @@ def test_values_are_those_of_the_float64_formula(case, wrap):
 
 @pytest.mark.parametrize("case", [c for c in CASES if hasattr(optax, c.factory.__name__)], ids=lambda case: case.name)
 def test_values_are_those_of_optax(case):
-    if case.name.endswith("no_step"):
-        pytest.skip("optax holds the initial value of an empty phase for ever")
+    if case.name in ("linear_no_step", "polynomial_no_step", "polynomial_flat"):
+        pytest.skip("optax holds the initial value of an empty phase for ever, and 0**0 = 1 at the end")
     counts = np.arange(150)
     theirs = getattr(optax, case.factory.__name__)(**case.arguments)
     theirs = np.broadcast_to(jax.vmap(theirs)(counts), counts.shape)
