@@ -24,6 +24,7 @@ from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from .optimizers.sgd import sgd as sgd
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
+from .plot import plot as plot
 from .problems import Problem as Problem
 
 # schedules
@@ -43,7 +44,6 @@ from .schedules.polynomial import linear_schedule as linear_schedule
 from .schedules.polynomial import polynomial_schedule as polynomial_schedule
 from .schedules.polynomial import warmup_linear_schedule as warmup_linear_schedule
 from .schedules.units import steps as steps
-from .plot import plot as plot
 from .state import count as count
 from .state import hyperparams as hyperparams
 from .state import learning_rate as learning_rate

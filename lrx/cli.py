@@ -241,8 +241,13 @@ def _blame(error: Exception, problem: str) -> NoReturn:
     mine = [f for f in mine if "site-packages" not in f.filename and not _in_lrx(f.filename)]
     if mine:
         stop(f"line {mine[-1].lineno} of {mine[-1].filename} failed with {type(error).__name__}: {error}", code=1)
-    if isinstance(error, ValueError | TypeError) and frames and _in_lrx(frames[-1].filename):
-        stop(error)
+    # JAX hides its own frames, so that the last one may be of lrx without lrx raising
+    if (
+        isinstance(error, ValueError | TypeError)
+        and _in_lrx(frames[-1].filename)
+        and "raise" in (frames[-1].line or "")
+    ):
+        stop(f"{problem}: {error}")
     stop(f"training {problem} failed with {type(error).__name__}: {error}", code=1)
 
 
@@ -254,7 +259,7 @@ def _print_tuned(tuned: Tuned) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .report import EDGE, choice, columns, comparison
+    from .report import choice, columns, comparison, notes
 
     console, shown = Console(highlight=False, markup=False, emoji=False), columns(tuned)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -264,16 +269,14 @@ def _print_tuned(tuned: Tuned) -> None:
         chosen = row is tuned.table[0]
         first, *rest = (f(row).replace(" ± ", "±") for f in shown.values())
         table.add_row(("▸ " if chosen else "  ") + first, *rest, style="bold green" if chosen else None)
-    if console.measure(table).minimum > console.width:
+    wide = console.options.update(max_width=1000)  # `measure` answers no more than it is offered
+    if console.measure(table, options=wide).maximum > console.width:
         table.padding = (0, 1, 0, 0)
-    console.width = max(console.width, console.measure(table).minimum)  # rather a long line than a hidden number
+    console.width = max(console.width, console.measure(table, options=wide).maximum)  # a number is never cut
     console.print()
     console.print(table)
-    _say("\nFinal losses at the best rate of each combination, mean ± standard deviation over seeds.")
-    if any(row.at_edge for row in tuned.table):
-        _say(f"{EDGE}.")
-    _say(f"\n{choice(tuned)}")
-    _say(comparison(tuned))
+    for text in ("", *notes(tuned), "", choice(tuned), comparison(tuned)):
+        _say(text)
 
 
 def _say(text: str, fold: bool = True) -> None:
@@ -337,10 +340,10 @@ def drawing(schedule: Any, steps: int, width: int = 64, height: int = 12) -> str
     Examples:
       >>> import lrx
       >>> print(drawing(lrx.linear_schedule(0.0, 1.0, 100), steps=100, width=8, height=2))
-        1 ┤⠀⠀⠀⠀⢀⡠⠔⠊
-        0 ┤⡠⠔⠊⠁⠀⠀⠀⠀
-          └────────
-           0    100 steps
+       1 ┤⠀⠀⠀⢀⣠⠴⠚⠉
+       0 ┤⣠⠴⠚⠉⠀⠀⠀⠀
+         └────────
+          0    100 steps
     """
     # each column holds its first count, and whatever lies between it and the next one
     first, every = np.arange(2 * width) * steps // (2 * width - 1), counts_up_to(steps)

@@ -13,7 +13,7 @@ from ._numbers import is_array
 from ._pytree import factory_name, is_node
 from .schedules._schedule import as_schedule
 from .tuning._range_test import RangeTest
-from .tuning._suggest import _smoothed
+from .tuning._suggest import smoothed
 from .tuning._sweep import Sweep
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B0589B", "#E69F00", "#56B4E9", "#6B6B6B")
@@ -97,7 +97,7 @@ def plot_range_test(range_test: RangeTest, learning_rate: float | None = None) -
         raise check.fail("range_test", "must hold a finite loss", range_test)
     figure, axes = _axes("learning rate", "training loss")
     axes.plot(rates[finite], losses[finite], color=COLOURS[0], alpha=0.45, linewidth=1, label="loss of each step")
-    smooth = np.where(finite, _smoothed(losses, 0.98), np.nan)
+    smooth = np.where(finite, smoothed(losses, 0.98), np.nan)
     axes.plot(rates, smooth, label="smoothed (β = 0.98)", **_line(0))
     if learning_rate is not None:
         axes.axvline(learning_rate, label=f"suggested {rate(learning_rate)}", linewidth=1.5, color=COLOURS[1])

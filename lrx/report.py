@@ -21,8 +21,6 @@ from .schedules.constant import ConstantSchedule
 from .tuning._candidates import OPTIMIZERS, SCHEDULES
 from .tuning._tune import BASELINE_RATE, Row, Score, Tuned
 
-EDGE = "† the first or the last rate that was tried: a better one may lie beyond it"
-
 
 def write_report(tuned: Tuned, path: Path) -> Path:
     """Write what `lrx.tune` found into a folder.
@@ -83,6 +81,25 @@ def comparison(tuned: Tuned) -> str:
     )
 
 
+def rivals(tuned: Tuned) -> str:
+    """How far the table is from a ranking, in a sentence."""
+    best, *others = (row.validation if tuned.by == "validation" else row.training for row in tuned.table)
+    if not others or tuned.seeds == 1:
+        return ""
+    assert best is not None
+    close = sum(x is not None and x.mean - best.mean <= math.hypot(x.spread, best.spread) for x in others)
+    return f"Of the other {len(others)} combinations, {close or 'none'} came within the spread over seeds."
+
+
+def notes(tuned: Tuned) -> list[str]:
+    """What the table needs to be read, in lines."""
+    spread = " ± standard deviation" if tuned.seeds > 1 else ""
+    lines = [f"Losses at the end, mean{spread} over seeds; the training loss is of the last twentieth of the steps."]
+    if any(row.at_edge for row in tuned.table):
+        lines.append("† The first or the last rate that was tried: a better one may lie beyond it.")
+    return lines
+
+
 def plus_minus(score: Score | None, scale: float = 1.0) -> str:
     """Mean ± spread, to the first digit of the spread (two to four digits of the mean)."""
     if score is None:
@@ -136,8 +153,8 @@ def _figures(tuned: Tuned) -> dict[str, tuple[Any, str]]:
         lines = {name: curves(s, tuned.by)[schedule] for name, (s, *_) in tuned.sweeps.items()}
         caption = f"The optimizers, each under the {schedule} schedule. {band}"
         figures["optimizers"] = plot_curves(lines, tuned.by), caption
-    names = {k: f"{r.optimizer}, {r.schedule}, {rate(r.learning_rate)}" for k, r in _confirmed(tuned).items()}
-    losses = {names[k]: s.losses[0, 0] for k, s in tuned.confirmation.items()}
+    fresh = zip((tuned.retrained, tuned.baseline), tuned.confirmation.values(), strict=True)
+    losses = {f"{r.optimizer}, {r.schedule}, {rate(r.learning_rate)}": s.losses[0, 0] for r, s in fresh}
     figures["losses"] = plot_losses(losses), f"The choice and Adam at a constant {rate(BASELINE_RATE)}, on fresh seeds."
     best = {row.schedule: row for row in reversed(tuned.table)}
     best = {k: best[k] for k in schedules if k in best}  # in one order, so that a colour means the same everywhere
@@ -162,10 +179,6 @@ def _figures(tuned: Tuned) -> dict[str, tuple[Any, str]]:
     return figures
 
 
-def _confirmed(tuned: Tuned) -> dict[str, Row]:
-    return {"chosen": tuned.retrained, "baseline": tuned.baseline}
-
-
 def _record(tuned: Tuned, row: Row) -> np.ndarray:
     """The training losses behind a row of the table, [seed, step]."""
     sweep = next(s for s in tuned.sweeps[row.optimizer] if row.schedule in s.schedules)
@@ -177,13 +190,12 @@ def _record(tuned: Tuned, row: Row) -> np.ndarray:
 
 def _page(tuned: Tuned, pictures: dict[str, tuple[bytes, str]]) -> str:
     low, high = map(rate, tuned.interval)
-    alone = f"No other rate that was tried comes within 5 % or one spread of its {tuned.by} loss."
+    alone = f"No other rate that was tried comes within 5% or one spread of its {tuned.by} loss."
     interval = (
         alone
         if low == high
-        else f"Under the same schedule, rates from {low} to {high} do as well (within 5 % or one spread)."
+        else f"Under the same schedule, rates from {low} to {high} do as well (within 5% or one spread)."
     )
-    mean = "The loss at the end is the mean over the last twentieth of the steps"
     measured = {
         "problem": tuned.problem,
         "decided by": f"{tuned.by} loss" + (", of the final parameters" if tuned.by == "validation" else ""),
@@ -199,12 +211,11 @@ def _page(tuned: Tuned, pictures: dict[str, tuple[bytes, str]]) -> str:
         problem=escape(tuned.problem),
         choice=escape(choice(tuned)),
         comparison=escape(comparison(tuned)),
-        interval=escape(interval),
+        interval=escape(f"{interval} {rivals(tuned)}"),
         code=escape(code(tuned)),
         saved=unsaved if holds_code(tuned.schedule) else saved,
         table=_table(tuned),
-        note=escape(f"Final losses; mean ± standard deviation over seeds. {mean}.")
-        + (f"<br>{EDGE}." if any(r.at_edge for r in tuned.table) else ""),
+        notes="<br>".join(map(escape, notes(tuned))),
         figures="\n".join(
             figure.format(escape(caption), base64.b64encode(image).decode()) for image, caption in pictures.values()
         ),
@@ -292,7 +303,7 @@ dd { margin: 0; }
 <p class="note">$saved</p>
 <h2>What was tried</h2>
 <div class="wide">$table</div>
-<p class="note">$note</p>
+<p class="note">$notes</p>
 <h2>Pictures</h2>
 $figures
 <h2>How it was measured</h2>

@@ -149,7 +149,7 @@ def find(
       A `Found`: `.learning_rate`, `.interval`, `.confident`, `.range_test`, `.plot()`.
 
     Raises:
-      ValueError: if a number is out of its range, or too few losses are finite.
+      ValueError: if a number is out of its range, or the loss is not finite at the start.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -164,6 +164,9 @@ def find(
     """
     check.positive_count(seeds=seeds)
     rates, losses = _ramps(problem, make_optimizer, start, stop, num_steps, key, seeds)
+
+    if not np.isfinite(losses[:, 0]).all():
+        raise ValueError(f"find(problem=...) must have a finite loss before the first update, got {losses[:, 0]}.")
 
     def ask(losses: np.ndarray) -> float:
         return suggest(rates, losses, rule, smoothing=0.98, skip_start=num_steps // 10, skip_end=5)

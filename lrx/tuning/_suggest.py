@@ -75,7 +75,7 @@ def suggest(
         raise check.fail("learning_rates", order, float(rates[i]), f"That is entry {i}.")
     if smoothing is not None:
         check.below_one(smoothing=smoothing)
-        values = _smoothed(values, float(smoothing))
+        values = smoothed(values, float(smoothing))
     kept = slice(int(skip_start), max(0, rates.size - int(skip_end)))
     rates, values = rates[kept], values[kept]
     finite = np.isfinite(values)
@@ -89,7 +89,7 @@ def suggest(
     return float(choose(rates, values))
 
 
-def _smoothed(losses: np.ndarray, beta: float) -> np.ndarray:
+def smoothed(losses: np.ndarray, beta: float) -> np.ndarray:
     """The bias-corrected moving average; a loss that is not finite leaves it as it was, and stays."""
     smooth, total, weight = losses.copy(), 0.0, 0.0
     for i in np.flatnonzero(np.isfinite(losses)):

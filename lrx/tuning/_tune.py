@@ -17,7 +17,7 @@ from ..schedules._schedule import as_schedule
 from ._candidates import DEFAULT_OPTIMIZERS, MAIN_SCHEDULES, OPTIMIZERS, SCHEDULES, chosen, constant
 from ._range_test import Found, find
 from ._suggest import logspace
-from ._sweep import Best, Sweep, sweep
+from ._sweep import Sweep, sweep
 
 Progress = Callable[[str, int, int], None]
 """(stage, updates done, updates in the stage), an update of each member counted."""
@@ -189,7 +189,8 @@ def tune(
     confirm = _Runs(problem, steps, seeds, fresh_key, run.by, progress)
     again = confirm.sweep(winner.optimizer, makers[winner.optimizer], [peak], {winner.schedule: curve}, "retraining")
     plain = confirm.sweep("adam", adam, [BASELINE_RATE], {"constant": constant}, "baseline")
-    level = min((_record(s, s.best(run.by)) for s in (again, plain)), key=_end)
+    records = [_record(s, (0, 0)) for s in (again, plain)]
+    level = min(records, key=lambda r: _end(r) if np.isfinite(r).all() else np.inf)
     return Tuned(
         problem=problem.name,
         optimizer=winner.optimizer,
@@ -213,7 +214,8 @@ def tune(
 
 
 def _around(centre: float, below: float, above: float, num: int) -> np.ndarray:
-    return np.asarray(logspace(centre / below, centre * above, num))
+    """A grid of rates, in three digits each, for people."""
+    return np.asarray([float(f"{rate:.3g}") for rate in logspace(centre / below, centre * above, num)], np.float32)
 
 
 class _Runs:
@@ -236,7 +238,12 @@ class _Runs:
         runs = len(np.atleast_1d(rates)) * len(schedules) * self.seeds
         stage = stage or f"{name}: {', '.join(schedules)}"
         progress = self.progress
-        told = None if progress is None else lambda done: progress(stage, done, runs * self.steps)
+
+        def told(done: int) -> None:
+            if progress is not None:
+                progress(stage, done, runs * self.steps)
+
+        told(0)
         result = sweep(
             self.problem,
             make,
@@ -255,7 +262,7 @@ class _Runs:
         """Each combination at its best rate, best first; one without a finite rate is left out."""
         pairs = [(name, s, k) for name, sweeps in self.sweeps.items() for s in sweeps for k in s.schedules]
         pairs = [(name, s, k) for name, s, k in pairs if _stayed_finite(s, self.by)[:, _at(s, k)].any()]
-        level = min((_record(s, s.best("training", k)) for _, s, k in pairs), key=_end)
+        level = min((_record(s, s.best("training", k).index) for _, s, k in pairs), key=_end)
         rows = [_row(name, s, k, self.by, level) for name, s, k in pairs]
         return tuple(sorted(rows, key=lambda r: r.validation.mean if r.validation else r.training.mean))
 
@@ -278,9 +285,9 @@ def _stayed_finite(s: Sweep, by: str) -> np.ndarray:
     return np.asarray(np.isfinite(s.loss(by)).all(axis=-1))
 
 
-def _record(s: Sweep, best: Best) -> np.ndarray:
+def _record(s: Sweep, index: tuple[int, ...]) -> np.ndarray:
     """The training losses of a member, the mean over seeds, [steps]."""
-    return s.losses[best.index].mean(axis=0, dtype=np.float64)
+    return s.losses[index].mean(axis=0, dtype=np.float64)
 
 
 def _end(losses: np.ndarray) -> float:
@@ -288,21 +295,22 @@ def _end(losses: np.ndarray) -> float:
 
 
 def _row(name: str, s: Sweep, schedule: str, by: str, level: np.ndarray) -> Row:
-    """The best rate of one schedule in a sweep; `level` is the best record of all, for the verdict."""
-    best = s.best(by, schedule)
+    """The best rate of one schedule in a sweep; `level` is the best record of all, for the verdict.
 
-    def score(x: np.ndarray | None) -> Score | None:
-        return None if x is None else Score(float(x[best.index].mean()), float(x[best.index].std()))
+    The only rate of a sweep is its best one, also if it diverged.
+    """
+    index = (0, _at(s, schedule)) if len(s.learning_rates) == 1 else s.best(by, schedule).index
 
-    training = score(s.final)
-    assert training is not None  # `final` always is an array
+    def score(x: np.ndarray) -> Score:
+        return Score(float(x[index].mean()), float(x[index].std()))
+
     return Row(
         optimizer=name,
         schedule=schedule,
-        learning_rate=best.learning_rate,
-        training=training,
-        validation=score(s.scores.get("loss")),
-        accuracy=score(s.scores.get("accuracy")),
-        verdict=diagnose(_record(s, best), level).label,
-        at_edge=len(s.learning_rates) > 1 and best.index[0] in (0, len(s.learning_rates) - 1),
+        learning_rate=float(s.learning_rates[index[0]]),
+        training=score(s.final),
+        validation=score(s.scores["loss"]) if "loss" in s.scores else None,
+        accuracy=score(s.scores["accuracy"]) if "accuracy" in s.scores else None,
+        verdict=diagnose(_record(s, index), level).label,
+        at_edge=len(s.learning_rates) > 1 and index[0] in (0, len(s.learning_rates) - 1),
     )

@@ -229,7 +229,7 @@ def test_schedule_is_mapped_differentiated_and_replaced_like_a_tree():
     assert scan(lrx.sgd(schedule), PARAMS, jax.tree.map(lambda g: g[None], GRADS))["b"].shape == (2, 3)
 
 
-@pytest.mark.parametrize("leaf", [None, object(), "x"], ids=str)
+@pytest.mark.parametrize("leaf", [None, object(), "x"], ids=["None", "object", "text"])
 def test_schedule_may_hold_anything_while_jax_passes_it_through(leaf):
     schedule = jax.tree.map(lambda _: leaf, warmup_cosine())
     assert schedule.peak_value is leaf

@@ -15,7 +15,7 @@ LAST = 2**31 - 1
 STEPS = np.array([1, 2, 10, 1000, 10**5, 10**7, LAST])[:, None]
 PAIRS = np.float32([(0, 1), (1, 0), (1e-3, 1e-6), (3e-4, 1), (0.1, 0.0999), (1.9999999, 1e-9), (-1, -0.1), (1.9, 0.7)])
 A, B = PAIRS.T[:, :, None, None]
-RATES = np.float32([0.5, 0.9, 0.999, 0.9999, 2, 1e-3, 0.96, 0.71, 1.0000001, 1e-30])[:, None, None]
+RATES = np.float32([0.5, 0.9, 0.999, 0.9999, 2, 1e-3, 0.96, 0.97, 0.71, 1.0000001, 1e-30])[:, None, None]
 POWERS = np.float32([0, 0.1, 0.5, 1, 2, 3.7, 100])[:, None]
 N = 2048
 
@@ -30,8 +30,8 @@ def counts_up_to(steps):
 
 
 COUNTS = np.stack([counts_up_to(steps) for steps in STEPS[:, 0]])
-FAR = STEPS * np.random.default_rng(1).uniform(0, 90, COUNTS.shape)
-BEYOND = np.concatenate([COUNTS, np.minimum(FAR, LAST).astype(int)], axis=1)  # up to 90 times the length of the phase
+FAR = STEPS * 10.0 ** np.random.default_rng(1).uniform(0, 6, COUNTS.shape)
+BEYOND = np.concatenate([COUNTS, np.minimum(FAR, LAST).astype(int)], axis=1)  # up to 10⁶ times the length of the phase
 WEIGHTS = np.float32(np.concatenate([np.linspace(0, 1, N), np.geomspace(1e-37, 1, N)]))
 
 
@@ -242,18 +242,17 @@ GRADIENTS = {  # function of (x, y, steps, count)
 }
 
 
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 @pytest.mark.parametrize("name", GRADIENTS)
-def test_values_and_gradients_are_finite(name, wrap):
-    """By the hyperparameters and by a float count, for every count, whatever the length, with NaNs trapped."""
+def test_values_and_gradients_are_finite(name):
+    """By the hyperparameters and by a float count, whatever the length. Eager, so that NaNs are trapped inside too."""
     function = GRADIENTS[name]
-    x, y = np.float32([(0, 0), (0, 1), (1, 0), (0.5, 0.5), (0.999, 2), (-1, 1)]).T
+    x, y = np.float32([(0, 0), (0, 1), (1, 0), (0.5, 0.5), (0.999, 2), (-1, 1), (2, 1)]).T
     steps, counts = np.array([0, 1, 2, 1000, LAST]), ALL_COUNTS
     grid = [g.ravel() for g in np.meshgrid(np.arange(len(x)), steps, counts, indexing="ij")]
     arguments = (jnp.asarray(x[grid[0]]), jnp.asarray(y[grid[0]]), narrow(grid[1]))
     with jax.debug_nans(True):
         for count, by in ((narrow(grid[2]), (0, 1)), (jnp.asarray(np.float32(grid[2])), (0, 1, 3))):
-            values, gradients = wrap(jax.vmap(jax.value_and_grad(function, by)))(*arguments, count)
+            values, gradients = jax.vmap(jax.value_and_grad(function, by))(*arguments, count)
             assert all(np.isfinite(g).all() for g in (values, *gradients))
 
 

@@ -147,7 +147,7 @@ def test_an_exhausted_iterator_is_told():
     problem = lrx.Problem(
         init=lambda key: jnp.zeros(2), loss=lambda p, b, key=None: jnp.sum(p - b), batches=iter([np.zeros(2)] * 3)
     )
-    with pytest.raises(ValueError, match="ran out of batches. An iterator can be read once only"):
+    with pytest.raises(ValueError, match=r"ran out of batches\. An iterator can be read once only"):
         lrx.sweep(problem, lrx.sgd, learning_rate=0.1, steps=5)
 
 

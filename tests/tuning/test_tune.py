@@ -66,6 +66,29 @@ def test_the_schedule_has_the_chosen_peak_and_goes_through_json(tuned):
     assert result.transformation().init(np.zeros(2))
 
 
+def test_rates_are_told_in_three_digits(tuned):
+    result, _ = tuned
+    for rate in result.sweeps["adam"][0].learning_rates:
+        assert np.float32(f"{rate:.3g}") == rate
+
+
+def test_a_baseline_that_diverges_is_told_not_raised(monkeypatch):
+    monkeypatch.setattr("lrx.tuning._tune.BASELINE_RATE", 1e38)
+    result = lrx.tune(bowl(), optimizers="sgd", schedules="constant", steps=20, seeds=1)
+    assert result.baseline.verdict == "diverging"
+    assert not np.isfinite(result.baseline.training.mean)
+
+
+def test_a_loss_that_is_never_finite_is_told():
+    problem = lrx.Problem(
+        init=lambda key: np.zeros(2, np.float32),
+        loss=lambda params, batch, key=None: np.nan * params.sum(),
+        sample=lambda key: np.zeros(()),
+    )
+    with pytest.raises(ValueError, match="must have a finite loss before the first update"):
+        lrx.tune(problem, steps=10, seeds=1)
+
+
 def test_progress_tells_the_stages(tuned):
     result, stages = tuned
     names = list(dict.fromkeys(stage for stage, _, _ in stages))

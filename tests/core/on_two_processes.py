@@ -1,0 +1,65 @@
+"""The core on two processes with two devices each, on this machine. `test_mesh.py` starts both.
+
+python -m tests.core.on_two_processes PORT PROCESS DIRECTORY
+"""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import orbax.checkpoint as ocp
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import lrx
+
+from .common import warmup_cosine
+
+
+def main(port, process, directory):
+    jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(process))
+    assert len(jax.devices()) == 4
+    mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Auto,))
+    replicated, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("x"))
+
+    def placed(array, sharding):
+        return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
+
+    params = {"w": placed(np.ones((8, 4), np.float32), split), "b": placed(np.zeros(4, np.float32), replicated)}
+    optimizers = lrx.adam(1e-3), lrx.adamw(warmup_cosine()), lrx.adam(placed(np.float32(1e-3), replicated))
+    for i, tx in enumerate(optimizers):
+        hash(tx)
+        state, step = tx.init(params), jax.jit(lambda g, s, p, tx=tx: tx.update(g, s, p))
+        for _ in range(3):
+            _, state = step(params, state, params)
+        _, state = step(params, lrx.with_hyperparams(state, b1=0.5), params)
+        assert step._cache_size() == 1, "an update or an edit changed an aval"
+        assert int(lrx.count(state)) == 4
+        float(lrx.learning_rate(state))
+        with ocp.StandardCheckpointer() as checkpointer:
+            checkpointer.save(f"{directory}/{i}", state)
+            checkpointer.wait_until_finished()
+            restored = checkpointer.restore(f"{directory}/{i}", tx.init(params))
+        step(params, restored, params)
+        assert int(lrx.count(restored)) == 4
+    refuses_numbers_that_differ(params)
+    rates = placed(np.logspace(-4, -1, 8).astype(np.float32), split)
+    population = {"w": placed(np.ones((8, 3), np.float32), split)}
+    states = jax.jit(jax.vmap(lambda rate, p: lrx.adam(rate).init(p)))(rates, population)
+    jax.jit(jax.vmap(lrx.adam(1.0).update))(population, states, population)
+    jnp.zeros(()).block_until_ready()
+    print("both done")
+
+
+def refuses_numbers_that_differ(params):
+    try:
+        lrx.adam(1e-3 * (1 + jax.process_index())).init(params)
+    except AssertionError as error:
+        assert "not the same on each process" in str(error)
+    else:
+        raise AssertionError("two processes with two rates went unnoticed")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
