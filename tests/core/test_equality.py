@@ -38,6 +38,14 @@ def test_other_numbers_make_other_optimizers():
     assert warmup_cosine() != warmup_cosine(decay_steps=99)
 
 
+def test_arrays_compare_to_the_last_bit_of_the_last_entry():
+    values = np.linspace(0, 1, 2000, dtype=np.float32)
+    moved = values.copy()
+    moved[1000] = np.nextafter(values[1000], np.float32(2))
+    assert lrx.sgd(Table(values)) == lrx.sgd(Table(values.copy()))
+    assert lrx.sgd(Table(values)) != lrx.sgd(Table(moved))
+
+
 def test_nan_equals_nan():
     assert lrx.adam(float("nan")) == lrx.adam(-float("nan") * 0 + float("nan"))
 

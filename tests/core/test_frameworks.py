@@ -264,5 +264,5 @@ def test_orbax_refuses_the_state_of_another_optimizer(tmp_path):
     with ocp.StandardCheckpointer() as checkpointer:
         checkpointer.save(tmp_path / "x", lrx.adam(1e-3).init(PARAMS))
         checkpointer.wait_until_finished()
-        with pytest.raises(ValueError, match="[Mm]ismatch|do not match"):
+        with pytest.raises(ValueError, match=r"[Mm]ismatch|do not match"):
             checkpointer.restore(tmp_path / "x", jax.eval_shape(lrx.adam(warmup_cosine()).init, PARAMS))

@@ -215,7 +215,7 @@ def test_bad_input_is_refused_with_call_argument_rule_and_value(call, message):
 
 
 def test_from_json_of_an_unknown_argument_is_a_value_error():
-    with pytest.raises(ValueError, match="constant_schedule.*surplus"):
+    with pytest.raises(ValueError, match=r"constant_schedule.*surplus"):
         lrx.from_json('{"lrx": 1, "schedule": "constant_schedule", "value": 1.0, "surplus": 2}')
 
 
