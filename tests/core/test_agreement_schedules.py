@@ -48,7 +48,7 @@ def test_values_are_those_of_optax(case):
 # ---------------------------------------------------------------- long horizons
 
 T = INT32_MAX
-NEAR_THE_END = np.array([0, 1, 2**20, T // 2, T - 2**20, T - 1000, T - 2, T - 1, T])
+NEAR_THE_END = np.array([0, 1, 2**20, 1_234_567_891, T - 98_765_432, T - 2**20, T - 12_345, T - 7, T - 2, T - 1, T])
 
 
 def left(t):
