@@ -140,7 +140,8 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
         have the leading axes of a batched state.
 
     Returns:
-      The new state; dtypes, shapes and shardings are the old ones.
+      The new state; dtypes, shapes and shardings are the old ones. A schedule's new numbers show in `learning_rate`
+      from the next update on, since a state holds numbers and not the schedule's code.
 
     Raises:
       ValueError: if the name is unknown or ambiguous, if a number is given for a schedule, or if it does not fit.

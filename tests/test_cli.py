@@ -213,7 +213,7 @@ def test_a_mistake_is_one_line_and_exit_code_2(folder, args, message):
     [
         ("wrong_shapes", 1, "mine.py failed with TypeError: dot_general requires contracting dimensions"),
         ("not_scalar", 1, "training mine.py:not_scalar failed with TypeError: Gradient only defined for scalar"),
-        ("always_nan", 2, "must have more finite values"),
+        ("always_nan", 2, "must have a finite loss before the first update"),
     ],
 )
 def test_an_error_while_training_is_one_line(folder, name, code, message):

@@ -31,7 +31,7 @@ def draw_rows(data: Arrays, batch_size: int) -> Callable[[jax.Array], Arrays]:
 
     def sample(key: jax.Array) -> Arrays:
         # one draw of 32 bits where `randint` makes two: half the time to compile, and biased by under 1e-6
-        rows = jax.random.bits(key, (batch_size,)) % np.uint32(len(data[0]))
+        rows = jax.random.bits(key, (batch_size,), jnp.uint32) % np.uint32(len(data[0]))
         return tuple(a[rows] for a in data)
 
     return sample
