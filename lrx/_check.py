@@ -59,6 +59,8 @@ def count(**arguments: Any) -> None:
 
 def _concrete(arguments: dict[str, Any]) -> Any:
     for name, x in arguments.items():
+        if callable(x):
+            continue  # a schedule: where none may stand, the class of the field refuses it
         value = canonical(where(name), x, float)
         if not is_tracer(value):
             yield name, x, value

@@ -32,6 +32,22 @@ def is_node(x: Any) -> bool:
     return type(x) in _classes
 
 
+def is_rule(x: Any) -> bool:
+    """Whether `x` is an update rule, whose numbers may be schedules."""
+    return is_node(x) and hasattr(type(x), "update")
+
+
+def scheduled(x: Any) -> dict[str, Any]:
+    """The fields of `x` that are made for one real number and hold a schedule."""
+    fields = {name: getattr(x, name) for name, kind in _kinds(type(x)).items() if kind is float}
+    return {name: value for name, value in fields.items() if callable(value)}
+
+
+def replaced(x: Any, values: dict[str, Any]) -> Any:
+    """`x` with some fields replaced, unchecked: the values may be traced."""
+    return _make(type(x), {**{f.name: getattr(x, f.name) for f in dataclasses.fields(x)}, **values})
+
+
 def holds_code(x: Any) -> bool:
     """Whether a function of the user's is among the fields of `x`, at any depth."""
     if is_node(x):
@@ -68,6 +84,8 @@ def _post_init(self: Any) -> None:
         if x is None and getattr(type(self), name, ...) is None:
             continue  # None is this field's default
         from_arrays |= any(isinstance(v, jax.Array) or getattr(v, "from_arrays", False) for v in _parts(x))
+        if kind is float and callable(x) and is_rule(self):
+            continue  # a number that changes from update to update
         object.__setattr__(self, name, _checked(check.where(name, factory_name(self)), x, kind))
     object.__setattr__(self, "from_arrays", from_arrays)
 

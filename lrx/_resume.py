@@ -49,7 +49,7 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
     new = jax.tree_util.tree_map_with_path(lambda path, x: _leaf(path, x, restored, used, faults), fresh)
     held = {tuple(map(key_name, path)) for path, _ in jax.tree_util.tree_flatten_with_path(restored)[0]}
     for path in sorted(held - used):
-        if "hyperparams" not in path and path[-1] not in _REBUILT:
+        if "hyperparams" not in path and path[-1] not in _REBUILT and not _is_clock(path, restored):
             faults.append(f"{_told(path)} is in the checkpoint, but tx has no place for it")
     if faults:
         raise ValueError(
@@ -57,6 +57,18 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
             "The chain of tx must have the links whose memory the checkpoint holds."
         )
     return new
+
+
+def _is_clock(names: tuple[str, ...], restored: Any) -> bool:
+    """Whether a path is that of the count by which a rule evaluates the schedules among its numbers."""
+    return names[-1] == "count" and _at(restored, (*names[:-1], "hyperparams")) is not _MISSING
+
+
+def _counted(restored: Any) -> Any:
+    """The count that every counting rule of the checkpoint holds, if there is one."""
+    leaves = jax.tree_util.tree_flatten_with_path(restored)[0]
+    counts = [x for path, x in leaves if key_name(path[-1]) == "count" and "hyperparams" not in map(key_name, path)]
+    return counts[0] if counts and all(np.array_equal(counts[0], x) for x in counts) else _MISSING
 
 
 _REBUILT = ("learning_rate",)
@@ -71,6 +83,9 @@ def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str
     if found is _MISSING and names[-1] in _REBUILT:  # the checkpoint's rate was constant: it stands among its numbers
         found = _at(restored, (*names[:-2], "hyperparams", names[-1]))
         return fresh if found is _MISSING or hasattr(found, "keys") else _like(fresh, found)
+    if found is _MISSING and names[-1] == "count" and isinstance(path[-1], GetAttrKey) and "memory" not in names:
+        found = _counted(restored)  # a number of the checkpoint's that was constant is scheduled now
+        return _like(fresh, found) if found is not _MISSING else fresh
     if found is _MISSING or hasattr(found, "keys"):
         faults.append(f"{_told(names)} is not in the checkpoint")
         return fresh
@@ -93,7 +108,7 @@ def _at(tree: Any, names: tuple[str, ...]) -> Any:
             if int(name) >= len(tree):
                 return _MISSING
             tree = tree[int(name)]
-        elif hasattr(tree, name):
+        elif hasattr(tree, name) and name in getattr(tree, "_fields", (name,)):  # every tuple has a method `count`
             tree = getattr(tree, name)
         else:
             return _MISSING

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ._pytree import key_name
-from ._transformation import State
+from ._transformation import ScheduledState, State
 
 SCHEDULE = "schedule"
 """The key under which a scheduled rate's numbers stand in the raw state, beside the `learning_rate` last applied."""
@@ -28,10 +28,10 @@ class Slot(NamedTuple):
 
 def is_rule_state(x: Any) -> bool:
     """Whether `x` is the state of one rule."""
-    return isinstance(x, State)
+    return isinstance(x, State | ScheduledState)
 
 
-def rules(tree: Any) -> list[tuple[tuple[str, ...], State]]:
+def rules(tree: Any) -> list[tuple[tuple[str, ...], State | ScheduledState]]:
     """Each rule's state in `tree`, with its path."""
     leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_rule_state)[0]
     return [(tuple(map(key_name, path)), x) for path, x in leaves if is_rule_state(x)]

@@ -4,6 +4,9 @@
 So a new number, or a whole grid of them under `vmap`, traces nothing again. `init` compares by its numbers (a
 jitted `init` bakes them in), `update` by structure alone. Both pickle, and both are objects of their own because
 JAX's caches hold functions by weak reference.
+
+A number of a rule may be a schedule. Its numbers are then in the state, with a count of the updates completed; the rule
+itself sees the value at that count, a number.
 """
 
 import collections
@@ -12,13 +15,16 @@ import threading
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from ._numbers import is_tracer, state_dtype
+from ._arithmetic import add_one, zero_count
+from ._numbers import F32, is_tracer, state_dtype
 from ._provenance import Provenance, provenance_of
-from ._pytree import from_dict, holds_code, to_dict
+from ._pytree import factory_name, from_dict, holds_code, replaced, scheduled, to_dict
+from .schedules._schedule import as_schedule
 
 
 class State(NamedTuple):
@@ -28,6 +34,17 @@ class State(NamedTuple):
     """The rule's numbers: a nested dict of float32 and int32 arrays. Editing them changes the next update."""
     memory: Any
     """What the rule remembers of past updates: counts and moments."""
+
+
+class ScheduledState(NamedTuple):
+    """What one rule needs for its next step if some of its numbers are schedules."""
+
+    hyperparams: Any
+    """As in `State`; a schedule is a nested dict of its numbers."""
+    memory: Any
+    """As in `State`."""
+    count: jax.Array
+    """The number of updates completed, at which the schedules are evaluated; int32 []."""
 
 
 class Transformation(optax.GradientTransformationExtraArgs):
@@ -47,10 +64,14 @@ class Init:
     provenance: Provenance | None = None
     __name__ = "init"  # what profiles and compiler output show; the default is the whole repr
 
-    def __call__(self, params: Any) -> State:
+    def __call__(self, params: Any) -> State | ScheduledState:
         if self.provenance is not None:
             self.provenance.initialised = True
-        return _on_mesh_of(params, State(to_dict(self.rule), self.rule.init(params)))
+        rule, numbers = self.rule, to_dict(self.rule)
+        if not scheduled(rule):
+            return _on_mesh_of(params, State(numbers, rule.init(params)))
+        count = zero_count()
+        return _on_mesh_of(params, ScheduledState(numbers, _at(rule, count).init(params), count))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is Init and self.rule == other.rule
@@ -74,12 +95,15 @@ class Update:
     provenance: Provenance | None = None
     __name__ = "update"
 
-    def __call__(self, updates: Any, state: State, params: Any = None, **extra: Any) -> tuple[Any, State]:
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         if self.provenance is not None:
             self.provenance.check(self.template, state.hyperparams)
         rule = from_dict(self.template, state.hyperparams)
-        updates, memory = rule.update(updates, state.memory, params, **extra)
-        return updates, State(state.hyperparams, memory)
+        if not scheduled(rule):
+            updates, memory = rule.update(updates, state.memory, params, **extra)
+            return updates, State(state.hyperparams, memory)
+        updates, memory = _at(rule, state.count).update(updates, state.memory, params, **extra)
+        return updates, ScheduledState(state.hyperparams, memory, add_one(state.count))
 
     def __eq__(self, other: object) -> bool:
         return type(other) is Update and self._key() == other._key()
@@ -100,10 +124,22 @@ class Update:
 
 def transformation(rule: Any) -> Transformation:
     """The pair of a rule: a pytree dataclass with `init(params)` and `update(updates, memory, params, **extra)`."""
+    rule = replaced(rule, {name: as_schedule(s) for name, s in scheduled(rule).items()}) if scheduled(rule) else rule
     provenance = provenance_of(rule)
     update: Any = Update(jax.tree.map(state_dtype, rule), provenance)
     keep = provenance is None and not holds_code(rule)  # a user's function must not be kept alive here
     return Transformation(Init(rule, provenance), interned(update) if keep else update)
+
+
+def _at(rule: Any, count: jax.Array) -> Any:
+    """The rule with its schedules' values at `count` in their place."""
+    values = {}
+    for name, schedule in scheduled(rule).items():
+        values[name] = jnp.asarray(schedule(count)).astype(F32)
+        if values[name].shape != ():
+            what = f"{factory_name(rule)}({name}=...) must give a scalar"
+            raise ValueError(f"{what}, got shape {values[name].shape} from {schedule!r}.")
+    return replaced(rule, values)
 
 
 def _revive_init(rule: Any) -> Init:
@@ -139,7 +175,7 @@ def is_interned(update: Any) -> bool:
 # ---------------------------------------------------------------- placement
 
 
-def _on_mesh_of(params: Any, state: State) -> State:
+def _on_mesh_of(params: Any, state: Any) -> Any:
     """Eager `init` on sharded parameters: the scalars are replicated on the parameters' mesh.
 
     Otherwise the first update changes their sharding, which compiles the step twice, and a checkpoint restores

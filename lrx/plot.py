@@ -11,7 +11,7 @@ import numpy as np
 from . import _check as check
 from ._numbers import is_array
 from ._pytree import factory_name, is_node
-from .schedules._schedule import as_schedule
+from .schedules._schedule import Schedule, as_schedule
 from .tuning._range_test import RangeTest
 from .tuning._suggest import smoothed
 from .tuning._sweep import Sweep
@@ -26,12 +26,12 @@ LONGEST = 2**31 - 1
 
 @check.public
 def plot(*schedules: Any, steps: int | None = None, log: bool = False, labels: Iterable[str] | None = None) -> Any:
-    """Draw learning rates against the step count.
+    """Draw learning rates against the step count, with a dot at each landmark; their names too if it is one schedule.
 
     Args:
       *schedules: schedules, functions of the count or numbers; or one dict name -> schedule.
-      steps: the last count drawn. If None, a little past the longest number of steps among the schedules' fields, or
-        a few times that if they go on changing; 1,000 if there is none.
+      steps: the last count drawn. If None, a little past the last end. Of schedules that go on for ever, a few times
+        the longest number of steps among their fields; 1,000 if there is none.
       log: a logarithmic axis for the rate.
       labels: a name for each schedule; what it prints as if None.
 
@@ -65,10 +65,14 @@ def plot(*schedules: Any, steps: int | None = None, log: bool = False, labels: I
     for i, (schedule, name) in enumerate(zip(drawn, names, strict=True)):
         axes.plot(counts, values(schedule, counts), label=name, **_line(i))
     axes.set_xlim(0, steps)
+    if len(drawn) == 1:
+        axes.margins(y=0.1)  # room for a name above the peak
     if log:
         _log(axes, "y")
     elif all((line.get_ydata() >= 0).all() for line in axes.lines):
         axes.set_ylim(bottom=0)
+    for i, schedule in enumerate(drawn):
+        _mark(axes, schedule, steps, i, named=len(drawn) == 1)
     if len(drawn) > 1:
         _legend(axes)
     else:
@@ -233,6 +237,9 @@ def plot_losses(records: Mapping[str, Any], smooth: int | None = None) -> Any:
 
 def horizon(schedule: Any) -> int:
     """A last count that shows what a schedule does."""
+    end = schedule.end if isinstance(schedule, Schedule) else None
+    if end is not None:
+        return min(end + max(1, end // 10), LONGEST)
     whole = [x for x in jax.tree.leaves(schedule) if isinstance(x, int) or (is_array(x) and x.dtype.kind == "i")]
     longest = max((int(np.max(x)) for x in whole if np.size(x)), default=0)
     if longest < 1:
@@ -281,6 +288,48 @@ def _names(schedules: list[Any]) -> list[str]:
     """Short names if they tell the schedules apart, else what each prints as."""
     short = [factory_name(s).removesuffix("_schedule") if is_node(s) else repr(s) for s in schedules]
     return short if len(set(short)) == len(short) > 1 else [repr(s) for s in schedules]
+
+
+# ---------------------------------------------------------------- landmarks
+
+
+def _mark(axes: Any, schedule: Any, steps: int, i: int, named: bool) -> None:
+    """A dot at each landmark of line `i`, and its name where there is room."""
+    found: dict[int, list[str]] = {}
+    for name, m in (schedule.landmarks() if isinstance(schedule, Schedule) else {}).items():
+        if 0 < m <= steps:
+            found.setdefault(m, []).append(name.replace("_", " "))
+    if not found:
+        return
+    x, y = np.array(list(found)), values(schedule, np.array(list(found)))
+    axes.plot(
+        x, y, linestyle="", marker="o", markersize=5, color=_colour(i), markeredgecolor="white", mew=0.8, zorder=3
+    )
+    if not named:
+        return
+    shown = axes.transScale + axes.transLimits
+    width, height = 403, 240  # of the axes, about, in points
+    curve = shown.transform(axes.lines[i].get_xydata()) * (width, height)
+    boxes: list[tuple[float, ...]] = []
+    for dot, m, names in zip(shown.transform(np.stack([x, y], 1)) * (width, height), x, found.values(), strict=True):
+        text = f"{', '.join(names)} {m:,}"
+        size = 4.3 * len(text)
+        for dx, dy in ((6, 4), (-6 - size, 4), (6, -12), (-6 - size, -12), (-size / 2, 7), (-size / 2, -15)):
+            left, low = dot[0] + dx, dot[1] + dy
+            box = left, low, left + size, low + 9
+            within = left >= 0 and low >= 0 and left + size <= width + 16 and low + 9 <= height
+            if within and not _crowded(box, boxes, curve):
+                boxes.append(box)
+                style = {"fontsize": 8, "color": "#666666", "textcoords": "offset points"}
+                axes.annotate(text, (m, y[list(found).index(m)]), (dx, dy), **style)
+                break
+
+
+def _crowded(box: tuple[float, ...], boxes: list[tuple[float, ...]], curve: np.ndarray) -> bool:
+    """Whether a label would cover another one or the line."""
+    left, low, right, high = box
+    inside = (curve[:, 0] > left - 2) & (curve[:, 0] < right + 2) & (curve[:, 1] > low - 2) & (curve[:, 1] < high + 2)
+    return bool(inside.any()) or any(left < b[2] and b[0] < right and low < b[3] and b[1] < high for b in boxes)
 
 
 # ---------------------------------------------------------------- style

@@ -14,6 +14,7 @@ import numpy as np
 from ._numbers import canonical, is_number, is_tracer
 from ._pytree import key_name, same_keys, to_dict
 from ._state_paths import SCHEDULE, Slot, dotted, is_boxed, rules, value_of
+from ._transformation import ScheduledState
 
 
 def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
@@ -97,6 +98,9 @@ def count(opt_state: Any) -> jax.Array:
         for path, state in rules(opt_state)
         if "count" in getattr(state.memory, "_fields", ())  # every tuple has a method of that name
     }
+    for path, state in rules(opt_state):
+        if isinstance(state, ScheduledState):
+            counts.setdefault(dotted((*path, "count")), value_of(state.count))
     if not counts:
         raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")
     values = list(counts.values())

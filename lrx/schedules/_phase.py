@@ -63,6 +63,31 @@ def fraction(x: ArrayLike, steps: ArrayLike) -> Array:
     return head + tail
 
 
+def rescaled(count: ArrayLike, steps: ArrayLike, end: ArrayLike) -> tuple[Array, Array]:
+    """count·end/steps as the nearest whole number or its neighbour, and the rest in (−1, 1); `end` from `steps` on.
+
+    The whole part of a whole count is exact for every horizon, so that the rest is 0 where the division comes out even.
+    """
+    t, T, E = _counts(count, steps, end)
+    t, T = _over(jnp.minimum(t, T), T)
+    if t.dtype != np.int32:
+        return jnp.zeros_like(t), fraction(t, T) * E
+    head, tail = _quotient(t, T)
+    whole, rest = jnp.int32(0), tail * E.astype(jnp.float32)
+    for mask in (0xFFF, 0xFFF000, 0x7F000000):  # 12 bits at a time: each product is exact
+        part = head * (E & mask).astype(jnp.float32)
+        floor = jnp.floor(part)
+        whole, rest = whole + floor.astype(jnp.int32), rest + (part - floor)
+    whole = whole + jnp.round(rest).astype(jnp.int32)
+    # count·end − whole·steps modulo 2³², which is the difference itself since it is less than `steps`
+    left = lax.bitcast_convert_type(_wrapped(t) * _wrapped(E) - _wrapped(whole) * _wrapped(T), jnp.int32)
+    return whole, left.astype(jnp.float32) / T.astype(jnp.float32)
+
+
+def _wrapped(count: Array) -> Array:
+    return lax.bitcast_convert_type(count, jnp.uint32)
+
+
 def line(a: ArrayLike, b: ArrayLike, elapsed: Array, remaining: Array) -> Array:
     """The straight line from `a` to `b`: a·remaining/steps + b·elapsed/steps, with steps = elapsed + remaining.
 
@@ -90,10 +115,10 @@ def cosine_weights(elapsed: Array, remaining: Array) -> tuple[Array, Array]:
     sin²(½π·remaining/steps) = ½(1 + cos(π·elapsed/steps)),  sin²(½π·elapsed/steps) = 1 minus that
     """
     elapsed, steps = _over(elapsed, elapsed + remaining)
-    head, tail = _quotient(jnp.minimum(elapsed, remaining), steps)
+    first_half = elapsed <= remaining
+    head, tail = _quotient(jnp.where(first_half, elapsed, remaining), steps)  # minimum would halve the slope of a tie
     sine = jnp.sin(_HALF_PI[0] * head + (_HALF_PI[1] * head + (math.pi / 2) * tail))
     small = sine * sine  # at most ½, so that its complement does not cancel
-    first_half = elapsed <= remaining
     return jnp.where(first_half, 1 - small, small), jnp.where(first_half, small, 1 - small)
 
 

@@ -1,4 +1,4 @@
-"""A rate that does not change."""
+"""A rate that does not change, or no more after a warmup."""
 
 from typing import Any
 
@@ -6,9 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._numbers import F32, Scalar
+from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass
-from ._phase import as_count, scalar
+from ._phase import as_count, line, scalar, split
+from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 
 
@@ -21,6 +22,10 @@ class ConstantSchedule(Schedule):
     def __call__(self, count: Any) -> jax.Array:
         """`value`, in the shape of `count`."""
         return jnp.broadcast_to(scalar(self.value), as_count(count).shape).astype(F32)
+
+    def marks(self) -> Marks:
+        """It ends before it begins."""
+        return {"end": 0}
 
 
 @schedule_factory
@@ -47,3 +52,50 @@ def constant_schedule(value: Scalar) -> ConstantSchedule:
     """
     check.finite(value=value)
     return ConstantSchedule(value)
+
+
+@pytree_dataclass
+class WarmupConstantSchedule(Schedule):
+    """See `warmup_constant_schedule`."""
+
+    init_value: Scalar
+    peak_value: Scalar
+    warmup_steps: Count
+
+    def __call__(self, count: Any) -> jax.Array:
+        """A line, then its end."""
+        return line(self.init_value, self.peak_value, *split(count, 0, self.warmup_steps))
+
+    def marks(self) -> Marks:
+        """The end of the line."""
+        return {"warmup_end": self.warmup_steps, "end": self.warmup_steps}
+
+
+@schedule_factory
+def warmup_constant_schedule(init_value: Scalar, peak_value: Scalar, warmup_steps: Count) -> WarmupConstantSchedule:
+    """Rise along a line to `peak_value`, and stay there.
+
+    With w = `warmup_steps`::
+
+      η(t) = init_value + (peak_value − init_value) · min(t / w, 1)
+
+    Args:
+      init_value: the value at t = 0.
+      peak_value: the value from t = w on.
+      warmup_steps: w ≥ 0, in updates; with 0 the schedule is `peak_value` throughout.
+
+    Returns:
+      A schedule, exact at both ends of the warmup, within 2 ulp between values of one sign.
+
+    Raises:
+      ValueError: if the length is negative or a value is not finite.
+
+    Examples:
+      >>> import lrx
+      >>> schedule = lrx.warmup_constant_schedule(0.0, 1.0, warmup_steps=2)
+      >>> print(*(schedule(t) for t in range(4)))
+      0.0 0.5 1.0 1.0
+    """
+    check.finite(init_value=init_value, peak_value=peak_value)
+    check.non_negative_count(warmup_steps=warmup_steps)
+    return WarmupConstantSchedule(init_value, peak_value, warmup_steps)

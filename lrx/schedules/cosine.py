@@ -9,6 +9,7 @@ from .. import _check as check
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass
 from ._phase import as_count, cosine_weights, line, scalar, split, weight_power
+from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 
 
@@ -31,6 +32,10 @@ class CosineDecaySchedule(Schedule):
         """Half a cosine."""
         a = scalar(self.init_value)
         return _decay(a, a * scalar(self.alpha), self.exponent, *split(count, 0, self.decay_steps))
+
+    def marks(self) -> Marks:
+        """The end."""
+        return {"end": self.decay_steps}
 
 
 @schedule_factory
@@ -87,6 +92,10 @@ class WarmupCosineDecaySchedule(Schedule):
         up = line(self.init_value, self.peak_value, *split(count, 0, w))
         down = _decay(self.peak_value, self.end_value, self.exponent, *split(count, w, n - w))
         return jnp.where(as_count(count) < w, up, down)
+
+    def marks(self) -> Marks:
+        """The ends of the line and of the cosine."""
+        return {"warmup_end": self.warmup_steps, "end": self.decay_steps}
 
 
 @schedule_factory

@@ -9,7 +9,8 @@ from .. import _check as check
 from .._numbers import F32, INT32_MAX, Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
 from ._phase import as_count, fraction, half_cosine, line, power, scalar
-from ._schedule import Schedule, schedule_factory
+from ._questions import Marks, summed
+from ._schedule import Schedule, part, schedule_factory
 from .exponential import whole_periods
 
 MODES = ("triangular", "triangular2", "exp_range")
@@ -26,6 +27,7 @@ class TriangularSchedule(Schedule):
     mode: str = static(default="triangular")
     gamma: Scalar = 1.0
     down_steps: Count | None = None
+    amplitude: Any = None
 
     def __call__(self, count: Any) -> jax.Array:
         """Up and down."""
@@ -41,7 +43,14 @@ class TriangularSchedule(Schedule):
             w = w * power(0.5, cycle, 1)
         elif self.mode == "exp_range":
             w = w * power(self.gamma, t, 1)
+        if self.amplitude is not None:
+            w = w * jnp.asarray(self.amplitude(t)).astype(F32)
         return scalar(self.min_value) * (1 - w) + scalar(self.max_value) * w
+
+    def marks(self) -> Marks:
+        """The top and the end of the first cycle."""
+        down = self.half_cycle_steps if self.down_steps is None else self.down_steps
+        return {"half_cycle": self.half_cycle_steps, "cycle": summed(self.half_cycle_steps, down)}
 
 
 @schedule_factory
@@ -53,13 +62,14 @@ def triangular_schedule(
     mode: str = "triangular",
     gamma: Scalar = 1.0,
     down_steps: Count | None = None,
+    amplitude: Any = None,
 ) -> TriangularSchedule:
     """Go up and down between two values along straight lines, again and again.
 
     With s = `half_cycle_steps`, d = `down_steps`, c = ⌊t / (s + d)⌋ the cycle and u = t − c·(s + d)::
 
       w = u / s for u < s,  (s + d − u) / d for u ≥ s
-      η(t) = min_value + (max_value − min_value) · w · a
+      η(t) = min_value + (max_value − min_value) · w · a · amplitude(t)
       a = 1 (triangular),  2^−c (triangular2),  gamma^t (exp_range)
 
     Args:
@@ -69,6 +79,7 @@ def triangular_schedule(
       mode: "triangular", "triangular2" (the height halves after each cycle) or "exp_range".
       gamma: in (0, 1]; used by "exp_range" alone.
       down_steps: d > 0, in updates; s if None.
+      amplitude: a schedule, or a function of the count, of a further factor of the height; 1 if None.
 
     Returns:
       A schedule.
@@ -96,7 +107,8 @@ def triangular_schedule(
     check.positive(gamma=gamma)
     if not is_tracer(gamma) and gamma > 1:
         raise check.fail("gamma", "must be at most 1", gamma)
-    return TriangularSchedule(min_value, max_value, half_cycle_steps, mode, gamma, down_steps)
+    amplitude = None if amplitude is None else part("amplitude", amplitude)
+    return TriangularSchedule(min_value, max_value, half_cycle_steps, mode, gamma, down_steps, amplitude)
 
 
 def _check_sum(up: Any, down: Any) -> None:
@@ -147,6 +159,10 @@ class CyclicAnnealingSchedule(Schedule):
         elapsed = jnp.where(equal, t - cycle * n.astype(t.dtype), jnp.minimum(t - begin, end - begin))
         length = jnp.where(equal, n.astype(t.dtype), end - begin)
         return jnp.where(equal, cycle, guess.astype(cycle.dtype)), elapsed, length - elapsed
+
+    def marks(self) -> Marks:
+        """The end of the first cycle."""
+        return {"cycle": self.cycle_steps}
 
 
 @schedule_factory

@@ -9,6 +9,7 @@ from .. import _check as check
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass
 from ._phase import as_count, fraction, line, scalar, split, weight_power
+from ._questions import Marks, summed
 from ._schedule import Schedule, schedule_factory
 
 
@@ -26,6 +27,10 @@ class LinearSchedule(Schedule):
         begun = as_count(count) >= self.transition_begin
         elapsed, remaining = split(count, self.transition_begin, self.transition_steps)
         return jnp.where(begun, line(self.init_value, self.end_value, elapsed, remaining), scalar(self.init_value))
+
+    def marks(self) -> Marks:
+        """Both ends of the curve."""
+        return {"begin": self.transition_begin, "end": summed(self.transition_begin, self.transition_steps)}
 
 
 @schedule_factory
@@ -81,6 +86,10 @@ class PolynomialSchedule(Schedule):
         a, b = scalar(self.init_value), scalar(self.end_value)
         return jnp.where(begun, a * w + b * (1 - w), a)
 
+    def marks(self) -> Marks:
+        """Both ends of the curve."""
+        return {"begin": self.transition_begin, "end": summed(self.transition_begin, self.transition_steps)}
+
 
 @schedule_factory
 def polynomial_schedule(
@@ -133,6 +142,10 @@ class WarmupLinearSchedule(Schedule):
         up = line(self.init_value, self.peak_value, *split(count, 0, w))
         down = line(self.peak_value, self.end_value, *split(count, w, n - w))
         return jnp.where(as_count(count) < w, up, down)
+
+    def marks(self) -> Marks:
+        """The ends of the two lines."""
+        return {"warmup_end": self.warmup_steps, "end": self.total_steps}
 
 
 @schedule_factory

@@ -7,9 +7,9 @@ import pytest
 
 import lrx
 
-from .schedule_cases import CASES, INT32_MAX
+from .schedule_cases import CASES, INT32_MAX, VARIANTS
 
-every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
 
 
 def ulps(got, want, floor=0.0):
@@ -32,12 +32,11 @@ def test_values_are_those_of_the_float64_formula(case, wrap):
     assert ulps(wrap(case.build())(counts), expected, case.floor) <= case.ulps
 
 
-# optax holds the initial value of an empty phase for ever, and 0**0 = 1 at the end of a flat one
-DIFFERENT = ("linear_no_step", "polynomial_no_step", "polynomial_flat")
-SHARED = [case for case in CASES if hasattr(optax, case.factory.__name__) and case.name not in DIFFERENT]
-
-
-@pytest.mark.parametrize("case", SHARED, ids=lambda case: case.name)
+@pytest.mark.parametrize(
+    "case",
+    [c for c in CASES + VARIANTS if c.as_optax and hasattr(optax, c.factory.__name__)],
+    ids=lambda case: case.name,
+)
 def test_values_are_those_of_optax(case):
     counts = np.arange(150)
     theirs = getattr(optax, case.factory.__name__)(**case.arguments)

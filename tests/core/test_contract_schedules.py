@@ -58,7 +58,7 @@ def test_array_jit_and_scan_give_the_values_of_single_counts(case):
     assert_close(jax.lax.scan(lambda _, count: (_, schedule(count)), None, counts)[1], values, case)
 
 
-@every
+@pytest.mark.parametrize("case", [case for case in CASES if case.exact], ids=lambda case: case.name)
 def test_landmarks_are_the_same_eager_jitted_and_in_a_state(case):
     schedule = case.build()
     tx = lrx.sgd(schedule)

@@ -1,0 +1,102 @@
+"""Noise that can be replayed: a function of the key and the count alone."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _check as check
+from .._numbers import Count, Scalar, is_key, is_number, is_tracer
+from .._pytree import pytree_dataclass
+from ._phase import as_count, scalar
+from ._questions import Marks, marks_of
+from ._schedule import Schedule, part, schedule_factory
+
+_KINDS = {2: "threefry2x32", 4: "rbg"}  # of keys, by the number of their words
+
+
+@jax.jit
+def _uniform(words: jax.Array, t: jax.Array) -> jax.Array:
+    """A number in [−1, 1) for each count."""
+    key = jax.random.wrap_key_data(jax.lax.bitcast_convert_type(words, jnp.uint32), impl=_KINDS[words.shape[0]])
+
+    def one(count: jax.Array) -> jax.Array:
+        return jax.random.uniform(jax.random.fold_in(key, count), (), jnp.float32, -1.0, 1.0)
+
+    return jax.vmap(one)(t.ravel()).reshape(t.shape)
+
+
+@pytree_dataclass
+class Noisy(Schedule):
+    """See `noisy`. The key is kept as its words, in int32: a state holds numbers only."""
+
+    s: Any
+    scale: Scalar
+    key: tuple[Count, ...]
+
+    def __call__(self, count: Any) -> jax.Array:
+        """The schedule, times 1 and a little."""
+        t = as_count(count)
+        words = jnp.stack([jnp.asarray(word, jnp.int32) for word in self.key])
+        u = _uniform(words, jnp.floor(t).astype(jnp.int32))
+        return jnp.asarray(self.s(count)).astype(jnp.float32) * (1 + scalar(self.scale) * u)
+
+    def marks(self) -> Marks:
+        """Those of the schedule, but it never ends."""
+        return {k: m for k, m in marks_of(self.s).items() if k != "end"}
+
+
+@schedule_factory
+def noisy(s: Any, *, scale: Scalar, key: Any) -> Noisy:
+    """Vary a schedule at random, by the same amounts in every replay.
+
+    ::
+
+      η(t) = s(t) · (1 + scale · u(t)),   u(t) uniform on [−1, 1), drawn with jax.random.fold_in(key, t)
+
+    Args:
+      s: a schedule, a number or a function of the count.
+      scale: in [0, 1], by how much of its value η(t) may differ from s(t).
+      key: a key of jax.random (threefry or rbg), or its words.
+
+    Returns:
+      A schedule, within one ulp more than `s`. A count between two updates has the noise of the first.
+
+    Raises:
+      ValueError: if `scale` is not in [0, 1], or the key has the wrong size.
+      TypeError: if `key` is not a key.
+
+    Examples:
+      >>> import jax
+      >>> import lrx
+      >>> schedule = lrx.noisy(1.0, scale=0.5, key=jax.random.key(3))
+      >>> bool(schedule(7) == schedule(7)), bool(schedule(7) == schedule(8))
+      (True, False)
+      >>> lrx.from_json(schedule.to_json()) == schedule
+      True
+    """
+    check.finite(scale=scale)
+    check.non_negative(scale=scale)
+    if not is_tracer(scale) and scale > 1:
+        raise check.fail("scale", "must be at most 1", scale)
+    return Noisy(part("s", s), scale, _words(key))
+
+
+def _words(key: Any) -> tuple[Any, ...]:
+    """The words of a key as int32, with the same bits."""
+    if is_key(key):
+        kind = str(jax.random.key_impl(key))
+        if kind not in _KINDS.values():
+            raise check.fail("key", f"must be of {' or '.join(_KINDS.values())}", kind)
+        key = jax.random.key_data(key)
+    if isinstance(key, tuple | list):
+        if not all(is_number(word) for word in key):
+            raise TypeError(f"{check.where('key')} must be a key of jax.random, got {key!r}.")
+    elif np.ndim(key) != 1:
+        raise TypeError(f"{check.where('key')} must be a key of jax.random such as jax.random.key(0), got {key!r}.")
+    if len(key) not in _KINDS:
+        raise check.fail("key", "must have 2 or 4 words", key)
+    return tuple(
+        word.astype(jnp.int32) if is_tracer(word) else int(np.int32(np.uint32(int(word) % 2**32))) for word in key
+    )

@@ -1,0 +1,77 @@
+"""Warm restarts: cycles of warmup and cosine decay, each with its own numbers."""
+
+from collections.abc import Iterable, Mapping
+from itertools import accumulate
+from typing import Any
+
+import jax
+
+from .. import _check as check
+from .._pytree import arguments, pytree_dataclass
+from ._questions import Marks
+from ._schedule import Schedule, schedule_factory
+from ._shapes import after
+from .cosine import WarmupCosineDecaySchedule, warmup_cosine_decay_schedule
+from .join import joined, marks_of_joined
+
+
+@pytree_dataclass
+class SgdrSchedule(Schedule):
+    """See `sgdr_schedule`."""
+
+    cycles: tuple[WarmupCosineDecaySchedule, ...]
+
+    def __call__(self, count: Any) -> jax.Array:
+        """The cycle that `count` is in."""
+        return joined(count, self.cycles, self._begins())
+
+    def _begins(self) -> list[Any]:
+        """Where each cycle but the first begins."""
+        return list(accumulate((cycle.decay_steps for cycle in self.cycles[:-1]), after))
+
+    def marks(self) -> Marks:
+        """The restarts, and the peaks of the cycles."""
+        return marks_of_joined(self.cycles, self._begins(), "restart")
+
+    def call(self) -> dict[str, Any]:
+        """The arguments of the factory."""
+        return {"cosine_kwargs": tuple(arguments(cycle) for cycle in self.cycles)}
+
+    def __repr__(self) -> str:
+        return f"sgdr_schedule(cosine_kwargs={self.call()['cosine_kwargs']!r})"
+
+
+@schedule_factory
+def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> SgdrSchedule:
+    """Warm up and decay along half a cosine, again and again, each time with numbers of its own.
+
+    With Tₖ the `decay_steps` of cycle k and bₖ = T₀ + … + Tₖ₋₁::
+
+      η(t) = warmup_cosine_decay_schedule(**cosine_kwargs[k])(t − bₖ),  k the last with bₖ ≤ t
+
+    For cycles that all follow one rule, `cyclic_annealing_schedule(..., shape="cosine")` needs fewer numbers.
+
+    Args:
+      cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`; `decay_steps` is its length.
+
+    Returns:
+      A schedule, as exact as its cycles.
+
+    Raises:
+      ValueError: if there is no cycle, or the numbers of one are out of range.
+      TypeError: if an argument of a cycle is missing or unknown.
+
+    Examples:
+      >>> import lrx
+      >>> cycle = {"init_value": 0.0, "warmup_steps": 1, "decay_steps": 3}
+      >>> schedule = lrx.sgdr_schedule([{**cycle, "peak_value": 1.0}, {**cycle, "peak_value": 0.5}])
+      >>> print(*(schedule(t) for t in range(7)))
+      0.0 1.0 0.5 0.0 0.5 0.25 0.0
+
+    References:
+      Loshchilov, Hutter, SGDR: stochastic gradient descent with warm restarts (ICLR 2017), arXiv 1608.03983.
+    """
+    cycles = tuple(warmup_cosine_decay_schedule(**kwargs) for kwargs in cosine_kwargs)
+    if not cycles:
+        raise check.fail("cosine_kwargs", "must hold at least one cycle", cycles)
+    return SgdrSchedule(cycles)

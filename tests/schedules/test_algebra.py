@@ -1,0 +1,449 @@
+"""Schedules made of schedules: the formulas, the laws, and what every schedule promises."""
+
+import pickle
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lrx
+from lrx.schedules._phase import rescaled
+from lrx.schedules._schedule import parse
+
+LAST = 2**31 - 1
+T = np.arange(64)
+N = T.size
+linear, cosine = lrx.linear_schedule(0.3, 0.01, 20), lrx.cosine_decay_schedule(0.5, 16)
+rise, warm = lrx.linear_schedule(0.1, 1.0, 8), lrx.warmup_linear_schedule(0.5, 4, total_steps=16)
+
+
+def at(schedule, counts=T):
+    return np.asarray(schedule(counts), np.float64)
+
+
+def shaped(shape, a, b, x):
+    """From a to b, in float64."""
+    w = {"linear": 1 - x, "cosine": (1 + np.cos(np.pi * x)) / 2, "1-sqrt": 1 - np.sqrt(x)}.get(shape)
+    return a ** (1 - x) * b**x if w is None else a * w + b * (1 - w)
+
+
+def warmed(shape, init_value, w):
+    return np.where(
+        w > T, shaped(shape, init_value, at(cosine)[0], np.minimum(T / w, 1)), at(cosine, np.maximum(T - w, 0))
+    )
+
+
+def cooled(shape, c, steps, end_value):
+    x = np.clip((T - c) / steps, 0, 1)
+    return np.where(c > T, at(cosine), shaped(shape, at(cosine)[c], end_value, x))
+
+
+class Case(NamedTuple):
+    name: str
+    schedule: Any
+    formula: Callable[[], np.ndarray]
+    leaves: int
+    """The degrees of freedom: each is one leaf."""
+    end: int | None
+
+
+ONE_EACH = "linear", "cosine", "1-sqrt", "exponential"
+CASES = [
+    Case("product", lrx.product(rise, cosine), lambda: at(rise) * at(cosine), 8, 16),
+    Case("product_of_three", lrx.product(rise, cosine, 0.5), lambda: at(rise) * at(cosine) * 0.5, 9, 16),
+    Case("total", lrx.total(rise, cosine), lambda: at(rise) + at(cosine), 8, 16),
+    Case("minimum", lrx.minimum(rise, cosine, 0.4), lambda: np.minimum(np.minimum(at(rise), at(cosine)), 0.4), 9, 16),
+    Case("maximum", lrx.maximum(linear, 0.1), lambda: np.maximum(at(linear), 0.1), 5, 20),
+    Case("scale", lrx.scale_schedule(cosine, -3.0), lambda: -3 * at(cosine), 5, 16),
+    Case("clip", lrx.clip_schedule(cosine, 0.1, 0.4), lambda: np.clip(at(cosine), 0.1, 0.4), 6, 16),
+    Case("shift", lrx.shift(cosine, 7), lambda: at(cosine, np.maximum(T - 7, 0)), 5, 23),
+    Case("shift_none", lrx.shift(cosine, 0), lambda: at(cosine), 5, 16),
+    Case("stretch", lrx.stretch(warm, 32), lambda: at(lrx.warmup_linear_schedule(0.5, 8, total_steps=32)), 6, 32),
+    Case("stretch_less", lrx.stretch(warm, 8), lambda: at(warm, np.minimum(2 * T, 16)), 6, 8),
+    Case("stretch_one", lrx.stretch(cosine, 1), lambda: np.where(T < 1, 0.5, 0.0), 5, 1),
+    Case("repeat", lrx.repeat(cosine, 10), lambda: at(cosine, T % 10), 5, None),
+    Case("repeat_one", lrx.repeat(cosine, 1), lambda: np.full(N, 0.5), 5, None),
+    Case("reverse", lrx.reverse(cosine, 12), lambda: at(cosine, np.maximum(12 - T, 0)), 5, 12),
+    Case("reverse_at_once", lrx.reverse(cosine, 0), lambda: np.full(N, 0.5), 5, None),
+    Case("warmup_none", lrx.with_warmup(cosine, 0), lambda: at(cosine), 6, 16),
+    Case("warmup_one", lrx.with_warmup(cosine, 1, init_value=0.2), lambda: np.append(0.2, at(cosine)[:-1]), 6, 17),
+    Case("cooldown_none", lrx.with_cooldown(cosine, start=5, steps=0), lambda: np.where(T < 5, at(cosine), 0.0), 7, 5),
+    Case(
+        "cooldown_at_once", lrx.with_cooldown(0.3, start=0, steps=10), lambda: 0.3 * np.maximum(10 - T, 0) / 10, 4, 10
+    ),
+    Case(
+        "nested", 0.5 * (lrx.repeat(warm, 9) + 0.1) * rise, lambda: 0.5 * (at(warm, T % 9) + 0.1) * at(rise), 12, None
+    ),
+    *(
+        Case(
+            f"warmup_{shape}",
+            lrx.with_warmup(cosine, 6, init_value=0.02, shape=shape),
+            lambda shape=shape: warmed(shape, 0.02, 6),
+            6,
+            22,
+        )
+        for shape in ONE_EACH
+    ),
+    *(
+        Case(
+            f"cooldown_{shape}",
+            lrx.with_cooldown(cosine, start=6, steps=20, end_value=0.02, shape=shape),
+            lambda shape=shape: cooled(shape, 6, 20, 0.02),
+            7,
+            26,
+        )
+        for shape in ONE_EACH
+    ),
+]
+every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+
+
+@every
+def test_value_is_that_of_the_formula(case):
+    values = case.schedule(T)
+    assert (values.dtype, values.shape, values.weak_type) == (jnp.float32, T.shape, False)
+    np.testing.assert_allclose(values, case.formula(), rtol=1e-6, atol=1e-8)
+
+
+@every
+def test_jit_scan_state_x64_and_strict_promotion_give_the_same(case):
+    s, want, close = case.schedule, at(case.schedule), {"rtol": 3e-7, "atol": 1e-9}
+    np.testing.assert_allclose([s(int(t)) for t in (0, 16)], want[[0, 16]], **close)
+
+    @jax.jit
+    def values(given, t):
+        return s(t), given(t), jax.lax.scan(lambda _, t: (_, s(t)), None, t)[1]
+
+    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        for got in values(s, T):
+            np.testing.assert_allclose(got, want, **close)
+    with jax.enable_x64(True):
+        got = jax.jit(s)(T)
+        assert got.dtype == jnp.float32
+        np.testing.assert_allclose(got, want, **close)
+    tx = lrx.sgd(s)
+    state = jax.jit(tx.update)(jnp.ones(1), tx.init(jnp.ones(1)))[1]
+    np.testing.assert_allclose(lrx.learning_rate(state), want[0], rtol=3e-7)
+
+
+@every
+def test_one_leaf_for_each_degree_of_freedom(case):
+    assert len(jax.tree.leaves(case.schedule)) == case.leaves
+
+
+@every
+def test_vmap_over_every_number(case):
+    other = jax.tree.map(lambda x: x + 1 if isinstance(x, int) else x * 0.75, case.schedule)
+    grid = jax.tree.map(lambda x, y: jnp.stack([jnp.asarray(x), jnp.asarray(y)]), case.schedule, other)
+    got = jax.jit(jax.vmap(lambda s: s(T)))(grid)
+    np.testing.assert_allclose(got, [at(case.schedule), at(other)], rtol=1e-6, atol=1e-8)
+
+
+@every
+def test_gradients_are_finite(case):
+    leaves, treedef = jax.tree.flatten(case.schedule)
+    floats = [x for x in leaves if isinstance(x, float)]
+
+    def value(floats, t):
+        rest = iter(floats)
+        return treedef.unflatten([next(rest) if isinstance(x, float) else x for x in leaves])(t)
+
+    slopes = jax.jit(jax.vmap(jax.grad(value), (None, 0)))(floats, np.append(T, LAST))
+    assert all(np.isfinite(x).all() for x in slopes)
+    assert any(np.any(x != 0) for x in slopes)
+
+
+@every
+def test_repr_json_and_pickle_give_an_equal_schedule(case):
+    s = case.schedule
+    others = eval(repr(s), vars(lrx).copy()), lrx.from_json(s.to_json()), pickle.loads(pickle.dumps(s)), parse(repr(s))
+    for other in others:
+        assert other == s
+        assert hash(other) == hash(s)
+        assert repr(other) == repr(s)
+
+
+@every
+def test_it_ends_where_it_changes_last(case):
+    assert case.schedule.end == case.end
+    if case.end is not None:
+        values = at(case.schedule, np.append(np.arange(case.end - 1, case.end + 30), LAST))
+        assert (values[1:] == values[1]).all()
+
+
+# ---------------------------------------------------------------- laws
+
+values = st.floats(0.015625, 4.0, width=32)
+lengths = st.integers(1, 50)
+LONG = np.arange(128)  # one shape for all: each new one compiles every operation anew
+quick = settings(max_examples=15, deadline=None)
+
+
+@st.composite
+def schedules(draw):
+    """Smooth, stepped, rising, cyclic; all with values in (0, 4]."""
+    a, b, n = draw(values), draw(values), draw(lengths)
+    return draw(
+        st.sampled_from(
+            [
+                lrx.linear_schedule(a, b, n),
+                lrx.cosine_decay_schedule(a, n, alpha=0.25),
+                lrx.warmup_linear_schedule(a, n, total_steps=2 * n, init_value=b, end_value=b),
+                lrx.piecewise_value_schedule([n], [a, b]),
+                lrx.triangular_schedule(b, a, half_cycle_steps=n),
+            ]
+        )
+    )
+
+
+@quick
+@given(schedules(), schedules(), schedules())
+def test_sum_and_product_commute_and_distribute(r, s, t):
+    np.testing.assert_array_equal(at(r * s, LONG), at(s * r, LONG))
+    np.testing.assert_array_equal(at(r + s, LONG), at(s + r, LONG))
+    np.testing.assert_allclose(at(r * (s + t), LONG), at(r * s + r * t, LONG), rtol=5e-7)
+    np.testing.assert_allclose(at(lrx.total(r, s, t), LONG), at(r + (s + t), LONG), rtol=5e-7)
+
+
+@quick
+@given(schedules(), schedules(), values, values)
+def test_bounds_hold(s, t, a, b):
+    low, high = sorted((a, b))
+    clipped = lrx.clip_schedule(s, low, high)
+    assert ((at(clipped, LONG) >= low) & (at(clipped, LONG) <= high)).all()
+    assert lrx.clip_schedule(clipped, low, high)(LONG).tolist() == clipped(LONG).tolist()
+    np.testing.assert_array_equal(at(lrx.minimum(s, t) + lrx.maximum(s, t), LONG), at(s + t, LONG))
+    np.testing.assert_array_equal(at(clipped, LONG), at(lrx.minimum(lrx.maximum(s, low), high), LONG))
+
+
+@quick
+@given(schedules(), lengths, lengths, st.sampled_from(["linear", "cosine", "1-sqrt"]))
+def test_scaling_by_a_power_of_two_commutes_with_everything(s, n, m, shape):
+    for f in (
+        lambda s, k: lrx.shift(s, n),
+        lambda s, k: lrx.repeat(s, n),
+        lambda s, k: lrx.reverse(s, n),
+        lambda s, k: lrx.with_warmup(s, n, init_value=k, shape=shape),
+        lambda s, k: lrx.with_cooldown(s, start=n, steps=m, end_value=k, shape=shape),
+    ):
+        np.testing.assert_array_equal(at(f(4 * s, 2.0), LONG), at(4 * f(s, 0.5), LONG))
+
+
+@quick
+@given(schedules(), lengths, lengths)
+def test_shifts_add_up_and_carry_through(s, n, m):
+    np.testing.assert_array_equal(at(lrx.shift(lrx.shift(s, n), m), LONG), at(lrx.shift(s, n + m), LONG))
+    np.testing.assert_array_equal(at(lrx.shift(s * s, n), LONG), at(lrx.shift(s, n) * lrx.shift(s, n), LONG))
+    np.testing.assert_array_equal(at(lrx.with_warmup(s, n), LONG + n), at(s, LONG))
+
+
+@quick
+@given(schedules(), lengths)
+def test_reversed_twice_is_itself(s, n):
+    once, twice = lrx.reverse(s, n), lrx.reverse(lrx.reverse(s, n), n)
+    np.testing.assert_array_equal(at(twice, LONG)[: n + 1], at(s, LONG)[: n + 1])
+    np.testing.assert_array_equal(at(once, LONG)[: n + 1], at(s, LONG)[n::-1])
+
+
+@quick
+@given(schedules(), lengths)
+def test_repeated_it_has_its_period(s, n):
+    values = at(lrx.repeat(s, n), LONG)
+    np.testing.assert_array_equal(values[n:], values[:-n])
+    np.testing.assert_array_equal(values[:n], at(s, LONG)[:n])
+
+
+@quick
+@given(values, values, st.integers(1, 10**7), st.integers(1, LAST), st.data())
+def test_stretched_it_keeps_its_shape(a, b, n, m, data):
+    t = np.array([0, m, *(data.draw(st.integers(0, m)) for _ in range(14))])
+    for make in (lrx.linear_schedule, lambda a, b, n: lrx.cosine_decay_schedule(a, n, alpha=0.5)):
+        got, want = at(lrx.stretch(make(a, b, n), m), t), at(make(a, b, m), t)
+        np.testing.assert_allclose(got, want, rtol=2e-6, atol=1e-6 * max(a, b))
+        np.testing.assert_array_equal(got[:2], want[:2])
+
+
+@quick
+@given(schedules(), st.integers(1, 1000), st.integers(1, 1000))
+def test_stretched_by_a_whole_factor_it_is_exact(s, n, factor):
+    if s.end is not None:
+        t = np.minimum(LONG, s.end)
+        np.testing.assert_array_equal(at(lrx.stretch(s, s.end * factor), t * factor), at(s, t))
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.integers(1, LAST), st.integers(0, LAST), st.data())
+def test_rescaled_counts_are_exact_for_every_horizon(steps, end, data):
+    t = np.array([0, steps, *(data.draw(st.integers(0, steps)) for _ in range(14))])
+    for count, whole, rest in zip(t.tolist(), *(np.asarray(x).tolist() for x in rescaled(t, steps, end)), strict=True):
+        left = count * end - whole * steps  # Python's integers have no end
+        assert abs(left) < steps
+        assert rest == pytest.approx(left / steps, abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", ONE_EACH)
+@quick
+@given(schedules(), values, st.integers(2, 50), st.integers(2, 50))
+def test_phases_meet_without_a_jump_and_are_monotone(shape, s, v, c, n):
+    up = at(lrx.with_warmup(s, n, init_value=v, shape=shape), LONG)
+    down = at(lrx.with_cooldown(s, start=c, steps=n, end_value=v, shape=shape), LONG)
+    assert (up[0], up[n]) == (v, at(s, LONG)[0])
+    assert (down[c], down[c + n], down[-1]) == (at(s, LONG)[c], v, v)
+    np.testing.assert_array_equal(down[:c], at(s, LONG)[:c])
+    for phase in (up[: n + 1], down[c : c + n + 1]):
+        steps = np.diff(phase) * np.sign(phase[-1] - phase[0])
+        assert (steps >= -1e-6).all()
+        assert steps.max() <= 0.95 * abs(phase[-1] - phase[0]) + 1e-6  # an exponential, 4 to 1/64 in two steps: 0.94
+
+
+# ---------------------------------------------------------------- operators, text, errors
+
+
+def test_operators_take_numbers_of_every_kind():
+    half = lrx.scale_schedule(cosine, 0.5)
+    for number in (0.5, np.float32(0.5), np.float64(0.5), np.array(0.5), jnp.float32(0.5)):
+        assert number * cosine == cosine * number == half
+        assert number + cosine == cosine + number == lrx.total(cosine, 0.5)
+    assert jax.jit(lambda x: (x * cosine)(0))(0.5) == 0.25
+    assert 2 * cosine == cosine * 2 == lrx.scale_schedule(cosine, 2)
+
+
+@pytest.mark.parametrize("other", ["2", None, True, [1.0], abs, object()])
+def test_operators_refuse_everything_else(other):
+    assert cosine.__mul__(other) is NotImplemented
+    assert cosine.__add__(other) is NotImplemented
+    with pytest.raises(TypeError, match=r"unsupported operand|can only concatenate"):
+        other + cosine
+
+
+def test_expressions_are_read():
+    expected = 0.5 * cosine + 0.01
+    assert parse("0.5 * cosine_decay_schedule(0.5, 16) + 0.01") == expected
+    assert parse("linear_schedule(0.1, 1.0, 8) * cosine_decay_schedule(0.5, 16)") == rise * cosine
+    assert parse("shift(0.5 * cosine_decay_schedule(0.5, 16), steps=3)") == lrx.shift(0.5 * cosine, 3)
+    for text in (
+        "2 * 3",
+        "0.5 - constant_schedule(1.0)",
+        "constant_schedule(1.0) ** 2",
+        "'a' * constant_schedule(1.0)",
+        "constant_schedule(2 + 3)",
+        "-constant_schedule(1.0)",
+    ):
+        with pytest.raises(ValueError, match=r"must be|is not a schedule"):
+            parse(text)
+
+
+def test_json_tells_what_is_wrong():
+    text = lrx.product(0.5, lrx.shift(cosine, 3)).to_json()
+    assert '"lrx": 1' in text
+    for old, new, message in (
+        ('"steps": 3', '"steps": 3, "speed": 2', "unexpected keyword argument 'speed'"),
+        ('"schedules"', '"parts"', "unexpected keyword argument 'parts'"),
+        ('"lrx": 1', '"lrx": 7', "version 1, got 7"),
+        ('"shift"', '"shifted"', "there is no schedule 'shifted'"),
+    ):
+        assert old in text
+        with pytest.raises(ValueError, match=message):
+            lrx.from_json(text.replace(old, new))
+    with pytest.raises(TypeError, match="holds code"):
+        (0.5 * lrx.as_schedule(lambda t: 1.0)).to_json()
+
+
+def test_functions_and_callable_pytrees_are_parts():
+    s = lrx.as_schedule(lambda t: 1 / (1 + t))
+    np.testing.assert_allclose(at(lrx.product(lambda t: 1 / (1 + t), cosine)), at(s) * at(cosine), rtol=1e-6)
+    partial = jax.tree_util.Partial(lambda a, t: a * t, 2.0)
+    shifted = lrx.shift(partial, 3)
+    assert len(jax.tree.leaves(shifted)) == 2
+    assert shifted(5) == 4
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (lambda: lrx.product(), ValueError, "product(schedules=...) must be at least one, got ()."),
+        (
+            lambda: lrx.total(cosine, "x"),
+            TypeError,
+            "total(schedules=...) must be a number or a function of the count, got 'x'.",
+        ),
+        (
+            lambda: lrx.scale_schedule(cosine, float("nan")),
+            ValueError,
+            "scale_schedule(factor=...) must be finite, got nan.",
+        ),
+        (lambda: cosine * float("inf"), ValueError, "scale_schedule(factor=...) must be finite, got inf."),
+        (
+            lambda: lrx.clip_schedule(cosine, 0.5, 0.1),
+            ValueError,
+            "clip_schedule(lower=...) must be at most upper=0.1, got 0.5.",
+        ),
+        (lambda: lrx.shift(cosine, -1), ValueError, "shift(steps=...) must not be negative, got -1."),
+        (lambda: lrx.shift(cosine, 1.5), TypeError, "shift(steps=...) must be a whole number, got 1.5."),
+        (lambda: lrx.stretch(cosine, 0), ValueError, "stretch(total_steps=...) must be positive, got 0."),
+        (
+            lambda: lrx.stretch(0.5, 10),
+            ValueError,
+            "stretch(base=...) must be a schedule that ends, got constant_schedule(value=0.5). "
+            "Cut it with lrx.with_cooldown.",
+        ),
+        (lambda: lrx.repeat(cosine, 0), ValueError, "repeat(period_steps=...) must be positive, got 0."),
+        (lambda: lrx.reverse(cosine, -1), ValueError, "reverse(total_steps=...) must not be negative, got -1."),
+        (
+            lambda: lrx.with_warmup(cosine, -1),
+            ValueError,
+            "with_warmup(warmup_steps=...) must not be negative, got -1.",
+        ),
+        (
+            lambda: lrx.with_warmup(cosine, 1, shape="square"),
+            ValueError,
+            "with_warmup(shape=...) must be one of 'linear', 'cosine', '1-sqrt', 'exponential', got 'square'.",
+        ),
+        (
+            lambda: lrx.with_warmup(cosine, 1, shape="exponential"),
+            ValueError,
+            "with_warmup(init_value=...) must be positive, got 0.0.",
+        ),
+        (
+            lambda: lrx.with_cooldown(cosine, start=16, steps=2, end_value=0.1, shape="exponential"),
+            ValueError,
+            "with_cooldown(base=...) must be positive at step 16, where an exponential meets it, got 0.0.",
+        ),
+        (
+            lambda: lrx.with_cooldown(cosine, start=-1, steps=2),
+            ValueError,
+            "with_cooldown(start=...) must not be negative, got -1.",
+        ),
+        (
+            lambda: lrx.with_cooldown(cosine, start=LAST, steps=2),
+            ValueError,
+            f"with_cooldown(steps=...) must leave start={LAST} + steps within int32, got 2.",
+        ),
+    ],
+)
+def test_errors(call, error, message):
+    with pytest.raises(error) as e:
+        call()
+    assert str(e.value) == message
+
+
+def test_traced_numbers_skip_the_checks_and_give_a_total_function():
+    def values(n, x):
+        made = [
+            lrx.shift(cosine, n),
+            lrx.stretch(lrx.linear_schedule(1.0, 0.5, n), n),
+            lrx.repeat(cosine, n),
+            lrx.reverse(cosine, n),
+            lrx.with_warmup(cosine, n, init_value=x, shape="exponential"),
+            lrx.with_cooldown(cosine, start=n, steps=n, end_value=x, shape="exponential"),
+            lrx.clip_schedule(cosine, x, -x),
+        ]
+        return jnp.stack([s(T) for s in made])
+
+    for n, x in ((0, 0.0), (1, -1.0), (LAST // 2, 1e-30)):
+        assert np.isfinite(jax.jit(values)(n, x)).all()

@@ -1,0 +1,198 @@
+"""What a schedule can be asked, against counting everything."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lrx
+from lrx.schedules import _questions as questions
+
+LAST = 2**31 - 1
+BILLION = 10**9
+warm = lrx.warmup_cosine_decay_schedule(0.0, 0.3, 100, 1000)
+
+SCHEDULES = {
+    "constant": (lrx.constant_schedule(0.3), {}),
+    "linear": (lrx.linear_schedule(0.3, 0.0, 100, 20), {"peak": 0, "begin": 20, "end": 120}),
+    "rise": (lrx.linear_schedule(0.0, 0.3, 100), {"end": 100, "peak": 100}),
+    "jump": (lrx.linear_schedule(0.3, 0.1, 0, 20), {"peak": 0, "begin": 20, "end": 20}),
+    "polynomial": (lrx.polynomial_schedule(0.3, 0.0, 0.5, 100), {"peak": 0, "end": 100}),
+    "cosine": (lrx.cosine_decay_schedule(0.3, 1000), {"peak": 0, "end": 1000}),
+    "warmup_cosine": (warm, {"warmup_end": 100, "peak": 100, "end": 1000}),
+    "no_warmup": (lrx.warmup_cosine_decay_schedule(0.0, 0.3, 0, 1000), {"peak": 0, "end": 1000}),
+    "exponential": (lrx.exponential_decay(0.3, 100, 0.5), {"peak": 0}),
+    "exponential_bound": (lrx.exponential_decay(8.0, 2, 0.25, end_value=1.0), {"peak": 0, "end": 3}),
+    "stairs_bound": (lrx.exponential_decay(8.0, 20, 0.25, staircase=True, end_value=1.0), {"peak": 0, "end": 40}),
+    "drops": (lrx.piecewise_value_schedule([30, 60], [0.3, 0.1, 0.2]), {"peak": 0, "boundary_1": 30, "end": 60}),
+    "triangular": (lrx.triangular_schedule(0.1, 0.3, half_cycle_steps=40), {"half_cycle": 40, "peak": 40, "cycle": 80}),
+    "annealing": (lrx.cyclic_annealing_schedule(0.3, 0.1, cycle_steps=50), {"peak": 0, "cycle": 50}),
+    "function": (lrx.as_schedule(lambda t: 0.3 / (1 + t)), {"peak": 0}),
+    "bump": (lrx.as_schedule(lambda t: 1 / (1 + (t / 100 - 123.45) ** 2)), {"peak": 12345}),
+    "growth": (lrx.as_schedule(lambda t: 1.0 * t), {}),
+    "scaled": (0.5 * warm, {"warmup_end": 100, "peak": 100, "end": 1000}),
+    "product": (
+        lrx.linear_schedule(0.0, 1.0, 100) * lrx.cosine_decay_schedule(0.3, 1000),
+        {"end_1": 100, "peak": 100, "end": 1000},
+    ),
+    "twice": (
+        warm + lrx.warmup_linear_schedule(0.1, 50, total_steps=500),
+        {"warmup_end_2": 50, "warmup_end_1": 100, "peak": 100, "end_2": 500, "end": 1000},
+    ),
+    "with_constant": (warm + 0.1, {"warmup_end": 100, "peak": 100, "end": 1000}),
+    "with_cycles": (
+        lrx.repeat(lrx.cosine_decay_schedule(0.3, 30), 40) * warm,
+        {"end_1": 30, "period": 40, "warmup_end": 100, "peak": 120, "end_2": 1000},
+    ),
+    "shifted": (lrx.shift(warm, 7), {"begin": 7, "warmup_end": 107, "peak": 107, "end": 1007}),
+    "stretched": (lrx.stretch(warm, 501), {"warmup_end": 51, "peak": 51, "end": 501}),
+    "repeated": (lrx.repeat(warm, 300), {"warmup_end": 100, "peak": 100, "period": 300}),
+    "reversed": (lrx.reverse(warm, 1200), {"begin": 200, "peak": 1100, "warmup_end": 1100, "end": 1200}),
+    "warmed": (
+        lrx.with_warmup(warm, 10, init_value=0.1),
+        {"warmup_end": 10, "warmup_end_2": 110, "peak": 110, "end": 1010},
+    ),
+    "cooled": (
+        lrx.with_cooldown(warm, start=300, steps=60),
+        {"warmup_end": 100, "peak": 100, "cooldown_start": 300, "end": 360},
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_landmarks_and_end(name):
+    schedule, marks = SCHEDULES[name]
+    found = schedule.landmarks()
+    assert found == marks
+    assert list(found.values()) == sorted(found.values())
+    assert schedule.end == marks.get("end")
+    if "peak" in marks:
+        values = questions.values(schedule, np.arange(16384))
+        assert values[marks["peak"]] == values.max()
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_sums_and_crossings_are_those_of_counting(name):
+    schedule, _ = SCHEDULES[name]
+    values = questions.values(schedule, np.arange(4096))
+    assert schedule.integral(3, 2000) == pytest.approx(values[3:2000].sum(), rel=1e-12)
+    assert schedule.mean(3, 2000) == pytest.approx(values[3:2000].mean(), rel=1e-12)
+    top = schedule.landmarks().get("peak", 0)
+    if name not in ("bump", "growth"):
+        for level in np.float32([0.3, 0.2999, 0.2, 0.10001, 0.01]):
+            below = np.flatnonzero(values[top:] < level)
+            if below.size:
+                assert schedule.first_below(level) == top + below[0]
+
+
+def test_integral_of_nothing_is_zero_and_of_one_count_its_value():
+    assert warm.integral(7, 7) == 0.0
+    assert warm.integral(100, 101) == float(warm(100))
+
+
+LONG = 3_000_000
+LONG_SCHEDULES = {
+    "cosine": lrx.warmup_cosine_decay_schedule(0.0, 0.3, 10_000, LONG),
+    "root": lrx.polynomial_schedule(0.3, 0.0, 0.5, LONG),
+    "fast": lrx.exponential_decay(0.3, 500, 0.5),
+    "stairs": lrx.step_decay_schedule(0.3, 200_000),
+    "cooled": lrx.with_cooldown(0.3, start=1_000_000, steps=1_000_000, shape="1-sqrt"),
+    "function": lrx.as_schedule(lambda t: 0.3 / (1 + t)),
+}
+
+
+@pytest.mark.parametrize("name", LONG_SCHEDULES)
+def test_quadrature_agrees_with_adding_all(name):
+    schedule = LONG_SCHEDULES[name]
+    exact = sum(schedule.integral(i, min(i + questions.MOST_EXACT, LONG)) for i in range(0, LONG, questions.MOST_EXACT))
+    assert schedule.integral(0, LONG) == pytest.approx(exact, rel=1e-5)
+    assert questions._quadrature(schedule, [0, LONG]) == pytest.approx(exact, rel=1e-5)
+
+
+def test_what_no_sample_settles_is_added_up(monkeypatch):
+    monkeypatch.setattr(questions, "_MOST_SAMPLES", 2**13)
+    cycles = lrx.triangular_schedule(0.0, 1.0, half_cycle_steps=7)
+    assert questions._quadrature(cycles, [0, LONG]) is None
+    assert cycles.integral(0, LONG) == pytest.approx(LONG / 2, rel=1e-6)
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(1, BILLION // 2), st.floats(1e-6, 0.299))
+def test_crossing_at_a_horizon_of_a_billion_is_exact(warmup, level):
+    schedule = lrx.warmup_linear_schedule(0.3, warmup, total_steps=BILLION)
+    found = schedule.first_below(level)
+    before, at = np.asarray(schedule([found - 1, found]))
+    assert at < np.float32(level) <= before
+    assert schedule.landmarks() == {"warmup_end": warmup, "peak": warmup, "end": BILLION}
+    assert schedule.mean(0, BILLION) == pytest.approx(0.15, rel=1e-5)
+
+
+def test_first_below_is_about_the_decay():
+    assert warm.first_below(0.2) > 100
+    assert warm.first_below(0.5) == 100  # never that high: below it from the peak on
+    assert warm.first_below(0.0) is None
+    assert lrx.constant_schedule(0.7).first_below(0.7) is None  # 0.7 is a little less in float32
+    assert lrx.linear_schedule(0.0, 1.0, 10).first_below(0.5) is None
+
+
+@settings(max_examples=15, deadline=None)
+@given(
+    st.sampled_from(["linear", "cosine", "warmup_cosine", "cooled", "product"]), st.integers(0, 60), st.integers(0, 4)
+)
+def test_questions_carry_through_scaling_and_shifting(name, steps, power):
+    schedule = SCHEDULES[name][0]
+    assert lrx.shift(schedule, steps).first_below(0.1) == schedule.first_below(0.1) + steps
+    assert (2**power * schedule).first_below(0.125 * 2**power) == schedule.first_below(0.125)
+    assert (2**power * schedule).landmarks() == schedule.landmarks()
+    assert (2**power * schedule).integral(5, 700) == pytest.approx(2**power * schedule.integral(5, 700), rel=1e-12)
+    assert schedule.integral(0, 300) + schedule.integral(300, 700) == pytest.approx(
+        schedule.integral(0, 700), rel=1e-12
+    )
+
+
+def test_a_question_inside_of_jit_about_a_known_schedule_is_answered():
+    @jax.jit
+    def f(x):
+        assert (warm.end, warm.landmarks()["peak"], warm.first_below(0.5)) == (1000, 100, 100)
+        return x * warm.mean(0, 10)
+
+    assert f(1.0) == pytest.approx(warm.mean(0, 10), rel=1e-6)
+
+
+ASKED = [
+    ("end", lambda s: s.end),
+    ("landmarks", lambda s: s.landmarks()),
+    ("integral", lambda s: s.integral(0, 3)),
+    ("integral", lambda s: s.mean(0, 3)),
+    ("first_below", lambda s: s.first_below(0.1)),
+]
+
+
+@pytest.mark.parametrize(("name", "ask"), ASKED)
+def test_traced_schedules_cannot_be_asked(name, ask):
+    for traced in (jax.jit(ask), jax.vmap(ask)):
+        with pytest.raises(TypeError, match=f"{name}: a traced schedule has no numbers to look at; ask outside of jit"):
+            traced(jax.tree.map(lambda x: jnp.asarray(x)[None], warm))
+
+
+def test_a_batch_of_schedules_cannot_be_asked():
+    batch = jax.tree.map(lambda x: np.stack([x, x]), warm)
+    with pytest.raises(ValueError, match=r"end: this schedule is a batch"):
+        _ = batch.end
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: warm.integral(-1, 3), "integral(a=...) must not be negative, got -1."),
+        (lambda: warm.integral(5, 3), "integral(b=...) must not be less than a=5, got 3."),
+        (lambda: warm.mean(5, 5), "mean(b=...) must be greater than a=5, got 5."),
+        (lambda: warm.first_below(float("nan")), "first_below(value=...) must be finite, got nan."),
+    ],
+)
+def test_errors(call, message):
+    with pytest.raises(ValueError) as e:
+        call()
+    assert str(e.value) == message
