@@ -31,9 +31,7 @@ GALLERY = {
     "inverse sqrt": lrx.inverse_sqrt_schedule(1.0, WARMUP),
     "Noam": lrx.noam_schedule(512, WARMUP, scale=226.0),
     "WSD, 1-sqrt": lrx.wsd_schedule(1.0, WARMUP, decay_steps=250, total_steps=STEPS),
-    "WSD, mirror cosine": lrx.wsd_schedule(
-        1.0, WARMUP, decay_steps=250, total_steps=STEPS, shape="mirror-cosine"
-    ),
+    "WSD, mirror cosine": lrx.wsd_schedule(1.0, WARMUP, decay_steps=250, total_steps=STEPS, shape="mirror-cosine"),
     "REX": lrx.rex_schedule(1.0, STEPS),
     "knee": lrx.knee_schedule(1.0, STEPS, knee_fraction=0.6, warmup_steps=WARMUP),
     "tanh": lrx.tanh_schedule(1.0, STEPS),
