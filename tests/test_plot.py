@@ -39,7 +39,8 @@ def made_sweep(final, positive=True):
 
 def test_plot_draws_the_values_of_the_schedule():
     figure = lrx.plot(COSINE, steps=100)
-    (line,) = figure.axes[0].lines
+    line, *landmarks = figure.axes[0].lines
+    assert [list(mark.get_xdata()) for mark in landmarks]
     np.testing.assert_array_equal(line.get_xdata(), np.arange(101))
     np.testing.assert_array_equal(line.get_ydata(), np.asarray(COSINE(jnp.arange(101)), np.float64))
     assert figure.axes[0].get_title(loc="left") == repr(COSINE)

@@ -202,7 +202,7 @@ REFUSED = [
     (lambda: lrx.from_json('{"lrx": 9, "schedule": "x"}'), "from_json(text=...) must be of version 1, got 9."),
     (
         lambda: lrx.from_json('{"lrx": 1, "schedule": "nope"}'),
-        "there is no schedule 'nope'. There are: constant_schedule,",
+        "there is no schedule 'nope'. There are: chebyshev_schedule,",
     ),
     (lambda: lrx.as_schedule(lambda count: 1.0).to_json(), "holds code, which JSON cannot."),
 ]
