@@ -1,7 +1,7 @@
 """A million counts in one call, lrx and the bare formula: `python -m benchmarks.schedules [--json FILE]`.
 
-Both are jitted, with their numbers as arguments. The bare formula is what one writes by hand in `jax.numpy`, and what
-loses its digits near the end of a long run; lrx's is exact to a few ulps.
+Both are jitted, with all their numbers as arguments. The bare formula is the docstring's, written down in `jax.numpy`:
+it loses its digits near the end of a long run, where lrx's is exact to a few ulps.
 """
 
 import argparse
@@ -19,14 +19,15 @@ from ._timing import paired, ratio, write
 PEAK, STEPS, WARMUP, RATE = 3e-3, 900_000, 10_000, 0.96
 
 
-def bare_linear(t: Any, peak: Any, steps: Any) -> Any:
-    """A line to zero."""
-    return peak * (1 - jnp.minimum(t / steps, 1.0))
+def bare_linear(t: Any, start: Any, end: Any, steps: Any, begin: Any) -> Any:
+    """A line between two values, from a step on."""
+    return start + (end - start) * jnp.clip((t - begin) / steps, 0.0, 1.0)
 
 
-def bare_cosine(t: Any, peak: Any, steps: Any) -> Any:
-    """Half a cosine to zero."""
-    return peak * 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(t / steps, 1.0)))
+def bare_cosine(t: Any, peak: Any, steps: Any, alpha: Any, exponent: Any) -> Any:
+    """Half a cosine to a fraction, to a power."""
+    cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(t / steps, 1.0)))
+    return peak * ((1 - alpha) * cosine**exponent + alpha)
 
 
 def bare_exponential(t: Any, peak: Any, rate: Any) -> Any:
@@ -34,20 +35,20 @@ def bare_exponential(t: Any, peak: Any, rate: Any) -> Any:
     return peak * rate ** (t / 1000)
 
 
-def bare_warmup_cosine(t: Any, peak: Any, warmup: Any, steps: Any) -> Any:
-    """A line up, half a cosine down."""
-    x = jnp.clip((t - warmup) / (steps - warmup), 0.0, 1.0)
-    return jnp.where(t < warmup, peak * t / warmup, peak * 0.5 * (1 + jnp.cos(jnp.pi * x)))
+def bare_warmup_cosine(t: Any, start: Any, peak: Any, warmup: Any, steps: Any, end: Any, exponent: Any) -> Any:
+    """A line up, half a cosine down, to a power."""
+    cosine = 0.5 * (1 + jnp.cos(jnp.pi * jnp.clip((t - warmup) / (steps - warmup), 0.0, 1.0)))
+    return jnp.where(t < warmup, start + (peak - start) * t / warmup, end + (peak - end) * cosine**exponent)
 
 
 CASES: dict[str, tuple[Any, Callable[..., Any], tuple[float, ...]]] = {
-    "linear": (lrx.linear_schedule(PEAK, 0.0, STEPS), bare_linear, (PEAK, STEPS)),
-    "cosine": (lrx.cosine_decay_schedule(PEAK, STEPS), bare_cosine, (PEAK, STEPS)),
+    "linear": (lrx.linear_schedule(PEAK, 0.0, STEPS), bare_linear, (PEAK, 0.0, STEPS, 0)),
+    "cosine": (lrx.cosine_decay_schedule(PEAK, STEPS), bare_cosine, (PEAK, STEPS, 0.0, 1.0)),
     "exponential": (lrx.exponential_decay(PEAK, 1000, RATE), bare_exponential, (PEAK, RATE)),
     "warmup cosine": (
         lrx.warmup_cosine_decay_schedule(0.0, PEAK, WARMUP, STEPS),
         bare_warmup_cosine,
-        (PEAK, WARMUP, STEPS),
+        (0.0, PEAK, WARMUP, STEPS, 0.0, 1.0),
     ),
 }
 

@@ -101,6 +101,8 @@ def adagrad(
 
     As in optax, ε stands inside the root; torch divides by √G_t + ε.
 
+    Every number may be a schedule too, evaluated at the count of updates completed.
+
     Args:
       learning_rate: η, a number or a schedule.
       initial_accumulator_value: G_0 ≥ 0.

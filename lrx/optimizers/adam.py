@@ -157,6 +157,8 @@ def adam(
     The bias corrections are formed in float32 without cancellation; the second moment is at least float32, since
     in bfloat16 it would never decay.
 
+    Every number may be a schedule too, evaluated at the count of updates completed.
+
     Args:
       learning_rate: η, a number or a schedule.
       b1: decay of the first moment, in [0, 1).
@@ -211,6 +213,8 @@ def adamw(
     With m̂_t and v̂_t as in `adam`::
 
       θ_t = θ_{t−1} − η_t · (m̂_t / (√(v̂_t + eps_root) + eps) + weight_decay · θ_{t−1})
+
+    Every number may be a schedule too, evaluated at the count of updates completed.
 
     Args:
       learning_rate: η, a number or a schedule.

@@ -251,6 +251,8 @@ def rmsprop(
     Centred, v_t − m_t² takes the place of v_t, with m_t the mean gradient. As in optax, the rate is inside the
     momentum's buffer, and ε inside the root; torch has ε outside, which is `eps_in_sqrt=False`.
 
+    Every number may be a schedule too, evaluated at the count of updates completed.
+
     Args:
       learning_rate: η, a number or a schedule.
       decay: in [0, 1).

@@ -25,6 +25,8 @@ def sgd(
       m_t = g_t + μ · m_{t−1},   θ_t = θ_{t−1} − η_t · m_t
       (Nesterov: θ_t = θ_{t−1} − η_t · (g_t + μ · m_t);  without momentum: θ_t = θ_{t−1} − η_t · g_t)
 
+    Every number may be a schedule too, evaluated at the count of updates completed.
+
     Args:
       learning_rate: η, a number or a schedule.
       momentum: μ in [0, 1), or None for no momentum and no memory.
