@@ -72,7 +72,8 @@ def main() -> None:
         def run_bare(formula: Any = formula, values: Any = values) -> None:
             formula(counts, *values).block_until_ready()
 
-        run_ours(), run_bare()
+        run_ours()
+        run_bare()
         times = paired({"lrx": run_ours, "bare": run_bare}, args.rounds)
         middle, low, high = ratio(times, "lrx", "bare")
         lrx_ms, bare_ms = (1e3 * statistics.median(times[k]) for k in ("lrx", "bare"))

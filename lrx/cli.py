@@ -106,7 +106,10 @@ def make_app() -> Any:
         out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a picture: .png, .svg, .pdf.")] = None,
     ) -> None:
         """Draw a schedule."""
-        run_show(schedule, steps, out)
+        try:
+            run_show(schedule, steps, out)
+        except RecursionError:
+            stop("the schedule is nested too deeply.")
 
     return app
 
@@ -321,7 +324,9 @@ def _schedule(text: str) -> Any:
         return parse(text)
     except OSError as e:
         stop(f"cannot read {text}: {e.strerror or e}.")
-    except (ValueError, TypeError, RecursionError) as e:  # a UnicodeDecodeError is a ValueError
+    except (RecursionError, MemoryError):
+        stop("the schedule is nested too deeply.")
+    except (ValueError, TypeError) as e:  # a UnicodeDecodeError is a ValueError
         stop(f"{text}: {e}" if path.suffix == ".json" else e)
 
 

@@ -140,7 +140,8 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
       opt_state: the state of any optimizer, or anything that contains one.
       **values: name -> number. A name that occurs once is enough (`b1`); else its dotted path, given as
         `**{"scale_by_adam.b1": 0.8}`. The numbers of a schedule are given as a dict, such as
-        `learning_rate={"peak_value": 1e-3}`, or by a schedule of the same class. A number may be traced, and may
+        `learning_rate={"peak_value": 1e-3}`, or by a schedule of the same class and options (a state holds numbers: it
+        knows a class by their names, and cannot tell `staircase=True` from False). A number may be traced, and may
         have the leading axes of a batched state.
 
     Returns:
@@ -200,9 +201,9 @@ def _collect(edits: dict[Any, Any], slots: list[Slot], name: str, value: Any) ->
     exact = [s for s in hits if s.name == name]
     hits = exact or hits
     if len(hits) != 1:
-        told = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits)
+        told = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it holds no number of lrx's"
         rule = f"is the name of {len(hits)} hyperparameters" if hits else "is not in this state"
-        raise ValueError(f"{where} {rule}: {told}." + (" Give the dotted path, in a dict." if hits else ""))
+        raise ValueError(f"{where} {rule}: {told}." + (" Give the dotted path: **{'path': ...}." if hits else ""))
     slot = hits[0]
     if hasattr(value, "keys"):
         if not slot.is_group:

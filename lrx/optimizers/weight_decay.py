@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real
-from .._numbers import Scalar
+from .._numbers import Scalar, is_array, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
 
@@ -28,6 +28,7 @@ def as_mask(argument: str, mask: Any) -> Any:
     if mask is None or (callable(mask) and jax.tree.leaves(mask) == [mask]):
         return mask
     leaves, treedef = jax.tree.flatten(mask)
+    leaves = [bool(m) if is_array(m) and not is_tracer(m) and m.dtype == bool and not m.ndim else m for m in leaves]
     if not all(isinstance(m, bool) for m in leaves):
         raise TypeError(f"{check.where(argument)} must be a tree of bools or a function that gives one, got {mask!r}.")
     return Mask(treedef, tuple(leaves))

@@ -250,6 +250,8 @@ def _encoded(x: Any) -> Any:
         raise TypeError("to_json: a traced schedule has no numbers to write; call it outside of jit, vmap and grad.")
     if callable(x):
         raise TypeError(f"to_json: {x!r} holds code, which JSON cannot. Build it from lrx's schedules.")
+    if is_array(x) and x.ndim:
+        raise TypeError(f"to_json: a batch of schedules is not one, got {x!r}. Take one member of it.")
     return x.tolist() if is_array(x) else x
 
 
@@ -276,9 +278,11 @@ def from_json(text: str) -> Any:
       >>> lrx.from_json(schedule.to_json()) == schedule
       True
     """
+    if not isinstance(text, str):
+        raise ValueError(f"from_json(text=...) must be text, got {text!r}.")
     try:
-        data = json.loads(text)
-    except json.JSONDecodeError as e:
+        data = json.loads(text.removeprefix("\ufeff"))  # files from Windows begin with it
+    except (json.JSONDecodeError, RecursionError) as e:
         raise ValueError(f"from_json(text=...) must be JSON: {e}.") from None
     if not isinstance(data, dict) or "lrx" not in data or "schedule" not in data:
         raise ValueError("from_json(text=...) must be an object with the keys 'lrx' and 'schedule'.")
@@ -300,7 +304,7 @@ def _decoded(x: Any) -> Any:
 
 def make(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the factory `name`; an unknown name or argument is one clear ValueError."""
-    if name not in _factories:
+    if not isinstance(name, str) or name not in _factories:
         raise ValueError(f"there is no schedule {name!r}. There are: {', '.join(sorted(_factories))}.")
     for p in inspect.signature(_factories[name]).parameters.values():
         if p.kind is p.VAR_POSITIONAL and isinstance(kwargs.get(p.name), tuple):
@@ -308,7 +312,7 @@ def make(name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     try:
         return _factories[name](*args, **kwargs)
     except TypeError as e:
-        raise ValueError(f"{name}: {e}") from None
+        raise ValueError(str(e) if str(e).startswith(name) else f"{name}: {e}") from None
 
 
 def parse(text: str) -> Any:
@@ -339,6 +343,8 @@ def _evaluated(node: ast.expr) -> Any:
         if any(k.arg is None for k in node.keywords) or any(isinstance(a, ast.Starred) for a in node.args):
             raise ValueError(f"{ast.unparse(node)!r}: write the arguments out.")
         kwargs = {str(k.arg): _evaluated(k.value) for k in node.keywords}
+        if len(kwargs) < len(node.keywords):
+            raise ValueError(f"{ast.unparse(node)!r} gives an argument twice.")
         return make(name, tuple(map(_evaluated, node.args)), kwargs)
     if isinstance(node, ast.BinOp):
         return _combined(node)

@@ -66,6 +66,9 @@ def piecewise_constant_schedule(
       1.0 1.0 0.5 0.5 0.25 0.25
     """
     check.finite(init_value=init_value)
+    if boundaries_and_scales is not None and not isinstance(boundaries_and_scales, Mapping):
+        what = check.where("boundaries_and_scales")
+        raise TypeError(f"{what} must be a dict step -> factor, got {boundaries_and_scales!r}.")
     items = sorted((boundaries_and_scales or {}).items(), key=lambda item: item[0])
     for boundary, scale in items:
         check.non_negative_count(boundaries_and_scales=boundary)

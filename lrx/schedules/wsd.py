@@ -104,9 +104,8 @@ def wsd_schedule(
     check.finite(peak_value=peak_value, init_value=init_value, end_value=end_value)
     check.non_negative_count(warmup_steps=warmup_steps, decay_steps=decay_steps)
     if (total_steps is None) == (stable_steps is None):
-        raise check.fail(
-            "total_steps", f"or else stable_steps must be given, and stable_steps={stable_steps}", total_steps
-        )
+        given = f"total_steps={total_steps}, stable_steps={stable_steps}"
+        raise ValueError(f"{check.where('total_steps')} or stable_steps must be given, one of the two, got {given}.")
     if stable_steps is not None:
         check.non_negative_count(stable_steps=stable_steps)
     if total_steps is not None:

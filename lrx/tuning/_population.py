@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from .. import _check as check
 from .._resume import resume
 from ..optimizers.apply import apply_updates
 from ..problems._problem import Problem
@@ -47,9 +48,10 @@ def train_population(
       Training losses, float32 [members, seeds, steps], each measured before the update of that step; what
       `problem.evaluate` says of the final parameters, name -> [members, seeds]; and those parameters.
     """
+    _check(problem, make_optimizer)
     batches = _Batches(problem)
     steps = rates.shape[1]
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0 if key is None else key) if key is None or isinstance(key, int) else key
     carry, keys = _start(problem, make_optimizer, seeds, rates[:, 0], hyperparams, key)
     losses, done = [], 0
     chunk = chunk_size(steps)
@@ -71,24 +73,48 @@ def chunk_size(steps: int) -> int:
     return divisors[-1] if divisors and divisors[-1] * 64 >= steps else steps
 
 
+def _check(problem: Any, make_optimizer: Any) -> None:
+    """Wrong kinds, told before any training."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"{check.where('problem')} must be a Problem, got {problem!r}.")
+    if not callable(make_optimizer) or isinstance(make_optimizer, optax.GradientTransformation):
+        rule = "must be a function of the learning rate, such as lrx.adam"
+        raise TypeError(f"{check.where('make_optimizer')} {rule}, got {make_optimizer!r}.")
+    if problem.evaluate is not None:
+        told = jax.eval_shape(lambda key: problem.evaluate(problem.init(key)), jax.random.key(0))  # type: ignore[misc]  # it is there
+        if not isinstance(told, dict) or any(getattr(x, "shape", None) != () for x in told.values()):
+            raise TypeError(f"Problem(evaluate=...) must return a dict of scalars, got {told}.")
+
+
 class _Batches:
     """Batches from the host, for a problem that does not draw its own on the device."""
 
     def __init__(self, problem: Problem):
         self.source = problem.batches
         self.iterator: Iterator[Any] | None = None
+        self.shapes: Any = None
 
     def stack(self, n: int) -> Any:
         """The next `n` batches, stacked, or None. The source starts anew when it runs out."""
         if self.source is None:
             return None
-        batches = [self._next() for _ in range(n)]
-        return jax.tree.map(lambda *xs: jnp.stack([jnp.asarray(x) for x in xs]), *batches)
+        batches = [jax.tree.map(np.asarray, self._next()) for _ in range(n)]
+        for batch in batches:
+            shapes = jax.tree.map(np.shape, batch)
+            self.shapes = self.shapes or shapes
+            if shapes != self.shapes:
+                raise ValueError(
+                    f"Problem(batches=...) must give batches of one shape, got {self.shapes} and {shapes}. "
+                    "Leave out the last, smaller batch of an epoch (drop_last in many loaders)."
+                )
+        return jax.tree.map(lambda *xs: jnp.asarray(np.stack(xs)), *batches)
 
     def _next(self) -> Any:
         for _ in range(2):
             if self.iterator is None:
-                self.iterator = iter(self.source() if callable(self.source) else self.source or ())
+                source = self.source() if callable(self.source) else self.source
+                assert source is not None  # `stack` has looked
+                self.iterator = iter(source)
             for batch in self.iterator:
                 return batch
             self.iterator = None
@@ -166,4 +192,4 @@ def _chunk(
 @functools.partial(jax.jit, static_argnums=0)
 def _evaluate(problem: Problem, params: Any) -> Any:
     scores = jax.vmap(jax.vmap(problem.evaluate))(params)  # type: ignore[arg-type]  # the caller checked it
-    return jax.tree.map(jnp.transpose, scores)
+    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), scores)

@@ -13,6 +13,9 @@ from ..schedules.exponential import exponential_decay
 from ._population import train_population
 from ._suggest import suggest
 
+ENOUGH = 50
+"""Steps in a ramp that say something: in fewer, the losses are still those of the first steps."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class RangeTest:
@@ -39,7 +42,7 @@ class Found:
     interval: tuple[float, float]
     """The lowest and the highest suggestion of a single seed."""
     confident: bool
-    """Whether the seeds agree within a factor of 10 and the loss fell by a tenth before it rose or the ramp ended."""
+    """Whether the ramp has 50 steps or more, the loss fell by a tenth in it, and the seeds agree within a factor 10."""
     range_test: RangeTest
     """The ramp, with the median loss over seeds."""
 
@@ -132,7 +135,8 @@ def find(
 ) -> Found:
     """Suggest a learning rate from range tests, run from several seeds in one program.
 
-    The rule is applied to losses smoothed with β = 0.98, without the first tenth and the last five points.
+    The rule is applied to losses smoothed with β = 0.98, without the first tenth and the last five points (a twentieth
+    of a ramp of fewer than 100 steps).
 
     Args:
       problem: what to train.
@@ -168,12 +172,14 @@ def find(
     if not np.isfinite(losses[:, 0]).all():
         raise ValueError(f"find(problem=...) must have a finite loss before the first update, got {losses[:, 0]}.")
 
+    skip_end = min(5, num_steps // 20)
+
     def ask(losses: np.ndarray) -> float:
-        return suggest(rates, losses, rule, smoothing=0.98, skip_start=num_steps // 10, skip_end=5)
+        return suggest(rates, losses, rule, smoothing=0.98, skip_start=num_steps // 10, skip_end=skip_end)
 
     middle = np.median(losses, axis=0)
     each = [ask(row) for row in losses]
-    fell = all(_fell(row) for row in losses)
+    fell = num_steps >= ENOUGH and all(_fell(row[: num_steps - skip_end]) for row in losses)
     interval = (min(each), max(each))
     confident = fell and interval[1] <= 10 * interval[0]
     return Found(ask(middle), interval, confident, RangeTest(rates, middle))

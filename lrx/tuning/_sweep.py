@@ -178,9 +178,13 @@ def sweep(
       ((3, 1, 1), 0.5)
     """
     check.positive_count(seeds=seeds, steps=steps)
+    seeds, steps = int(seeds), int(steps)
     rates = _grid("learning_rate", learning_rate)
     if (rates <= 0).any():
         raise check.fail("learning_rate", "must be positive", learning_rate)
+    if schedule is not None and not isinstance(schedule, Mapping):
+        rule = "must be a dict name -> function of (peak, steps)"
+        raise TypeError(f"{check.where('schedule')} {rule}, got {schedule!r}.")
     makers = {"constant": lambda peak, steps: peak} if schedule is None else dict(schedule)
     if not makers:
         raise check.fail("schedule", "must name at least one schedule", schedule)
@@ -188,6 +192,9 @@ def sweep(
 
     # members: rates × further hyperparameters, the last fastest
     points = list(itertools.product(rates, *axes.values()))
+    if callable(make_optimizer):
+        for values in itertools.product(*axes.values()):  # the factories check numbers, and see only tracers later
+            make_optimizer(float(rates[0]), **{k: float(v) for k, v in zip(axes, values, strict=True)})
     hyper = {k: np.asarray([p[i + 1] for p in points], F32) for i, k in enumerate(axes)}
     shape = (len(rates), *map(len, axes.values()), seeds)
     rows = np.concatenate([_values([_learning_rate(m, p[0], steps) for p in points], steps) for m in makers.values()])
@@ -203,8 +210,8 @@ def sweep(
         x = x.reshape(len(makers), *shape, *x.shape[2:])
         return np.moveaxis(x, 0, 1).squeeze(axis=fixed)
 
-    coords = {"learning_rate": tuple(map(float, rates)), "schedule": tuple(makers)}
-    coords |= {k: tuple(map(float, v)) for k, v in swept.items()} | {"seed": tuple(range(seeds))}
+    coords = {"learning_rate": tuple(map(_short, rates)), "schedule": tuple(makers)}
+    coords |= {k: tuple(map(_short, v)) for k, v in swept.items()} | {"seed": tuple(range(seeds))}
     return Sweep(
         problem=problem.name,
         dims=("learning_rate", "schedule", *swept, "seed", "step"),
@@ -216,7 +223,13 @@ def sweep(
 
 def _grid(name: str, values: Any) -> np.ndarray:
     """One axis of the grid: finite float32 numbers."""
-    grid = np.atleast_1d(np.asarray(values, np.float32))
+    given = np.atleast_1d(np.asarray(values))
+    if given.dtype.kind not in "fiu" and not jnp.issubdtype(given.dtype, jnp.floating):
+        raise TypeError(
+            f"{check.where(name)} must be a number or a list of numbers, got {values!r}. Give what is not a number "
+            "with functools.partial(make_optimizer, ...)."
+        )
+    grid = given.astype(np.float32)
     if grid.ndim != 1 or not grid.size:
         raise check.fail(name, "must be a number or a list of numbers", values)
     if not np.isfinite(grid).all():
@@ -224,8 +237,16 @@ def _grid(name: str, values: Any) -> np.ndarray:
     return grid
 
 
+def _short(x: np.float32) -> float:
+    """The shortest number that is `x` in float32, for people: 0.003 and not 0.003000000026077032."""
+    return float(str(x))
+
+
 def _learning_rate(make: MakeSchedule, peak: float, steps: int) -> Any:
     """What goes into the learning-rate slot: a number or a schedule, with the peak among its data."""
+    if not callable(make) or isinstance(make, Schedule):
+        rule = "must give functions of (peak, steps), such as lambda peak, steps: ..."
+        raise TypeError(f"{check.where('schedule')} {rule}, got {make!r}.")
     made = make(float(peak), steps)
     if isinstance(made, int | float):
         return float(made)

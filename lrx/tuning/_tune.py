@@ -162,13 +162,14 @@ def tune(
     makers = chosen("optimizers", optimizers, OPTIMIZERS, DEFAULT_OPTIMIZERS)
     curves = chosen("schedules", schedules, SCHEDULES, SCHEDULES)
     began = time.perf_counter()
-    key = jax.random.key(0) if key is None else key
+    key = jax.random.key(0 if key is None else key) if key is None or isinstance(key, int) else key
     ramp_key, sweep_key, fresh_key = jax.random.split(key, 3)
-    run = _Runs(problem, steps, seeds, sweep_key, "training" if problem.evaluate is None else "validation", progress)
+    run = _Runs(problem, steps, seeds, sweep_key, _decider(problem), progress)
 
     main, *others = makers
     found = find(problem, makers[main], key=ramp_key)
-    grid = _around(found.learning_rate, 100, 10**1.5, 16) if learning_rates is None else learning_rates
+    given = learning_rates is not None
+    grid = np.unique(learning_rates) if given else _around(found.learning_rate, 100, 10**1.5, 16)
     own = isinstance(schedules, dict)
     full = {k: f for k, f in curves.items() if own or k in MAIN_SCHEDULES} or curves
     extra = {k: f for k, f in curves.items() if k not in full}
@@ -211,6 +212,16 @@ def tune(
         seconds=time.perf_counter() - began,
         make_optimizer=makers[winner.optimizer],
     )
+
+
+def _decider(problem: Problem) -> str:
+    """The loss that decides: that of `evaluate`, if it gives one."""
+    if not isinstance(problem, Problem):
+        raise TypeError(f"tune(problem=...) must be a Problem, got {problem!r}.")
+    if problem.evaluate is None:
+        return "training"
+    told = jax.eval_shape(lambda key: problem.evaluate(problem.init(key)), jax.random.key(0))  # type: ignore[misc]  # it is there
+    return "validation" if "loss" in told else "training"
 
 
 def _around(centre: float, below: float, above: float, num: int) -> np.ndarray:
@@ -273,7 +284,7 @@ class _Runs:
         best = s.best(self.by, row.schedule)
         enough = best.loss + max(best.spread, 0.05 * abs(best.loss))
         good = s.learning_rates[np.asarray(loss.mean(axis=-1) <= enough)]
-        return float(good.min()), float(good.max())
+        return float(str(good.min())), float(str(good.max()))
 
 
 def _at(s: Sweep, schedule: str) -> int:
@@ -307,7 +318,7 @@ def _row(name: str, s: Sweep, schedule: str, by: str, level: np.ndarray) -> Row:
     return Row(
         optimizer=name,
         schedule=schedule,
-        learning_rate=float(s.learning_rates[index[0]]),
+        learning_rate=s.coords["learning_rate"][index[0]],
         training=score(s.final),
         validation=score(s.scores["loss"]) if "loss" in s.scores else None,
         accuracy=score(s.scores["accuracy"]) if "accuracy" in s.scores else None,

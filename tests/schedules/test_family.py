@@ -440,8 +440,11 @@ BAD = {
     "join unordered": (lambda: lrx.join_schedules([1.0, 2.0, 3.0], [5, 3]), "boundaries=...) must not decrease"),
     "join negative": (lambda: lrx.join_schedules([1.0, 2.0], [-1]), "boundaries=...) must not be negative"),
     "sgdr none": (lambda: lrx.sgdr_schedule([]), "cosine_kwargs=...) must hold at least one"),
-    "wsd both": (lambda: lrx.wsd_schedule(**WSD, total_steps=100, stable_steps=70), "or else stable_steps"),
-    "wsd neither": (lambda: lrx.wsd_schedule(**WSD), "or else stable_steps"),
+    "wsd both": (
+        lambda: lrx.wsd_schedule(**WSD, total_steps=100, stable_steps=70),
+        "or stable_steps must be given, one of the two",
+    ),
+    "wsd neither": (lambda: lrx.wsd_schedule(**WSD), "or stable_steps must be given, one of the two"),
     "wsd too short": (lambda: lrx.wsd_schedule(**WSD, total_steps=29), "must be at least warmup_steps + decay_steps"),
     "wsd shape": (lambda: lrx.wsd_schedule(**WSD, stable_steps=1, shape="sqrt"), "shape=...) must be one of 'linear'"),
     "wsd to zero": (
