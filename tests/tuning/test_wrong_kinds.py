@@ -44,7 +44,7 @@ def test_batches_of_two_shapes_are_told_whatever_the_number_of_steps():
     data = [np.zeros(32), np.zeros(32), np.zeros(7)]
     problem = lrx.Problem(lambda key: jnp.ones(2), lambda p, b, key=None: jnp.mean((p.sum() - b) ** 2), batches=data)
     for steps in (6, 100):
-        with pytest.raises(ValueError, match="must give batches of one shape.*drop_last"):
+        with pytest.raises(ValueError, match=r"must give batches of one shape.*drop_last"):
             lrx.sweep(problem, lrx.sgd, learning_rate=0.1, steps=steps)
 
 
