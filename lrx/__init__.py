@@ -51,14 +51,14 @@ from .schedules.algebra import clip_schedule as clip_schedule
 from .schedules.algebra import maximum as maximum
 from .schedules.algebra import minimum as minimum
 from .schedules.algebra import product as product
-from .schedules.algebra import repeat as repeat
-from .schedules.algebra import reverse as reverse
 from .schedules.algebra import scale_schedule as scale_schedule
-from .schedules.algebra import shift as shift
-from .schedules.algebra import stretch as stretch
 from .schedules.algebra import total as total
 from .schedules.attach import with_cooldown as with_cooldown
 from .schedules.attach import with_warmup as with_warmup
+from .schedules.clock import repeat as repeat
+from .schedules.clock import reverse as reverse
+from .schedules.clock import shift as shift
+from .schedules.clock import stretch as stretch
 from .schedules.noise import noisy as noisy
 
 # isort: split

@@ -13,7 +13,8 @@ class Problem:
     The loss at parameters θ and batch B is `loss(θ, B, key)`. Training minimises its mean over batches, which come
     from `sample` (drawn on the device, inside the compiled program) or from `batches` (read from the host).
 
-    Two problems are equal when they hold the same functions, so that equal problems share compiled programs.
+    Two problems are equal when they hold the same functions, so that equal problems share compiled programs. As under
+    `jax.jit`, what a function reads from outside (a global array, say) is read once: make a new problem for new data.
 
     Args:
       init: `init(key) -> params`, a pytree of floating arrays.
