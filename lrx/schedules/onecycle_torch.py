@@ -124,6 +124,7 @@ def torch_onecycle_schedule(
 
 
 def check_turns(total_steps: Any, pct_start: Any, **anneal: str) -> None:
+    """The checks that the rate's cycle and its momentum's share."""
     check.positive_count(total_steps=total_steps)
     check_shares(pct_start=pct_start)
     check.one_of(ANNEALS, **anneal)
