@@ -51,7 +51,7 @@ def train_population(
     _check(problem, make_optimizer)
     batches = _Batches(problem)
     steps = rates.shape[1]
-    key = jax.random.key(0 if key is None else key) if key is None or isinstance(key, int) else key
+    key = as_key(key)
     carry, keys = _start(problem, make_optimizer, seeds, rates[:, 0], hyperparams, key)
     losses, done = [], 0
     chunk = chunk_size(steps)
@@ -73,6 +73,19 @@ def chunk_size(steps: int) -> int:
     return divisors[-1] if divisors and divisors[-1] * 64 >= steps else steps
 
 
+def as_key(key: jax.Array | int | None) -> jax.Array:
+    """A random key, also from a number; that of 0 if None."""
+    return jax.random.key(key or 0) if key is None or isinstance(key, int) else key
+
+
+def what_evaluate_gives(problem: Problem) -> Any:
+    """The shapes and dtypes of `problem.evaluate`'s answer, without computing it; {} if the problem has none."""
+    evaluate = problem.evaluate
+    if evaluate is None:
+        return {}
+    return jax.eval_shape(lambda key: evaluate(problem.init(key)), jax.random.key(0))
+
+
 def _check(problem: Any, make_optimizer: Any) -> None:
     """Wrong kinds, told before any training."""
     if not isinstance(problem, Problem):
@@ -80,10 +93,9 @@ def _check(problem: Any, make_optimizer: Any) -> None:
     if not callable(make_optimizer) or isinstance(make_optimizer, optax.GradientTransformation):
         rule = "must be a function of the learning rate, such as lrx.adam"
         raise TypeError(f"{check.where('make_optimizer')} {rule}, got {make_optimizer!r}.")
-    if problem.evaluate is not None:
-        told = jax.eval_shape(lambda key: problem.evaluate(problem.init(key)), jax.random.key(0))  # type: ignore[misc]  # it is there
-        if not isinstance(told, dict) or any(getattr(x, "shape", None) != () for x in told.values()):
-            raise TypeError(f"Problem(evaluate=...) must return a dict of scalars, got {told}.")
+    told = what_evaluate_gives(problem)
+    if not isinstance(told, dict) or any(getattr(x, "shape", None) != () for x in told.values()):
+        raise TypeError(f"Problem(evaluate=...) must return a dict of scalars, got {told}.")
 
 
 class _Batches:

@@ -15,6 +15,7 @@ from ..optimizers.adam import adam
 from ..problems._problem import Problem
 from ..schedules._schedule import as_schedule
 from ._candidates import DEFAULT_OPTIMIZERS, MAIN_SCHEDULES, OPTIMIZERS, SCHEDULES, chosen, constant
+from ._population import as_key, what_evaluate_gives
 from ._range_test import Found, find
 from ._suggest import logspace
 from ._sweep import Sweep, sweep
@@ -162,7 +163,7 @@ def tune(
     makers = chosen("optimizers", optimizers, OPTIMIZERS, DEFAULT_OPTIMIZERS)
     curves = chosen("schedules", schedules, SCHEDULES, SCHEDULES)
     began = time.perf_counter()
-    key = jax.random.key(0 if key is None else key) if key is None or isinstance(key, int) else key
+    key = as_key(key)
     ramp_key, sweep_key, fresh_key = jax.random.split(key, 3)
     run = _Runs(problem, steps, seeds, sweep_key, _decider(problem), progress)
 
@@ -218,10 +219,8 @@ def _decider(problem: Problem) -> str:
     """The loss that decides: that of `evaluate`, if it gives one."""
     if not isinstance(problem, Problem):
         raise TypeError(f"tune(problem=...) must be a Problem, got {problem!r}.")
-    if problem.evaluate is None:
-        return "training"
-    told = jax.eval_shape(lambda key: problem.evaluate(problem.init(key)), jax.random.key(0))  # type: ignore[misc]  # it is there
-    return "validation" if "loss" in told else "training"
+    told = what_evaluate_gives(problem)
+    return "validation" if isinstance(told, dict) and "loss" in told else "training"
 
 
 def _around(centre: float, below: float, above: float, num: int) -> np.ndarray:

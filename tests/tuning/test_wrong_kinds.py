@@ -29,6 +29,8 @@ def test_tune_wants_a_problem():
 def test_evaluate_is_checked_before_training(evaluate):
     with pytest.raises(TypeError, match=r"Problem\(evaluate=...\) must return a dict of scalars"):
         lrx.sweep(bowl(evaluate=evaluate), lrx.sgd, learning_rate=0.1, steps=2, seeds=2)
+    with pytest.raises(TypeError, match=r"Problem\(evaluate=...\) must return a dict of scalars"):
+        lrx.tune(bowl(evaluate=evaluate), steps=2, seeds=2)
 
 
 def test_tune_decides_by_training_loss_if_evaluate_gives_none():
