@@ -5,26 +5,48 @@
 Each optimizer takes optax's arguments and returns a generator function: (x0, gradients) in, x_1, x_2, … out.
 Hyperparameters are rounded to float32, the precision in which a user's number arrives; 1 − β, β^t and everything else
 is float64. A learning rate is a number or a function of the count t − 1 = 0, 1, 2, …, whose values are not rounded.
-In the formulas t = 1, 2, … numbers the steps, g is the gradient of step t, and η is the rate of step t.
+In the formulas t = 1, 2, … numbers the steps, g is the gradient of step t, and η is the rate of step t. The array may
+have any shape: where an optimizer looks at the shape, the array is one leaf. Optimizers whose direction doesn't depend
+on x are written as a generator function of directions, gradients in, u_1, u_2, … out, which `descend` follows.
 """
 
 import numpy as np
 
+from tests.reference.adaptive import adabelief as adabelief
+from tests.reference.adaptive import adadelta as adadelta
+from tests.reference.adaptive import adamax as adamax
+from tests.reference.adaptive import adamaxw as adamaxw
+from tests.reference.adaptive import amsgrad as amsgrad
+from tests.reference.adaptive import nadam as nadam
+from tests.reference.adaptive import nadamw as nadamw
+from tests.reference.adaptive import radam as radam
+from tests.reference.adaptive import yogi as yogi
+from tests.reference.composition import accumulate as accumulate
+from tests.reference.composition import adaptive_grad_clip as adaptive_grad_clip
+from tests.reference.composition import cautious as cautious
+from tests.reference.composition import clip as clip
+from tests.reference.composition import clip_by_block_rms as clip_by_block_rms
+from tests.reference.composition import clipped as clipped
+from tests.reference.composition import ema_of_parameters as ema_of_parameters
+from tests.reference.composition import kahan_sum as kahan_sum
+from tests.reference.composition import lookahead as lookahead
+from tests.reference.factored import adafactor as adafactor
+from tests.reference.factored import adam_mini as adam_mini
+from tests.reference.factored import sm3 as sm3
+from tests.reference.loop import descend, of_count
+from tests.reference.loop import trajectory as trajectory
+from tests.reference.recent import adan as adan
+from tests.reference.recent import ademamix as ademamix
+from tests.reference.recent import adopt as adopt
+from tests.reference.recent import mars as mars
 from tests.reference.schedules import f32
-
-
-def trajectory(make, x0, gradients):
-    """Return x_0, x_1, …, x_T as one array, where `make` is what `sgd(...)` and the others return."""
-    x0 = np.asarray(x0, np.float64)
-    gradients = np.asarray(gradients, np.float64)
-    return np.stack([x0, *make(x0, gradients)])
-
-
-def of_count(number_or_function):
-    """Return a function of the count, constant where a number was given."""
-    if callable(number_or_function):
-        return lambda count: float(number_or_function(count))
-    return lambda count: f32(number_or_function)
+from tests.reference.sign_and_trust import lamb as lamb
+from tests.reference.sign_and_trust import lars as lars
+from tests.reference.sign_and_trust import lion as lion
+from tests.reference.sign_and_trust import novograd as novograd
+from tests.reference.sign_and_trust import rprop as rprop
+from tests.reference.sign_and_trust import sign_sgd as sign_sgd
+from tests.reference.sign_and_trust import signum as signum
 
 
 def sgd(learning_rate, momentum=None, nesterov=False):
@@ -124,20 +146,29 @@ def adam(learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, *, nesterov=Fa
 def adamw(learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, weight_decay=1e-4, *, nesterov=False):
     """Adam with decoupled weight decay.
 
+        x ← x − η·(u + λ·x)             u: see `adam_directions`
+
+    with λ = weight_decay, multiplied by η as in optax and torch. Source: Loshchilov & Hutter 2017, arXiv 1711.05101,
+    algorithm 2.
+    """
+    return descend(learning_rate, adam_directions(b1, b2, eps, eps_root, nesterov=nesterov), weight_decay)
+
+
+def adam_directions(b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, *, nesterov=False):
+    """Divide the average gradient by the root mean square.
+
         m ← β1·m + (1 − β1)·g           m_0 = 0
         v ← β2·v + (1 − β2)·g²          v_0 = 0
         m̂ = m/(1 − β1^t),     or, with nesterov,    m̂ = β1·m/(1 − β1^(t+1)) + (1 − β1)·g/(1 − β1^t)
         v̂ = v/(1 − β2^t)
-        x ← x − η·(m̂/(√(v̂ + ε_root) + ε) + λ·x)
+        u = m̂/(√(v̂ + ε_root) + ε)
 
-    with λ = weight_decay, multiplied by η as in optax and torch. Source: Kingma & Ba 2014, arXiv 1412.6980,
-    algorithm 1; Dozat 2016 for nesterov (β1 constant, as in optax); Loshchilov & Hutter 2017, arXiv 1711.05101, for λ.
+    Source: Kingma & Ba 2014, arXiv 1412.6980, algorithm 1; Dozat 2016 for nesterov (β1 constant, as in optax).
     """
-    eta = of_count(learning_rate)
-    b1, b2, eps, eps_root, decay = f32(b1), f32(b2), f32(eps), f32(eps_root), f32(weight_decay)
+    b1, b2, eps, eps_root = f32(b1), f32(b2), f32(eps), f32(eps_root)
 
-    def iterates(x, gradients):
-        m, v = np.zeros_like(x), np.zeros_like(x)
+    def directions(gradients):
+        m, v = np.zeros_like(gradients[0]), np.zeros_like(gradients[0])
         for t, g in enumerate(gradients, start=1):
             m = b1 * m + (1 - b1) * g
             v = b2 * v + (1 - b2) * g**2
@@ -145,7 +176,6 @@ def adamw(learning_rate, b1=0.9, b2=0.999, eps=1e-8, eps_root=0.0, weight_decay=
             if nesterov:
                 m_hat = b1 * m / (1 - b1 ** (t + 1)) + (1 - b1) * g / (1 - b1**t)
             v_hat = v / (1 - b2**t)
-            x = x - eta(t - 1) * (m_hat / (np.sqrt(v_hat + eps_root) + eps) + decay * x)
-            yield x
+            yield m_hat / (np.sqrt(v_hat + eps_root) + eps)
 
-    return iterates
+    return directions

@@ -1,0 +1,168 @@
+"""What is put around an optimizer. Conventions: see `tests.reference.optimizers`."""
+
+import itertools
+
+import numpy as np
+
+from tests.reference.loop import of_count
+from tests.reference.schedules import f32
+
+# ---------------------------------------------------------------- around directions
+
+
+def cautious(directions):
+    """Leave out the coordinates in which the direction disagrees with the gradient, and lengthen the rest.
+
+        φ = 1 where u·g > 0, 0 elsewhere
+        u ← u·φ/max(mean(φ), 10⁻³)               the mean over the leaf
+
+    Source: Liang et al. 2024, arXiv 2411.16085, algorithm 1; the mean and its bound as in the published code.
+    """
+
+    def masked(gradients):
+        for g, u in zip(gradients, directions(gradients), strict=True):
+            phi = np.where(u * g > 0, 1.0, 0.0)
+            yield u * phi / max(np.mean(phi), 1e-3)
+
+    return masked
+
+
+def lookahead(learning_rate, directions, sync_period, slow_step_size, reset_state=False):
+    """Every k steps go back to a fraction α of the way since the last k.
+
+        x ← x − η·u                    and then, after steps k, 2k, …,
+        y ← y + α·(x − y), x ← y       y_0 = x_0
+
+    with k = sync_period, α = slow_step_size. Yields x, the fast parameters; y is what x was after the last multiple
+    of k. With reset_state the directions begin anew each time, and the rate's count goes on (optax begins that anew
+    too). Source: Zhang et al. 2019, arXiv 1907.08610,
+    algorithm 1.
+    """
+    eta, alpha = of_count(learning_rate), f32(slow_step_size)
+
+    def steps(gradients):
+        if not reset_state:
+            return directions(gradients)
+        periods = (gradients[i : i + sync_period] for i in range(0, len(gradients), sync_period))
+        return itertools.chain.from_iterable(directions(period) for period in periods)
+
+    def iterates(x, gradients):
+        y = x
+        for t, u in enumerate(steps(gradients), start=1):
+            x = x - eta(t - 1) * u
+            if t % sync_period == 0:
+                y = y + alpha * (x - y)
+                x = y
+            yield x
+
+    return iterates
+
+
+# ---------------------------------------------------------------- around gradients
+
+
+def accumulate(make, every):
+    """Take a step of `make` on the mean of each k = `every` gradients.
+
+    x stays for k − 1 gradients, then takes the step that `make` takes on (g_1 + … + g_k)/k.
+    """
+
+    def iterates(x, gradients):
+        complete = len(gradients) // every * every
+        means = np.mean(gradients[:complete].reshape(-1, every, *x.shape), axis=1)
+        for new in make(x, means):
+            yield from [x] * (every - 1)
+            x = new
+            yield x
+        yield from [x] * (len(gradients) - complete)
+
+    return iterates
+
+
+def clipped(learning_rate, clip):
+    """Descend along clipped gradients, where `clip` is what `clip_by_block_rms(...)` and the others return.
+
+    x ← x − η·clip(g, x)
+    """
+    eta = of_count(learning_rate)
+
+    def iterates(x, gradients):
+        for t, g in enumerate(gradients, start=1):
+            x = x - eta(t - 1) * clip(g, x)
+            yield x
+
+    return iterates
+
+
+def clip(max_delta):
+    """Return (g, x) → g with every entry in [−max_delta, max_delta]."""
+    return lambda g, x: np.clip(g, -f32(max_delta), f32(max_delta))
+
+
+def clip_by_block_rms(threshold):
+    """Return (g, x) → g/max(1, RMS(g)/threshold). Source: Shazeer & Stern 2018, arXiv 1804.04235, algorithm 4."""
+    return lambda g, x: g / max(1.0, np.sqrt(np.mean(g**2)) / f32(threshold))
+
+
+def adaptive_grad_clip(clipping, eps=1e-3):
+    """Return (g, x) → g in which no unit is longer than λ times the unit of x.
+
+        g_i ← g_i·λ·max(‖x_i‖, ε)/‖g_i‖    where ‖g_i‖ is more than λ·max(‖x_i‖, ε)
+
+    with λ = clipping. A unit is a column of a matrix, a whole vector, and an output channel, which is the last axis,
+    of a kernel of 4 or 5 axes; of 3 axes the first is summed over, as in optax. Source: Brock et al. 2021, arXiv
+    2102.06171, equation 3.
+    """
+
+    def norms(x):
+        within = {2: 0, 3: 0, 4: (0, 1, 2), 5: (0, 1, 2, 3)}.get(x.ndim) if np.squeeze(x).ndim > 1 else None
+        return np.sqrt(np.sum(x**2, axis=within, keepdims=True))
+
+    def clip(g, x):
+        most, length = f32(clipping) * np.maximum(norms(x), f32(eps)), norms(g)
+        return g * np.where(length > most, most / np.where(length > most, length, 1.0), 1.0)
+
+    return clip
+
+
+# ---------------------------------------------------------------- around the parameters
+
+
+def ema_of_parameters(path, decay, debias):
+    """Return a path's running average, at every step.
+
+        e ← ρ·e + (1 − ρ)·x_t           for t = 1, 2, …, from e_0 = x_0, or
+        e ← e_t/(1 − ρ^t)               with debias, from e_0 = 0: then x_0 has no weight
+
+    Where there is no step yet the average is x_0. Source: Polyak & Juditsky 1992 for averaging; the correction is that
+    of Adam's moments.
+    """
+    rho, averages = f32(decay), [path[0]]
+    e = np.zeros_like(path[0]) if debias else path[0]
+    for t, x in enumerate(path[1:], start=1):
+        e = rho * e + (1 - rho) * x
+        averages.append(e / (1 - rho**t) if debias else e)
+    return np.stack(averages)
+
+
+def kahan_sum(x0, updates, dtype):
+    """Add updates to a parameter of few digits, and keep what its rounding lost in a second number of as few.
+
+        y = u − c
+        s = fl(x + y)
+        c ← fl((s − x) − y)             c_0 = 0
+        x ← s
+
+    where fl rounds to `dtype`; the rest is float64. Returns x_0, x_1, … in `dtype`. Source: Kahan 1965, "Further
+    remarks on reducing truncation errors".
+    """
+    fl = lambda x: np.asarray(x).astype(dtype).astype(np.float64)  # noqa: E731
+    x = fl(x0)
+    c, path = np.zeros_like(x), [x]
+    for u in np.asarray(updates, np.float64):
+        y = u - c
+        s = fl(x + y)
+        c = fl((s - x) - y)
+        x = s
+        path.append(x)
+    return np.stack(path).astype(dtype)
