@@ -63,21 +63,86 @@ from .schedules.noise import noisy as noisy
 
 # isort: split
 
-# optimizers and their composition
-from ._chain import chain as chain
+# optimizers
+from .optimizers.adabelief import adabelief as adabelief
+from .optimizers.adabelief import scale_by_belief as scale_by_belief
+from .optimizers.adadelta import adadelta as adadelta
+from .optimizers.adadelta import scale_by_adadelta as scale_by_adadelta
+from .optimizers.adafactor import adafactor as adafactor
+from .optimizers.adafactor import scale_by_factored_rms as scale_by_factored_rms
 from .optimizers.adagrad import adagrad as adagrad
 from .optimizers.adagrad import scale_by_rss as scale_by_rss
 from .optimizers.adam import adam as adam
 from .optimizers.adam import adamw as adamw
 from .optimizers.adam import scale_by_adam as scale_by_adam
-from .optimizers.apply import apply_updates as apply_updates
-from .optimizers.clipping import clip_by_global_norm as clip_by_global_norm
-from .optimizers.learning_rate import scale_by_learning_rate as scale_by_learning_rate
+from .optimizers.adam_mini import adam_mini as adam_mini
+from .optimizers.adam_mini import scale_by_adam_mini as scale_by_adam_mini
+from .optimizers.adamax import adamax as adamax
+from .optimizers.adamax import adamaxw as adamaxw
+from .optimizers.adamax import scale_by_adamax as scale_by_adamax
+from .optimizers.adan import adan as adan
+from .optimizers.adan import scale_by_adan as scale_by_adan
+from .optimizers.ademamix import ademamix as ademamix
+from .optimizers.ademamix import scale_by_ademamix as scale_by_ademamix
+from .optimizers.adopt import adopt as adopt
+from .optimizers.adopt import scale_by_adopt as scale_by_adopt
+from .optimizers.amsgrad import amsgrad as amsgrad
+from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
+from .optimizers.ema import ema as ema
+from .optimizers.lamb import lamb as lamb
+from .optimizers.lars import lars as lars
+from .optimizers.lion import lion as lion
+from .optimizers.lion import scale_by_lion as scale_by_lion
+from .optimizers.mars import mars as mars
+from .optimizers.mars import scale_by_mars as scale_by_mars
 from .optimizers.momentum import trace as trace
+from .optimizers.nadam import nadam as nadam
+from .optimizers.nadam import nadamw as nadamw
+from .optimizers.nadam import scale_by_nadam as scale_by_nadam
+from .optimizers.novograd import novograd as novograd
+from .optimizers.novograd import scale_by_novograd as scale_by_novograd
+from .optimizers.radam import radam as radam
+from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import rmsprop as rmsprop
 from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
+from .optimizers.rprop import rprop as rprop
+from .optimizers.rprop import scale_by_rprop as scale_by_rprop
 from .optimizers.sgd import sgd as sgd
+from .optimizers.sign import scale_by_sign as scale_by_sign
+from .optimizers.sign import sign_sgd as sign_sgd
+from .optimizers.sign import signum as signum
+from .optimizers.sm3 import scale_by_sm3 as scale_by_sm3
+from .optimizers.sm3 import sm3 as sm3
+from .optimizers.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
+from .optimizers.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
+from .optimizers.yogi import scale_by_yogi as scale_by_yogi
+from .optimizers.yogi import yogi as yogi
+
+# isort: split
+
+# their composition
+from ._chain import chain as chain
+from ._chain import named_chain as named_chain
+from .optimizers._labels import by_path as by_path
+from .optimizers.accumulate import accumulate as accumulate
+from .optimizers.apply import apply_updates as apply_updates
+from .optimizers.averaging import eval_params as eval_params
+from .optimizers.averaging import params_ema as params_ema
+from .optimizers.cautious import cautious as cautious
+from .optimizers.clip_by_block import clip_by_block_rms as clip_by_block_rms
+from .optimizers.clipping import adaptive_grad_clip as adaptive_grad_clip
+from .optimizers.clipping import clip as clip
+from .optimizers.clipping import clip_by_global_norm as clip_by_global_norm
+from .optimizers.decay_laws import with_weight_decay as with_weight_decay
+from .optimizers.finite import apply_if_finite as apply_if_finite
+from .optimizers.layer_decay import layer_wise_decay as layer_wise_decay
+from .optimizers.learning_rate import scale_by_learning_rate as scale_by_learning_rate
+from .optimizers.lookahead import lookahead as lookahead
+from .optimizers.masking import freeze as freeze
+from .optimizers.masking import masked as masked
+from .optimizers.pack import pack as pack
+from .optimizers.partition import partition as partition
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
 
 # isort: split

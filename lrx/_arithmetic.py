@@ -44,10 +44,14 @@ def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any,
             still = u if u.dtype == jax.dtypes.float0 else jnp.zeros_like(u)
             results.append((still, *xs[: outputs - 1]))
             continue
-        new, *memories = leaf(u.astype(wide(u.dtype)), *xs)
-        results.append((new.astype(u.dtype), *(m.astype(x.dtype) for m, x in zip(memories, xs, strict=False))))
+        new, *memories = leaf(_cast(u, wide(u.dtype)), *xs)
+        results.append((_cast(new, u.dtype), *(_cast(m, x.dtype) for m, x in zip(memories, xs, strict=False))))
     # jax.tree.transpose fails on an empty tree
     return tuple(treedef.unflatten(column) for column in zip(*results, strict=True)) if us else (updates,) * outputs
+
+
+def _cast(x: Any, dtype: Any) -> jax.Array:
+    return x if x.dtype == dtype else x.astype(dtype)  # `astype` costs time also where it does nothing
 
 
 def scaled(rate: jax.Array, updates: Any) -> Any:
@@ -134,3 +138,14 @@ def full_like_second(params: Any, fill: Scalar, dtype: Any = None) -> Any:
 
 def _trainable_param(p: Any) -> bool:
     return jnp.issubdtype(jnp.result_type(p), jnp.inexact)
+
+
+def all_finite(tree: Any) -> jax.Array:
+    """Whether every trainable leaf is finite; bool []."""
+    leaves = [jnp.isfinite(x).all() for x in map(jnp.asarray, jax.tree.leaves(tree)) if trainable(x)]
+    return jnp.all(jnp.stack(leaves)) if leaves else jnp.asarray(True)
+
+
+def not_moved(updates: Any) -> Any:
+    """The updates that change nothing: zeros like `updates`."""
+    return map_leaves(lambda u: (jnp.zeros_like(u),), 1, updates)[0]

@@ -1,12 +1,13 @@
-"""`chain`: transformations one after another, with a state that is a dict keyed by their names."""
+"""`chain` and `named_chain`: transformations one after another, with a state that is a dict keyed by their names."""
 
 import dataclasses
 from typing import Any
 
 import optax
 
+from . import _check as check
 from ._pytree import factory_name
-from ._transformation import Init, Transformation, Update, interned, is_interned
+from ._transformation import Init, Transformation, as_transformation, interned, is_interned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -14,12 +15,16 @@ class ChainInit:
     """`init(params) -> {name: state}`."""
 
     links: tuple[tuple[str, Any], ...]
+    named: bool = False
+    """Whether the user gave the names."""
     __name__ = "init"
 
     def __call__(self, params: Any) -> dict[str, Any]:
         return {name: init(params) for name, init in self.links}
 
     def __repr__(self) -> str:
+        if self.named:
+            return f"named_chain({', '.join(f'({name!r}, {init!r})' for name, init in self.links)})"
         return f"chain({', '.join(repr(init) if _is_ours(init) else name for name, init in self.links)})"
 
 
@@ -45,17 +50,6 @@ class ChainUpdate:
 
     def __repr__(self) -> str:
         return "update"
-
-
-@dataclasses.dataclass(frozen=True)
-class _IgnoreExtra:
-    """The update of a transformation that takes no extra arguments. `optax.with_extra_args_support`, as a value."""
-
-    update: Any
-
-    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        del extra
-        return self.update(updates, state, params)
 
 
 def chain(*transformations: optax.GradientTransformation) -> Transformation:
@@ -93,9 +87,44 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
             name = stem if seen[stem] == 1 else f"{stem}_{seen[stem]}"
             inits.append((name, init))
             updates.append((name, update))
+    return _chained(inits, updates, named=False)
+
+
+@check.public
+def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> Transformation:
+    """Apply gradient transformations one after another, with names of your own in the state.
+
+    Args:
+      *transformations: pairs (name, transformation), in the order in which they see the updates.
+
+    Returns:
+      A transformation whose state is a dict keyed by the names. Inside `chain` its links keep their names.
+
+    Raises:
+      TypeError: if an argument is not such a pair.
+      ValueError: if a name occurs twice.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.named_chain(("clip", lrx.clip_by_global_norm(1.0)), ("step", lrx.sgd(0.5)))
+      >>> state = tx.init(jnp.zeros(2))
+      >>> print(list(lrx.learning_rates(state)))
+      ['step.scale_by_learning_rate.learning_rate']
+    """
+    for pair in transformations:
+        if not (isinstance(pair, tuple) and len(pair) == 2 and isinstance(pair[0], str)):
+            raise TypeError(f"named_chain(...) takes pairs (name, transformation), got {pair!r}.")
+    names = [name for name, _ in transformations]
+    if len(set(names)) < len(names):
+        raise ValueError(f"named_chain(...) needs names that differ, got {names}.")
+    links = [(name, as_transformation(name, t)) for name, t in transformations]
+    return _chained([(name, t.init) for name, t in links], [(name, t.update) for name, t in links], named=True)
+
+
+def _chained(inits: list[tuple[str, Any]], updates: list[tuple[str, Any]], named: bool) -> Transformation:
     update = ChainUpdate(tuple(updates))
-    ours = all(type(u) is Update and is_interned(u) for _, u in updates)
-    return Transformation(ChainInit(tuple(inits)), interned(update) if ours else update)
+    ours = all(is_interned(u) for _, u in updates)
+    return Transformation(ChainInit(tuple(inits), named), interned(update) if ours else update)
 
 
 def _links(t: Any) -> list[tuple[str, Any, Any]]:
@@ -104,9 +133,10 @@ def _links(t: Any) -> list[tuple[str, Any, Any]]:
         raise TypeError(f"chain(...) takes gradient transformations, got {t!r}.")
     if isinstance(t.init, ChainInit) and isinstance(t.update, ChainUpdate):
         pairs = zip(t.init.links, t.update.links, strict=True)
-        return [(_stem(name, init), init, update) for (name, init), (_, update) in pairs]
-    extra = isinstance(t, optax.GradientTransformationExtraArgs)
-    return [(_stem("", t.init, t.update), t.init, t.update if extra else _IgnoreExtra(t.update))]
+        named = t.init.named
+        return [(name if named else _stem(name, init), init, update) for (name, init), (_, update) in pairs]
+    tx = as_transformation("", t)
+    return [(_stem("", t.init, t.update), tx.init, tx.update)]
 
 
 def _stem(name: str, init: Any, update: Any = None) -> str:

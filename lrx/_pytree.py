@@ -128,7 +128,9 @@ def _reduce(self: Any) -> Any:
 
 def _repr(self: Any) -> str:
     """The call that makes an equal object."""
-    return f"{factory_name(self)}({', '.join(f'{name}={x!r}' for name, x in arguments(self).items())})"
+    names = dict(getattr(type(self), "renamed", ()))  # fields that the factory's arguments call otherwise
+    shown = (f"{names.get(name, name)}={x!r}" for name, x in arguments(self).items())
+    return f"{factory_name(self)}({', '.join(shown)})"
 
 
 def arguments(x: Any) -> dict[str, Any]:

@@ -83,7 +83,7 @@ def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str
     if found is _MISSING and names[-1] in _REBUILT:  # the checkpoint's rate was constant: it stands among its numbers
         found = _at(restored, (*names[:-2], "hyperparams", names[-1]))
         return fresh if found is _MISSING or hasattr(found, "keys") else _like(fresh, found)
-    if found is _MISSING and names[-1] == "count" and isinstance(path[-1], GetAttrKey) and "memory" not in names:
+    if found is _MISSING and names[-1] == "count" and isinstance(path[-1], GetAttrKey) and names[-2:-1] != ("memory",):
         found = _counted(restored)  # a number of the checkpoint's that was constant is scheduled now
         return _like(fresh, found) if found is not _MISSING else fresh
     if found is _MISSING or hasattr(found, "keys"):
@@ -126,4 +126,4 @@ def _like(fresh: Any, found: Any) -> Any:
 
 
 def _told(names: tuple[str, ...]) -> str:
-    return dotted(tuple(n for n in names if n not in State._fields))
+    return dotted(tuple(n for n in names if n not in (*State._fields, "inner")))

@@ -31,10 +31,32 @@ def is_rule_state(x: Any) -> bool:
     return isinstance(x, State | ScheduledState)
 
 
-def rules(tree: Any) -> list[tuple[tuple[str, ...], State | ScheduledState]]:
-    """Each rule's state in `tree`, with its path."""
-    leaves = jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_rule_state)[0]
-    return [(tuple(map(key_name, path)), x) for path, x in leaves if is_rule_state(x)]
+class Found(NamedTuple):
+    """The state of one rule inside a larger state."""
+
+    place: tuple[str, ...]
+    """Its path in the raw state."""
+    name: tuple[str, ...]
+    """Its path as it is told: what a wrapping rule remembers stands under the wrapper's own name."""
+    state: State | ScheduledState
+
+
+def rules(tree: Any, place: tuple[str, ...] = (), name: tuple[str, ...] = ()) -> list[Found]:
+    """Each rule's state in `tree`, those that a rule wraps after it."""
+    found = []
+    for path, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_rule_state)[0]:
+        if is_rule_state(x):
+            here = tuple(map(key_name, path))
+            found.append(Found((*place, *here), (*name, *here), x))
+            if "inner" in getattr(x.memory, "_fields", ()):
+                found += rules(x.memory.inner, (*place, *here, "memory", "inner"), (*name, *here))
+    return found
+
+
+def rate_of(state: Any) -> Any:
+    """The learning rate that one rule applied last, or None if it is not a rule that applies one."""
+    rate = getattr(state.memory, "learning_rate", None)
+    return state.hyperparams.get("learning_rate") if rate is None else rate
 
 
 def dotted(path: tuple[str, ...]) -> str:

@@ -7,6 +7,9 @@ JAX's caches hold functions by weak reference.
 
 A number of a rule may be a schedule. Its numbers are then in the state, with a count of the updates completed; the rule
 itself sees the value at that count, a number.
+
+A rule may wrap other transformations: it holds them in its static field `inner` (one or a tuple of them, as
+`as_transformation` gives them) and their states in the field `inner` of its memory, where `lrx.state` looks for them.
 """
 
 import collections
@@ -20,6 +23,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
+from . import _check as check
 from ._arithmetic import add_one, zero_count
 from ._numbers import F32, is_tracer, state_dtype
 from ._provenance import Provenance, provenance_of
@@ -126,8 +130,12 @@ def transformation(rule: Any) -> Transformation:
     """The pair of a rule: a pytree dataclass with `init(params)` and `update(updates, memory, params, **extra)`."""
     rule = replaced(rule, {name: as_schedule(s) for name, s in scheduled(rule).items()}) if scheduled(rule) else rule
     provenance = provenance_of(rule)
-    update: Any = Update(jax.tree.map(state_dtype, rule), provenance)
-    keep = provenance is None and not holds_code(rule)  # a user's function must not be kept alive here
+    template, wrapped = jax.tree.map(state_dtype, rule), _inner(rule)
+    keep = provenance is None and all(is_interned(t.update) for t in wrapped)
+    if wrapped and not getattr(rule, "reset_state", False):  # which needs the whole of them
+        template = replaced(template, {"inner": _updates_only(rule.inner)})
+    keep = keep and not holds_code(replaced(rule, {"inner": ()}) if wrapped else rule)
+    update: Any = Update(template, provenance)  # a user's function must not be kept alive here
     return Transformation(Init(rule, provenance), interned(update) if keep else update)
 
 
@@ -144,6 +152,46 @@ def _at(rule: Any, count: jax.Array) -> Any:
 
 def _revive_init(rule: Any) -> Init:
     return Init(rule, provenance_of(rule))
+
+
+# ---------------------------------------------------------------- transformations inside a rule
+
+
+def as_transformation(argument: str, t: Any) -> Transformation:
+    """Any gradient transformation, lrx's or another's, as one that takes extra arguments and is a value."""
+    if not isinstance(t, optax.GradientTransformation):
+        raise TypeError(f"{check.where(argument)} must be a gradient transformation, got {t!r}.")
+    if isinstance(t, Transformation):
+        return t
+    extra = isinstance(t, optax.GradientTransformationExtraArgs)
+    return Transformation(t.init, t.update if extra else _IgnoreExtra(t.update))  # type: ignore[arg-type]  # see optax
+
+
+@dataclasses.dataclass(frozen=True)
+class _IgnoreExtra:
+    """The update of a transformation that takes no extra arguments. `optax.with_extra_args_support`, as a value."""
+
+    update: Any
+
+    def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        del extra
+        return self.update(updates, state, params)
+
+
+def _inner(rule: Any) -> tuple[Transformation, ...]:
+    inner = getattr(rule, "inner", ())
+    return (inner,) if isinstance(inner, Transformation) else inner
+
+
+def _updates_only(inner: Any) -> Any:
+    """The transformations that an update needs, without their `init`, which holds numbers."""
+    if isinstance(inner, Transformation):
+        return Transformation(_no_init, inner.update)
+    return tuple(map(_updates_only, inner))
+
+
+def _no_init(params: Any) -> Any:
+    raise NotImplementedError("an update has no init")
 
 
 # ---------------------------------------------------------------- one object for equal updates
@@ -168,8 +216,11 @@ def interned(update: Any, size: int = 256) -> Any:
 
 def is_interned(update: Any) -> bool:
     """Whether `update` is kept, so that keeping what contains it holds no user's function alive."""
-    with _lock:
-        return _interned.get(update) is update
+    try:
+        with _lock:
+            return _interned.get(update) is update
+    except TypeError:  # another library's update may not hash
+        return False
 
 
 # ---------------------------------------------------------------- placement

@@ -13,7 +13,7 @@ import numpy as np
 
 from ._numbers import canonical, is_number, is_tracer
 from ._pytree import key_name, same_keys, to_dict
-from ._state_paths import SCHEDULE, Slot, dotted, is_boxed, rules, value_of
+from ._state_paths import SCHEDULE, Slot, dotted, is_boxed, rate_of, rules, value_of
 from ._transformation import ScheduledState
 
 
@@ -32,10 +32,8 @@ def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
       {'scale_by_learning_rate.learning_rate': Array(0.5, dtype=float32)}
     """
     found = {}
-    for path, state in rules(opt_state):
-        rate = getattr(state.memory, "learning_rate", None)
-        if rate is None and "learning_rate" in state.hyperparams:
-            rate = state.hyperparams["learning_rate"]
+    for _, path, state in rules(opt_state):
+        rate = rate_of(state)
         if rate is not None:
             found[dotted((*path, "learning_rate"))] = value_of(rate)
     return found
@@ -84,7 +82,7 @@ def count(opt_state: Any) -> jax.Array:
       The count, int32 [].
 
     Raises:
-      ValueError: if no rule in the state counts, or if its rules have counted differently.
+      ValueError: if no rule in the state counts, or if its learning rates have counted differently.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -93,19 +91,27 @@ def count(opt_state: Any) -> jax.Array:
       >>> print(lrx.count(state))
       1
     """
-    counts = {
-        dotted((*path, "count")): value_of(state.memory.count)
-        for path, state in rules(opt_state)
-        if "count" in getattr(state.memory, "_fields", ())  # every tuple has a method of that name
-    }
-    for path, state in rules(opt_state):
-        if isinstance(state, ScheduledState):
-            counts.setdefault(dotted((*path, "count")), value_of(state.count))
+    counts, slower, rates = {}, [], []
+    for _, path, state in rules(opt_state):
+        fields = getattr(state.memory, "_fields", ())
+        if "mini_step" in fields:
+            slower.append(path)
+        if rate_of(state) is not None:
+            rates.append(path)
+        if "count" in fields:  # every tuple has a method of that name
+            counts[path] = value_of(state.memory.count)
+        elif isinstance(state, ScheduledState):
+            counts[path] = value_of(state.count)
     if not counts:
         raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")
+    # what stands outside an accumulation counts micro-steps, what stands inside counts updates
+    inside = {path: n for path, n in counts.items() if any(path[: len(s)] == s for s in slower)}
+    counts = inside or counts
+    # an update is what a learning rate is applied to; a moment may start anew on the way
+    counts = {path: n for path, n in counts.items() if path in rates} or counts
     values = list(counts.values())
     if not any(map(is_tracer, values)) and any(not np.array_equal(values[0], v) for v in values):
-        listed = ", ".join(f"{path}={v}" for path, v in counts.items())
+        listed = ", ".join(f"{dotted((*path, 'count'))}={v}" for path, v in counts.items())
         raise ValueError(f"count(opt_state) found counts that differ: {listed}.")
     return values[0]
 
@@ -187,10 +193,10 @@ def _slots(opt_state: Any) -> list[Slot]:
             # the raw state keeps `learning_rate` for the rate that was applied; its schedule is told by that name
             walk((*place, k), (*name, "learning_rate" if k == SCHEDULE else k), x[k])
 
-    for path, state in rules(opt_state):
+    for place, name, state in rules(opt_state):
         for k in sorted(state.hyperparams):
             named = "learning_rate" if k == SCHEDULE else k
-            walk((*path, "hyperparams", k), (*path, named), state.hyperparams[k])
+            walk((*place, "hyperparams", k), (*name, named), state.hyperparams[k])
     return found
 
 

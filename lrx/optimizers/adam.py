@@ -1,5 +1,6 @@
 """Adam and AdamW: the mean gradient divided by the root of the mean square."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
@@ -66,17 +67,19 @@ class ScaleByAdam:
         c2 = one_minus_power(self.b2, t.astype(F32))
         c1_next = one_minus_power(self.b1, add_one(t).astype(F32))
 
+        @functools.cache  # once for a thousand leaves
+        def numbers(r: Any) -> list[jax.Array]:
+            b1, b2 = jnp.asarray(self.b1, r), jnp.asarray(self.b2, r)
+            return [b1, 1 - b1, b2, 1 - b2, *(jnp.asarray(x, r) for x in (1 / c1, 1 / c1_next, 1 / c2))]
+
         def leaf(g: jax.Array, m: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             r = real(g.dtype)
-            b1, b2, eps, eps_root = (jnp.asarray(x, r) for x in (self.b1, self.b2, self.eps, self.eps_root))
-            m = b1 * m.astype(g.dtype) + (1 - b1) * g
-            v = b2 * v.astype(r) + (1 - b2) * squared(g)
-            if self.nesterov:
-                m_hat = b1 * m * (1 / c1_next).astype(r) + (1 - b1) * g * (1 / c1).astype(r)
-            else:
-                m_hat = m * (1 / c1).astype(r)
-            v_hat = v * (1 / c2).astype(r)
-            return m_hat / (sqrt(v_hat + eps_root) + eps), m, v
+            b1, d1, b2, d2, per_c1, per_c1_next, per_c2 = numbers(r)
+            eps, eps_root = jnp.asarray(self.eps, r), jnp.asarray(self.eps_root, r)
+            m = b1 * m.astype(g.dtype) + d1 * g
+            v = b2 * v.astype(r) + d2 * squared(g)
+            m_hat = b1 * m * per_c1_next + d1 * g * per_c1 if self.nesterov else m * per_c1
+            return m_hat / (sqrt(v * per_c2 + eps_root) + eps), m, v
 
         updates, m, v = map_leaves(leaf, 3, updates, state.mu, state.nu)
         return updates, ScaleByAdamState(t, m, v)

@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import global_norm, scaled
+from .._arithmetic import global_norm, map_leaves, real, scaled, sqrt, squared
 from .._numbers import Scalar
-from .._pytree import pytree_dataclass
+from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
 
 
@@ -61,3 +61,137 @@ def clip_by_global_norm(max_norm: Scalar) -> Transformation:
     """
     check.positive(max_norm=max_norm)
     return transformation(ClipByGlobalNorm(max_norm))
+
+
+@pytree_dataclass
+class Clip:
+    """See `clip`."""
+
+    max_delta: Scalar
+
+    def init(self, params: Any) -> tuple[()]:
+        """Nothing to remember."""
+        del params
+        return ()
+
+    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
+        """One step, on each leaf."""
+        del params, extra
+
+        def leaf(g: jax.Array) -> tuple[jax.Array]:
+            most = jnp.asarray(self.max_delta, real(g.dtype))
+            if not jnp.iscomplexobj(g):
+                return (jnp.clip(g, -most, most),)
+            return (jax.lax.complex(jnp.clip(g.real, -most, most), jnp.clip(g.imag, -most, most)),)
+
+        return map_leaves(leaf, 1, updates)[0], state
+
+
+@check.public
+def clip(max_delta: Scalar) -> Transformation:
+    """Clip each coordinate of the updates.
+
+    ::
+
+      u = min(max(g, −max_delta), max_delta)     real and imaginary part each
+
+    Args:
+      max_delta: the largest size that passes unchanged, > 0.
+
+    Returns:
+      A transformation without memory.
+
+    Raises:
+      ValueError: if `max_delta` is not positive.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.clip(1.0)
+      >>> updates, _ = tx.update(jnp.array([0.5, -4.0]), tx.init(jnp.zeros(2)))
+      >>> print(updates)
+      [ 0.5 -1. ]
+    """
+    check.positive(max_delta=max_delta)
+    return transformation(Clip(max_delta))
+
+
+@pytree_dataclass
+class AdaptiveGradClip:
+    """See `adaptive_grad_clip`."""
+
+    clipping: Scalar
+    eps: Scalar = 1e-3
+    axis: int | tuple[int, ...] | None = static(default=None)
+
+    by_leaf = True
+
+    def init(self, params: Any) -> tuple[()]:
+        """Nothing to remember."""
+        del params
+        return ()
+
+    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
+        """Equation 3, on each unit of each leaf."""
+        del extra
+        if params is None and updates is not None:
+            raise ValueError("adaptive_grad_clip needs the parameters: tx.update(grads, state, params).")
+
+        def leaf(g: jax.Array, p: Any) -> tuple[jax.Array]:
+            r = real(g.dtype)
+            most = jnp.asarray(self.clipping, r) * jnp.maximum(
+                _unit_norm(jnp.asarray(p).astype(g.dtype), self.axis), jnp.asarray(self.eps, r)
+            )
+            norm = _unit_norm(g, self.axis)
+            inside = norm < most
+            return (jnp.where(inside, g, g * (most / jnp.where(inside, jnp.ones_like(norm), norm))),)
+
+        return map_leaves(leaf, 1, updates, params)[0], state
+
+
+def _unit_norm(x: jax.Array, axis: int | tuple[int, ...] | None) -> jax.Array:
+    """The norm of each unit of a layer: of the weights that feed one output."""
+    if axis is None and jnp.squeeze(x).ndim > 1:
+        if x.ndim > 5:
+            raise ValueError(f"adaptive_grad_clip needs axis=... for leaves of more than 5 axes, got shape {x.shape}.")
+        # (in, out), attention's (in, head, out), then kernels of convolutions, whose last axis is the output
+        axis = {2: (0,), 3: (0,), 4: (0, 1, 2), 5: (0, 1, 2, 3)}[x.ndim]
+    return sqrt(jnp.sum(squared(x), axis=axis, keepdims=True))
+
+
+@check.public
+def adaptive_grad_clip(
+    clipping: Scalar, eps: Scalar = 1e-3, axis: int | tuple[int, ...] | None = None
+) -> Transformation:
+    """Clip the gradient of each unit in proportion to the unit's own norm.
+
+    With G the gradient and W the weights of one unit (those that feed one output)::
+
+      u = G · min(1, clipping · max(‖W‖, eps) / ‖G‖)
+
+    Args:
+      clipping: λ, the largest ratio of the two norms that passes unchanged, > 0.
+      eps: the least norm that a unit is taken to have, so that zeros can grow, > 0.
+      axis: the axes that a unit's norm is taken over. None: all of a scalar or vector, axis 0 of two or three, all but
+        the last of four or five.
+
+    Returns:
+      A transformation without memory, whose update needs the parameters.
+
+    Raises:
+      ValueError: if a number is not positive; in update, if there are no parameters, or a leaf has more than five axes
+        and `axis` is None.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.adaptive_grad_clip(0.5)
+      >>> params = jnp.array([6.0, 8.0])
+      >>> updates, _ = tx.update(jnp.array([60.0, 80.0]), tx.init(params), params)
+      >>> print(updates)
+      [3. 4.]
+
+    References:
+      Brock, De, Smith, Simonyan, High-performance large-scale image recognition without normalization (ICML 2021),
+      arXiv 2102.06171, equation 3.
+    """
+    check.positive(clipping=clipping, eps=eps)
+    return transformation(AdaptiveGradClip(clipping, eps, axis))

@@ -1,37 +1,16 @@
 """Decoupled weight decay: a fraction of the parameters, added to the updates."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real
-from .._numbers import Scalar, is_array, is_tracer
+from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
-
-
-class Mask(NamedTuple):
-    """A tree of booleans as a value: it hashes and compares by content, so that equal optimizers are equal."""
-
-    treedef: Any
-    chosen: tuple[bool, ...]
-
-    def tree(self) -> Any:
-        """The tree of booleans."""
-        return self.treedef.unflatten(self.chosen)
-
-
-def as_mask(argument: str, mask: Any) -> Any:
-    """A mask argument in the form that static fields hold: None, a function of the parameters, or a `Mask`."""
-    if mask is None or (callable(mask) and jax.tree.leaves(mask) == [mask]):
-        return mask
-    leaves, treedef = jax.tree.flatten(mask)
-    leaves = [bool(m) if is_array(m) and not is_tracer(m) and m.dtype == bool and not m.ndim else m for m in leaves]
-    if not all(isinstance(m, bool) for m in leaves):
-        raise TypeError(f"{check.where(argument)} must be a tree of bools or a function that gives one, got {mask!r}.")
-    return Mask(treedef, tuple(leaves))
+from ._labels import StaticTree, as_mask
 
 
 @pytree_dataclass
@@ -40,6 +19,11 @@ class AddDecayedWeights:
 
     weight_decay: Scalar = 0.0
     mask: Any = static(default=None)
+
+    @property
+    def by_leaf(self) -> bool:
+        """Whether some leaves are treated otherwise than others."""
+        return self.mask is not None
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -60,7 +44,7 @@ class AddDecayedWeights:
 
         if self.mask is None:
             return decayed(updates, params), state
-        mask = self.mask(params) if not isinstance(self.mask, Mask) else self.mask.tree()
+        mask = self.mask.tree() if isinstance(self.mask, StaticTree) else self.mask(params)
         return jax.tree.map(lambda m, u, p: decayed(u, p) if m else u, mask, updates, params), state
 
 

@@ -19,11 +19,14 @@ from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan
 
 @dataclass(frozen=True)
 class Case:
-    """An optimizer and its arguments."""
+    """An optimizer, its arguments and what it can do."""
 
     name: str
     make: Callable[..., Any]
     arguments: dict[str, Any] = field(default_factory=dict)
+    takes_complex: bool = True
+    has_rate_link: bool = True
+    """Whether `scale_by_learning_rate` stands in it; False for one whose rate is where its own step sizes begin."""
 
     def build(self, learning_rate=None, **numbers):
         arguments = {"learning_rate": 0.01, **self.arguments, **numbers}
@@ -35,38 +38,86 @@ class Case:
         bound.apply_defaults()
         return {k: v for k, v in bound.arguments.items() if isinstance(v, float)}
 
+    def mixed(self):
+        """Parameters of several dtypes."""
+        return MIXED if self.takes_complex else {"w": MIXED["w"], "b": MIXED["b"][:2]}
+
 
 def not_biases(params):
     return {"w": True, "b": False}
 
 
+MASK = {"w": True, "b": False}
+SMALL = {"min_dim_size_to_factor": 2}
+
 CASES = [
     Case("sgd", lrx.sgd),
     Case("sgd_momentum", lrx.sgd, {"momentum": 0.9}),
-    Case("sgd_nesterov", lrx.sgd, {"momentum": 0.9, "nesterov": True}),
+    Case("sign_sgd", lrx.sign_sgd),
+    Case("signum", lrx.signum),
     Case("adagrad", lrx.adagrad),
-    Case("adagrad_from_zero", lrx.adagrad, {"initial_accumulator_value": 0.0}),
+    Case("adadelta", lrx.adadelta, {"weight_decay": 0.1}),
     Case("rmsprop", lrx.rmsprop),
+    Case("rmsprop_centered", lrx.rmsprop, {"centered": True, "momentum": 0.9}),
+    Case("adam", lrx.adam),
+    Case("adamw", lrx.adamw),
+    Case("adamw_masked", lrx.adamw, {"mask": not_biases}),
+    Case("adamax", lrx.adamax),
+    Case("adamaxw", lrx.adamaxw),
+    Case("nadam", lrx.nadam),
+    Case("nadamw_torch", lrx.nadamw, {"momentum_decay": 0.004}),
+    Case("amsgrad", lrx.amsgrad),
+    Case("radam", lrx.radam),
+    Case("adabelief", lrx.adabelief),
+    # as in optax its mean starts at 1e-6, which moves a parameter also without a gradient
+    Case("yogi", lrx.yogi, {"initial_accumulator_value": 0.0}),
+    Case("adan", lrx.adan, {"weight_decay": 0.1}),
+    Case("adopt", lrx.adopt),
+    Case("ademamix", lrx.ademamix, {"weight_decay": 0.1}),
+    Case("mars", lrx.mars),
+    Case("adam_mini", lrx.adam_mini),
+    Case("adafactor", lrx.adafactor, SMALL, takes_complex=False),
+    Case("lion", lrx.lion),
+    Case("lars", lrx.lars, {"weight_decay": 0.1}),
+    Case("lamb", lrx.lamb, {"weight_decay": 0.1}),
+    Case("novograd", lrx.novograd, {"weight_decay": 0.1}),
+    Case("sm3", lrx.sm3, takes_complex=False),
+    Case("rprop", lrx.rprop, takes_complex=False, has_rate_link=False),
+]
+VARIANTS = [
+    Case("sgd_nesterov", lrx.sgd, {"momentum": 0.9, "nesterov": True}),
+    Case("adagrad_from_zero", lrx.adagrad, {"initial_accumulator_value": 0.0}),
     Case("rmsprop_eps_outside", lrx.rmsprop, {"eps_in_sqrt": False}),
     Case("rmsprop_initial_scale", lrx.rmsprop, {"initial_scale": 1.0}),
     Case("rmsprop_corrected", lrx.rmsprop, {"bias_correction": True}),
-    Case("rmsprop_centered", lrx.rmsprop, {"centered": True, "momentum": 0.9}),
     # corrected, the variance of the first gradient is 0: what is left is division by ε
     Case("rmsprop_centered_corrected", lrx.rmsprop, {"centered": True, "bias_correction": True, "eps": 1e-2}),
     Case("rmsprop_nesterov", lrx.rmsprop, {"momentum": 0.9, "nesterov": True}),
-    Case("adam", lrx.adam),
-    Case("adam_nesterov", lrx.adam, {"nesterov": True}),
     Case("adam_eps_root", lrx.adam, {"eps_root": 1e-8}),
-    Case("adamw", lrx.adamw),
-    Case("adamw_masked", lrx.adamw, {"mask": not_biases}),
-    Case("adamw_masked_by_tree", lrx.adamw, {"mask": {"w": True, "b": False}, "nesterov": True}),
+    Case("adamw_masked_by_tree", lrx.adamw, {"mask": MASK, "nesterov": True}),
+    Case("amsgrad_torch", lrx.amsgrad, {"convention": "torch"}),
+    Case("radam_nesterov", lrx.radam, {"nesterov": True, "threshold": 4.0}),
+    Case("adabelief_nesterov", lrx.adabelief, {"nesterov": True}),
+    Case("yogi_of_optax", lrx.yogi),
+    Case("adan_paper", lrx.adan, {"convention": "paper"}),
+    Case("adopt_without_clipping", lrx.adopt, {"use_clipping": False, "nesterov": True}),
+    Case("adafactor_unfactored", lrx.adafactor, {"factored": False, "momentum": 0.9}, takes_complex=False),
+    Case(
+        "adafactor_plain",
+        lrx.adafactor,
+        {**SMALL, "multiply_by_parameter_scale": False, "clipping_threshold": None, "weight_decay_rate": 0.1},
+        takes_complex=False,
+    ),
+    Case("lars_masked", lrx.lars, {"trust_ratio_mask": MASK, "weight_decay_mask": not_biases, "nesterov": True}),
+    Case("lamb_masked", lrx.lamb, {"weight_decay": 0.1, "mask": MASK}),
 ]
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_variant = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
 
 MIXED = {"w": jnp.ones(3, jnp.bfloat16), "b": [jnp.ones(3, jnp.float16), jnp.ones((2, 2)), jnp.ones(2, jnp.complex64)]}
 
 
-@every
+@every_variant
 def test_first_update_keeps_the_avals_of_the_state(case):
     for rate in (0.01, warmup_cosine()):
         tx = case.build(rate)
@@ -74,32 +125,40 @@ def test_first_update_keeps_the_avals_of_the_state(case):
         assert avals(tx.update(GRADS, state, PARAMS)[1]) == avals(state)
 
 
-@every
-def test_second_step_does_not_compile(case):
-    tx = case.build()
-    step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads))
-    params, state = step(jax.tree.map(jnp.asarray, PARAMS), tx.init(PARAMS), GRADS)
-    step(params, state, GRADS)
-    assert step._cache_size() == 1
-
-
-@every
+@every_variant
 def test_dtypes_hold_under_mixed_precision(case):
     tx = case.build()
-    state = tx.init(MIXED)
-    updates, after = jax.jit(tx.update)(MIXED, state, MIXED)
+    params = case.mixed()
+    state = tx.init(params)
+    updates, after = jax.jit(tx.update)(params, state, params)
     assert avals(after) == avals(state)
-    assert avals(updates) == avals(MIXED)
+    assert avals(updates) == avals(params)
     assert finite(updates)
-    assert {x.dtype.name for x in lrx.hyperparams(after).values()} == {"float32"}
+    assert {x.dtype.name for x in lrx.hyperparams(after).values()} <= {"float32", "int32"}
+
+
+@every_variant
+def test_runs_under_strict_promotion_and_debug_nans(case):
+    real = {"w": MIXED["w"], "b": MIXED["b"][:2]}  # JAX itself refuses complex times real under strict promotion
+    tx = case.build(warmup_cosine())
+    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads))
+        params, state = step(real, tx.init(real), jax.tree.map(jnp.zeros_like, real))
+        step(params, state, real)
 
 
 @every
-def test_runs_under_strict_promotion_and_debug_nans(case):
-    real = {"w": MIXED["w"], "b": MIXED["b"][:2]}  # JAX itself refuses complex times real under strict promotion
-    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        train(case.build(), real, real, steps=2)
-        train(case.build(warmup_cosine()), PARAMS, jax.tree.map(np.zeros_like, GRADS), steps=2)
+def test_donated_loop_compiles_once_and_gives_what_scan_gives(case):
+    tx = case.build(warmup_cosine(init_value=1e-3))
+    step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads), donate_argnums=(0, 1))
+    params = jax.tree.map(jnp.array, PARAMS)
+    state = tx.init(params)
+    for _ in range(3):
+        params, state = step(params, state, GRADS)
+    assert step._cache_size() == 1
+    assert lrx.count(state) == 3
+    path = scan(tx, PARAMS, jax.tree.map(lambda g: jnp.stack([g] * 3), GRADS))
+    assert distance(jax.tree.map(lambda p: p[-1], path), params) < 1e-6
 
 
 @every
@@ -112,17 +171,10 @@ def test_float64_parameters_are_computed_in_float64(case, x64):
     assert 0 < distance(wide, narrow) < 1e-5
 
 
-@every
+@every_variant
 def test_state_holds_no_float64(case, x64):
     state = case.build().init(PARAMS)
     assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}
-
-
-@every
-def test_scan_gives_what_a_loop_gives(case):
-    tx = case.build(warmup_cosine())
-    grads = jax.tree.map(lambda g: jnp.stack([g] * 3), GRADS)
-    assert distance(jax.tree.map(lambda p: p[-1], scan(tx, PARAMS, grads)), train(tx, steps=3)[0]) < 1e-7
 
 
 def final(case, numbers, grads):
@@ -140,7 +192,7 @@ def test_vmap_over_every_hyperparameter(case):
         assert distance(jax.tree.map(lambda x, i=i: x[i], swept), alone) < 1e-6
 
 
-@every
+@every_variant
 def test_gradient_with_respect_to_every_hyperparameter_is_finite(case):
     """Also where a gradient was zero from the start, and a root therefore has no derivative."""
     grads = {"w": jnp.stack([0 * GRADS["w"]] * 3), "b": jnp.stack([GRADS["b"], 0 * GRADS["b"], 2 * GRADS["b"]])}
@@ -176,18 +228,8 @@ def test_pickle_and_copy_give_an_equal_optimizer(case):
 
 @every
 def test_repr_names_the_numbers(case):
-    assert "scale_by_learning_rate(learning_rate=0.01)" in repr(case.build())
-
-
-@every
-def test_state_and_parameters_can_be_donated(case):
-    tx = case.build(warmup_cosine())
-    step = jax.jit(lambda p, s, g: one_step(tx, p, s, g), donate_argnums=(0, 1))
-    params = jax.tree.map(jnp.array, PARAMS)
-    state = tx.init(params)
-    for _ in range(2):
-        params, state = step(params, state, GRADS)
-    assert distance(params, train(tx, steps=2)[0]) < 1e-7
+    rule = "scale_by_learning_rate(" if case.has_rate_link else f"scale_by_{case.name}("
+    assert f"{rule}learning_rate=0.01" in repr(case.build())
 
 
 @every

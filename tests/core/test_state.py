@@ -118,9 +118,9 @@ def test_count_is_the_number_of_updates():
 
 
 def test_counts_that_differ_are_an_error():
-    tx = lrx.adam(1e-3)
-    state = {**tx.init(PARAMS), "scale_by_adam": train(tx)[1]["scale_by_adam"]}
-    with pytest.raises(ValueError, match=r"differ: scale_by_adam\.count=3, scale_by_learning_rate\.count=0"):
+    state = {"a": train(lrx.sgd(1.0))[1], "b": lrx.adam(1.0).init(PARAMS)}
+    differ = r"differ: a\.scale_by_learning_rate\.count=3, b\.scale_by_learning_rate\.count=0"
+    with pytest.raises(ValueError, match=differ):
         lrx.count(state)
     with pytest.raises(ValueError, match="no rule of lrx"):
         lrx.count(optax.adam(1.0).init(PARAMS))

@@ -1,0 +1,37 @@
+"""Leaves taken as blocks: what rules share that see more of a leaf than one coordinate at a time."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .._arithmetic import sqrt, squared
+
+
+def map_blocks(block: Callable[..., tuple[Any, ...]], outputs: int, updates: Any, *trees: Any) -> tuple[Any, ...]:
+    """`block(u, *xs) -> (update, *memories)` on each leaf, `outputs` trees back. A memory may be a tree of its own."""
+    us, treedef = jax.tree.flatten(updates)
+    if not us:
+        return (updates, *trees[: outputs - 1])
+    columns = [treedef.flatten_up_to(t) for t in trees]
+    results = [block(u, *xs) for u, *xs in zip(us, *columns, strict=True)]
+    return tuple(treedef.unflatten(column) for column in zip(*results, strict=True))
+
+
+def block_norm(x: jax.Array) -> jax.Array:
+    """‖x‖, with derivative 0 at 0."""
+    return sqrt(jnp.sum(squared(x)))
+
+
+def block_rms(x: jax.Array) -> jax.Array:
+    """The root of the mean of |x|²; 0 for an array without elements."""
+    return sqrt(jnp.sum(squared(x)) / max(x.size, 1))
+
+
+def refuse_complex(call: str, params: Any) -> None:
+    """Raise for a rule that compares the sizes or signs of coordinates, if a parameter is complex."""
+    for path, p in jax.tree_util.tree_leaves_with_path(params):
+        if jnp.issubdtype(jnp.result_type(p), jnp.complexfloating):
+            place = jax.tree_util.keystr(path) or "params"
+            raise TypeError(f"{call} takes real parameters, got {jnp.result_type(p).name} at {place}.")

@@ -1,0 +1,140 @@
+"""Averages of the parameters, to evaluate with, and the function that reads them."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .. import _check as check
+from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable, wide, zero_count
+from .._numbers import F32, Scalar
+from .._pytree import pytree_dataclass, static
+from .._state_paths import dotted, rules, value_of
+from .._transformation import Transformation, transformation
+from ._dtype import dtype_name
+
+
+class ParamsEmaState(NamedTuple):
+    """What the average of the parameters remembers."""
+
+    count: jax.Array
+    """t, the number of updates completed; int32 []."""
+    averaged: Any
+    """a, shaped like the parameters, float32 or `accumulator_dtype`."""
+
+
+@pytree_dataclass
+class ParamsEma:
+    """See `params_ema`."""
+
+    decay: Scalar
+    debias: bool = static(default=True)
+    accumulator_dtype: str | None = static(default=None)
+
+    def init(self, params: Any) -> ParamsEmaState:
+        """The parameters themselves, copied."""
+
+        def copy(p: Any) -> jax.Array:
+            p = jnp.asarray(p)
+            return jnp.array(p, self.accumulator_dtype or wide(p.dtype)) if trainable(p) else jnp.array(p)
+
+        return ParamsEmaState(zero_count(), jax.tree.map(copy, params))
+
+    def update(
+        self, updates: Any, state: ParamsEmaState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ParamsEmaState]:
+        """The updates pass; the average moves towards `params + updates`."""
+        del extra
+        if params is None and updates is not None:
+            raise ValueError("params_ema needs the parameters: tx.update(grads, state, params).")
+        t = add_one(state.count)
+        share = 1 - jnp.asarray(self.decay, F32)
+        if self.debias:
+            share = share / one_minus_power(self.decay, t.astype(F32))
+
+        def leaf(u: jax.Array, a: jax.Array, p: Any) -> tuple[jax.Array, jax.Array]:
+            a = a.astype(u.dtype)
+            return u, a + share.astype(real(u.dtype)) * (jnp.asarray(p).astype(u.dtype) + u - a)
+
+        return updates, ParamsEmaState(t, map_leaves(leaf, 2, updates, state.averaged, params)[1])
+
+
+@check.public
+def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
+    """Keep an exponential moving average of the parameters. The last link of a chain: the updates pass unchanged.
+
+    With θ_t = θ_{t−1} + u_t the parameters after the update and a_0 = θ_0::
+
+      a_t = a_{t−1} + w_t · (θ_t − a_{t−1}),   w_t = (1 − decay) / (1 − decay^t)   or, without debias, 1 − decay
+
+    With `debias` the initial parameters carry no weight: a_1 = θ_1, and a_t is the average of θ_1 … θ_t with weights
+    that fall by `decay` from each to the one before.
+
+    Args:
+      decay: in [0, 1).
+      debias: whether to leave out the initial parameters.
+      accumulator_dtype: dtype of a; at least float32 if None.
+
+    Returns:
+      A transformation, whose update needs the parameters. `lrx.eval_params(state, params)` reads a.
+
+    Raises:
+      ValueError: if `decay` is not in [0, 1); in update, if there are no parameters.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.chain(lrx.sgd(1.0), lrx.params_ema(0.5))
+      >>> params = jnp.zeros(1)
+      >>> state = tx.init(params)
+      >>> for _ in range(2):
+      ...   updates, state = tx.update(-3 * jnp.ones(1), state, params)
+      ...   params = lrx.apply_updates(params, updates)
+      >>> print(params, lrx.eval_params(state, params))  # (3 · 1 + 6 · 2) / (1 + 2)
+      [6.] [5.]
+
+    References:
+      Polyak, Juditsky, Acceleration of stochastic approximation by averaging (SIAM J. Control Optim. 30, 1992);
+      the correction is that of Kingma, Ba, arXiv 1412.6980, section 3.
+    """
+    check.below_one(decay=decay)
+    return transformation(ParamsEma(decay, debias, dtype_name("accumulator_dtype", accumulator_dtype)))
+
+
+def eval_params(opt_state: Any, params: Any) -> Any:
+    """The parameters to evaluate with, where an optimizer keeps others than those that it trains.
+
+    Args:
+      opt_state: the state of an optimizer with `params_ema` or `lookahead` in it, or anything that contains one.
+      params: the parameters that are trained; the result is shaped like them and has their dtypes.
+
+    Returns:
+      The average, or the slow parameters. A leaf that is not averaged (under a mask) is that of `params`.
+
+    Raises:
+      ValueError: if no rule in the state keeps such parameters, or several do.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.chain(lrx.sgd(1.0), lrx.params_ema(0.9))
+      >>> params = jnp.ones(2)
+      >>> print(lrx.eval_params(tx.init(params), params))
+      [1. 1.]
+    """
+    found = {dotted(name): s.memory.averaged for _, name, s in rules(opt_state) if _averages(s.memory)}
+    if len(found) != 1:
+        told = f"several averages: {', '.join(found)}" if found else "no averaged parameters"
+        raise ValueError(
+            f"eval_params(opt_state, params) found {told}. One rule that keeps them is needed, such as params_ema as "
+            "the last link of the chain, or lookahead."
+        )
+    (averaged,) = found.values()
+
+    def read(a: Any, p: Any) -> Any:
+        return p if isinstance(a, optax.MaskedNode) else value_of(a).astype(jnp.result_type(p))
+
+    return jax.tree.map(read, averaged, params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
+
+
+def _averages(memory: Any) -> bool:
+    return getattr(memory, "averaged", None) is not None

@@ -1,0 +1,87 @@
+"""The exponential moving average of past updates."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .. import _check as check
+from .._arithmetic import add_one, map_leaves, one_minus_power, real, zero_count, zeros_like
+from .._numbers import F32, Scalar
+from .._pytree import pytree_dataclass, static
+from .._transformation import Transformation, transformation
+from ._dtype import dtype_name
+
+
+class EmaState(NamedTuple):
+    """What the average remembers."""
+
+    count: jax.Array
+    """t, the number of updates completed; int32 []."""
+    ema: Any
+    """m, shaped like the parameters, in their dtype or in `accumulator_dtype`."""
+
+
+@pytree_dataclass
+class Ema:
+    """See `ema`."""
+
+    decay: Scalar
+    debias: bool = static(default=True)
+    accumulator_dtype: str | None = static(default=None)
+
+    def init(self, params: Any) -> EmaState:
+        """The state before the first update."""
+        return EmaState(zero_count(), zeros_like(params, self.accumulator_dtype))
+
+    def update(self, updates: Any, state: EmaState, params: Any = None, **extra: Any) -> tuple[Any, EmaState]:
+        """One step, on each leaf."""
+        del params, extra
+        t = add_one(state.count)
+        c = one_minus_power(self.decay, t.astype(F32))
+
+        def leaf(g: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
+            decay = jnp.asarray(self.decay, real(g.dtype))
+            m = decay * m.astype(g.dtype) + (1 - decay) * g
+            return (m * (1 / c).astype(decay.dtype) if self.debias else m), m
+
+        updates, m = map_leaves(leaf, 2, updates, state.ema)
+        return updates, EmaState(t, m)
+
+
+@check.public
+def ema(decay: Scalar, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
+    """Replace the updates by the exponential moving average of past ones.
+
+    With g_t the update coming in and m_0 = 0::
+
+      m_t = decay · m_{t−1} + (1 − decay) · g_t
+      u_t = m_t / (1 − decay^t)          (`debias=False`: u_t = m_t)
+
+    A steady gradient ends up as large as it was; the sum of `trace` makes it 1 / (1 − decay) times as large.
+
+    Args:
+      decay: in [0, 1).
+      debias: whether to make up for the start from zero.
+      accumulator_dtype: dtype of m; the parameters' if None.
+
+    Returns:
+      A transformation.
+
+    Raises:
+      ValueError: if `decay` is not in [0, 1).
+      TypeError: if the dtype is not floating.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.ema(0.5, debias=False)
+      >>> state = tx.init(jnp.zeros(1))
+      >>> for _ in range(3):
+      ...   updates, state = tx.update(jnp.ones(1), state)
+      ...   print(updates)
+      [0.5]
+      [0.75]
+      [0.875]
+    """
+    check.below_one(decay=decay)
+    return transformation(Ema(decay, debias, dtype_name("accumulator_dtype", accumulator_dtype)))

@@ -1,0 +1,136 @@
+"""Lookahead: slow parameters that follow the fast ones from sync to sync."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .. import _check as check
+from .._arithmetic import map_leaves, real, zero_count
+from .._numbers import Count, Scalar
+from .._pytree import pytree_dataclass, static
+from .._state_paths import is_rule_state, rate_of
+from .._transformation import Transformation, as_transformation, transformation
+
+
+class LookaheadState(NamedTuple):
+    """What lookahead remembers."""
+
+    steps_since_sync: jax.Array
+    """Fast steps since the last synchronisation; int32 []."""
+    averaged: Any
+    """φ, the slow parameters, in the parameters' dtype; None if the parameters come as a pair."""
+    inner: Any
+    """The state of the fast optimizer."""
+
+
+@pytree_dataclass
+class Lookahead:
+    """See `lookahead`."""
+
+    inner: Any = static()
+    sync_period: Count
+    slow_step_size: Scalar
+    reset_state: bool = static(default=False)
+
+    renamed = (("inner", "fast_optimizer"),)
+
+    def init(self, params: Any) -> LookaheadState:
+        """The state before the first step."""
+        pair = isinstance(params, optax.LookaheadParams)
+        fast = params.fast if pair else params
+        slow = None if pair else jax.tree.map(jnp.array, fast)
+        return LookaheadState(zero_count(), slow, self.inner.init(fast))
+
+    def update(
+        self, updates: Any, state: LookaheadState, params: Any = None, **extra: Any
+    ) -> tuple[Any, LookaheadState]:
+        """A fast step; on a sync both parameters move to φ + slow_step_size · (θ − φ)."""
+        if params is None:
+            raise ValueError("lookahead needs the parameters: tx.update(grads, state, params).")
+        pair = isinstance(params, optax.LookaheadParams)
+        fast, slow = (params.fast, params.slow) if pair else (params, state.averaged)
+        updates, inner = self.inner.update(updates, state.inner, fast, **extra)
+        steps = state.steps_since_sync + 1
+        sync = steps >= self.sync_period
+
+        def towards(u: jax.Array, theta: Any, phi: Any) -> tuple[jax.Array, jax.Array]:
+            theta, phi = theta.astype(u.dtype), jnp.asarray(phi).astype(u.dtype)
+            moved = jnp.asarray(self.slow_step_size, real(u.dtype)) * (theta + u - phi)
+            return jnp.where(sync, phi + moved - theta, u), jnp.where(sync, moved, jnp.zeros_like(u))
+
+        fast = jax.tree.map(jnp.asarray, fast)
+        fast_updates, slow_updates = map_leaves(towards, 2, updates, fast, slow)
+        if self.reset_state:
+            inner = _reset(sync, inner, self.inner.init(fast))
+        steps = jnp.where(sync, zero_count(), steps)
+        if pair:
+            return optax.LookaheadParams(fast_updates, slow_updates), LookaheadState(steps, None, inner)
+        slow = map_leaves(lambda u, phi: (u, jnp.asarray(phi).astype(u.dtype) + u), 2, slow_updates, slow)[1]
+        return fast_updates, LookaheadState(steps, slow, inner)
+
+
+def _reset(sync: jax.Array, old: Any, fresh: Any) -> Any:
+    """The memory of `fresh` on a sync. Numbers, learning rates and the clocks of schedules go on."""
+
+    def part(old: Any, fresh: Any) -> Any:
+        if not is_rule_state(old):
+            return jnp.where(sync, fresh, old)
+        return old if rate_of(old) is not None else old._replace(memory=_reset(sync, old.memory, fresh.memory))
+
+    return jax.tree.map(part, old, fresh, is_leaf=is_rule_state)
+
+
+@check.public
+def lookahead(
+    fast_optimizer: optax.GradientTransformation,
+    sync_period: Count,
+    slow_step_size: Scalar,
+    reset_state: bool = False,
+) -> Transformation:
+    """Let slow parameters follow the fast ones: k steps forward, one step back.
+
+    With θ the fast parameters, u the updates of `fast_optimizer` and φ the slow ones, φ = θ at the start::
+
+      θ ← θ + u                                                         on each step
+      φ ← φ + slow_step_size · (θ − φ),   θ ← φ                         after every `sync_period` of them
+
+    Train with plain parameters, which are the fast ones, and `lrx.eval_params(state, params)` gives the slow ones,
+    which generalise better; or, as in optax, with `optax.LookaheadParams(fast, slow)`, whose gradients are taken at
+    `params.fast`.
+
+    Args:
+      fast_optimizer: the inner optimizer, lrx's or optax's.
+      sync_period: k, fast steps from one synchronisation to the next, > 0.
+      slow_step_size: α in (0, 1] in the paper.
+      reset_state: whether the memory of the fast optimizer starts anew after a synchronisation: moments and bias
+        corrections, but not its place in a schedule (in optax the schedule starts again too).
+
+    Returns:
+      A transformation, whose update needs the parameters. Its updates must be applied as they are.
+
+    Raises:
+      TypeError: if `fast_optimizer` is no transformation.
+      ValueError: if `sync_period` is not positive; in update, if there are no parameters.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.lookahead(lrx.sgd(1.0), sync_period=2, slow_step_size=0.5)
+      >>> params = jnp.zeros(1)
+      >>> state = tx.init(params)
+      >>> for _ in range(2):
+      ...   updates, state = tx.update(-jnp.ones(1), state, params)
+      ...   params = lrx.apply_updates(params, updates)
+      ...   print(params)
+      [1.]
+      [1.]
+
+    References:
+      Zhang, Lucas, Hinton, Ba, Lookahead optimizer: k steps forward, 1 step back (NeurIPS 2019), arXiv 1907.08610,
+      algorithm 1.
+    """
+    check.positive_count(sync_period=sync_period)
+    check.non_negative(slow_step_size=slow_step_size)
+    inner = as_transformation("fast_optimizer", fast_optimizer)
+    return transformation(Lookahead(inner, sync_period, slow_step_size, reset_state))

@@ -1,0 +1,27 @@
+"""The last link of a chain that has gone uphill until there."""
+
+from typing import Any
+
+from .._arithmetic import map_leaves
+from .._pytree import pytree_dataclass
+from .._transformation import Transformation, transformation
+
+
+@pytree_dataclass
+class Negate:
+    """See `negate`."""
+
+    def init(self, params: Any) -> tuple[()]:
+        """Nothing to remember."""
+        del params
+        return ()
+
+    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
+        """`-updates`."""
+        del params, extra
+        return map_leaves(lambda u: (-u,), 1, updates)[0], state
+
+
+def negate() -> Transformation:
+    """Turn the updates round, as `optax.scale(-1)` does: a sign, not a number that a state could lose."""
+    return transformation(Negate())

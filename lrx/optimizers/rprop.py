@@ -1,0 +1,224 @@
+"""Rprop: a step size for each coordinate, which grows while the gradient keeps its sign and shrinks when it turns."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .. import _check as check
+from .._arithmetic import add_one, full_like_second, map_leaves, zero_count
+from .._chain import chain
+from .._numbers import F32, Scalar, is_tracer
+from .._pytree import arguments, factory_name, pytree_dataclass, static
+from .._transformation import Transformation, transformation
+from ..schedules._schedule import Schedule
+from ._blocks import refuse_complex
+from .negate import negate
+
+
+class ScaleByRpropState(NamedTuple):
+    """What Rprop remembers with a constant rate, which is the hyperparameter."""
+
+    count: jax.Array
+    """t, the number of updates completed; int32 []."""
+    scale: Any
+    """Δ / η, the step sizes in units of the rate, shaped like the parameters, at least float32."""
+    step: Any
+    """The last step in the same units, with its sign, 0 after a turn; shaped and typed like `scale`."""
+
+
+class ScaleByScheduledRpropState(NamedTuple):
+    """What Rprop remembers with a scheduled rate."""
+
+    count: jax.Array
+    """As in `ScaleByRpropState`."""
+    scale: Any
+    """As in `ScaleByRpropState`."""
+    step: Any
+    """As in `ScaleByRpropState`."""
+    learning_rate: jax.Array
+    """The rate last applied, before the first update the one that the first will apply; float32 []."""
+
+
+RpropState = ScaleByRpropState | ScaleByScheduledRpropState
+
+
+@pytree_dataclass
+class ScaleByRprop:
+    """See `scale_by_rprop`."""
+
+    learning_rate: Scalar
+    eta_minus: Scalar = 0.5
+    eta_plus: Scalar = 1.2
+    min_step_size: Scalar = 1e-6
+    max_step_size: Scalar = 50.0
+    convention: str = static(default="optax")
+    follows_schedule: bool = static(default=False)
+
+    def init(self, params: Any) -> RpropState:
+        """The state before the first update."""
+        refuse_complex("scale_by_rprop", params)
+        return self._state(zero_count(), full_like_second(params, 1.0), full_like_second(params, 0.0))
+
+    def update(self, updates: Any, state: RpropState, params: Any = None, **extra: Any) -> tuple[Any, RpropState]:
+        """One step, on each leaf."""
+        del params, extra
+
+        def leaf(g: jax.Array, scale: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            rate, eta_minus, eta_plus, smallest, largest = (
+                jnp.asarray(x, g.dtype)
+                for x in (self.learning_rate, self.eta_minus, self.eta_plus, self.min_step_size, self.max_step_size)
+            )
+            unit = jnp.where(rate > 0, rate, 1)  # a schedule may pass through 0
+            sign, scale, last = jnp.sign(g), scale.astype(g.dtype), last.astype(g.dtype)
+            turn = sign * last
+            changed = jnp.clip(scale * jnp.where(turn > 0, eta_plus, eta_minus), smallest / unit, largest / unit)
+            scale = jnp.where(turn == 0, scale, changed)
+            step = jnp.where(turn < 0, 0, scale * sign)  # 0 also makes the next gradient count as new
+            # optax gives the step of the update before, to be dropped with google-deepmind/optax#1725
+            taken = jnp.where(turn < 0, 0, last) if self.convention == "optax" else step
+            return rate * taken, scale, step
+
+        updates, scale, step = map_leaves(leaf, 3, updates, state.scale, state.step)
+        return updates, self._state(add_one(state.count), scale, step)
+
+    def _state(self, count: jax.Array, scale: Any, step: Any) -> RpropState:
+        if not self.follows_schedule:
+            return ScaleByRpropState(count, scale, step)
+        return ScaleByScheduledRpropState(count, scale, step, jnp.array(self.learning_rate, F32))
+
+    def __repr__(self) -> str:
+        shown = {name: x for name, x in arguments(self).items() if name != "follows_schedule"}
+        return f"{factory_name(self)}({', '.join(f'{name}={x!r}' for name, x in shown.items())})"
+
+
+@check.public
+def scale_by_rprop(
+    learning_rate: Scalar | Any,
+    eta_minus: Scalar = 0.5,
+    eta_plus: Scalar = 1.2,
+    min_step_size: Scalar = 1e-6,
+    max_step_size: Scalar = 50.0,
+    *,
+    convention: str = "optax",
+) -> Transformation:
+    """Replace each coordinate by a step that depends on its sign and on those before: see `rprop`.
+
+    ::
+
+      Δ_t = clip(eta_plus · Δ_{t−1})    if g_t and g_{t−1} have the same sign
+            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t then counts as 0, also at t + 1
+            Δ_{t−1}                     if one of them is 0
+      d_t = Δ_t · sign(g_t)
+      u_t = d_{t−1}, or 0 where d_t is 0 for a turn   (`convention="optax"`)
+            d_t                                       (`convention="paper"`)
+
+    Args:
+      learning_rate: Δ_0, a number or a schedule.
+      eta_minus: in [0, 1).
+      eta_plus: at least 1.
+      min_step_size: ≥ 0, where `clip` ends below.
+      max_step_size: at least `min_step_size`, where it ends above.
+      convention: "paper", or "optax": each step one update late.
+
+    Returns:
+      A transformation of real parameters. As in optax its updates point uphill.
+
+    Raises:
+      ValueError: if a number is outside its range, or the convention is unknown.
+      TypeError: in init, if a parameter is complex.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.scale_by_rprop(0.5, convention="paper")
+      >>> state = tx.init(jnp.zeros(1))
+      >>> for gradient in (9.0, 0.1, -2.0, -3.0):
+      ...   updates, state = tx.update(jnp.array([gradient]), state)
+      ...   print(updates)
+      [0.5]
+      [0.6]
+      [0.]
+      [-0.3]
+
+    References:
+      Riedmiller, Braun, A direct adaptive method for faster backpropagation learning: the RPROP algorithm (ICNN 1993);
+      the variant iRprop⁻ of Igel, Hüsken, Improving the Rprop learning algorithm (NC 2000).
+    """
+    check.non_negative(learning_rate=learning_rate, min_step_size=min_step_size, max_step_size=max_step_size)
+    check.below_one(eta_minus=eta_minus)
+    check.non_negative(eta_plus=eta_plus)
+    if _known(eta_plus) and eta_plus < 1:
+        raise check.fail("eta_plus", "must be at least 1", eta_plus)
+    if _known(min_step_size) and _known(max_step_size) and max_step_size < min_step_size:
+        raise check.fail("max_step_size", f"must be at least min_step_size={min_step_size}", max_step_size)
+    check.one_of(("optax", "paper"), convention=convention)
+    numbers = learning_rate, eta_minus, eta_plus, min_step_size, max_step_size
+    return transformation(ScaleByRprop(*numbers, convention, follows_schedule=callable(learning_rate)))
+
+
+def _known(x: Any) -> bool:
+    return not callable(x) and not is_tracer(x)
+
+
+@check.public
+def rprop(
+    learning_rate: Scalar | Schedule | Any,
+    eta_minus: Scalar = 0.5,
+    eta_plus: Scalar = 1.2,
+    min_step_size: Scalar = 1e-6,
+    max_step_size: Scalar = 50.0,
+    *,
+    convention: str = "optax",
+) -> Transformation:
+    """Rprop: full-batch descent by signs alone, each coordinate with a step size of its own.
+
+    With Δ_t the step sizes of the coordinates and g_t the gradient::
+
+      Δ_t = clip(eta_plus · Δ_{t−1})    if g_t and g_{t−1} have the same sign
+            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t then counts as 0, also at t + 1
+            Δ_{t−1}                     if one of them is 0
+      d_t = Δ_t · sign(g_t)
+      θ_t = θ_{t−1} − d_t             (`convention="paper"`)
+            θ_{t−1} − d_{t−1}         (`convention="optax"`; θ_{t−1} where g_t has turned)
+
+    optax 0.2.8 makes each step one update late, and none at first. That is the convention here as long as it is
+    optax's; the paper's and torch's is the better one.
+
+    The learning rate is the size of the first step, and what `lrx.learning_rate` reads; from then on the step sizes of
+    the coordinates go their own ways. The state holds them in units of the rate, so that a rate that changes, by a
+    schedule or by `with_hyperparams`, multiplies all of them. Gradients of small batches turn by chance, which shrinks
+    the steps to nothing: Rprop is for large ones.
+
+    Every number may be a schedule too, evaluated at the count of updates completed.
+
+    Args:
+      learning_rate: Δ_0, a number or a schedule.
+      eta_minus: in [0, 1).
+      eta_plus: at least 1.
+      min_step_size: ≥ 0, where `clip` ends below.
+      max_step_size: at least `min_step_size`, where it ends above.
+      convention: "paper", or "optax": each step one update late.
+
+    Returns:
+      A transformation of real parameters.
+
+    Raises:
+      ValueError: if a number is outside its range, or the convention is unknown.
+      TypeError: in init, if a parameter is complex.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.rprop(0.5, convention="paper")
+      >>> state = tx.init(jnp.zeros(2))
+      >>> for _ in range(2):
+      ...   updates, state = tx.update(jnp.array([9.0, -0.1]), state)
+      ...   print(updates)
+      [-0.5  0.5]
+      [-0.6  0.6]
+
+    References:
+      Riedmiller, Braun, A direct adaptive method for faster backpropagation learning: the RPROP algorithm (ICNN 1993);
+      the variant iRprop⁻ of Igel, Hüsken, Improving the Rprop learning algorithm (NC 2000).
+    """
+    numbers = learning_rate, eta_minus, eta_plus, min_step_size, max_step_size
+    return chain(scale_by_rprop(*numbers, convention=convention), negate())

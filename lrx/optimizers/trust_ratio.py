@@ -1,0 +1,154 @@
+"""Trust ratios: the size of each leaf's update, measured by the size of its parameters."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from .. import _check as check
+from .._arithmetic import map_leaves, real
+from .._numbers import Scalar
+from .._pytree import pytree_dataclass, static
+from .._transformation import Transformation, transformation
+from ._blocks import block_norm, block_rms
+from ._labels import StaticTree, as_mask
+
+
+@pytree_dataclass
+class ScaleByTrustRatio:
+    """See `scale_by_trust_ratio`."""
+
+    min_norm: Scalar = 0.0
+    trust_coefficient: Scalar = 1.0
+    eps: Scalar = 0.0
+    mask: Any = static(default=None)
+
+    by_leaf = True
+
+    def init(self, params: Any) -> tuple[()]:
+        """Nothing to remember."""
+        del params
+        return ()
+
+    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
+        """One step, on each leaf that the mask does not spare."""
+        del extra
+        _need("scale_by_trust_ratio", updates, params)
+
+        def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
+            r = real(u.dtype)
+            least, coefficient, eps = (jnp.asarray(x, r) for x in (self.min_norm, self.trust_coefficient, self.eps))
+            size, length = (jnp.maximum(block_norm(x), least) for x in (jnp.asarray(p).astype(u.dtype), u))
+            zero = (size == 0) | (length == 0)
+            return (u * jnp.where(zero, 1, coefficient * size / (jnp.where(zero, 1, length) + eps)),)
+
+        def trusted(updates: Any, params: Any) -> Any:
+            return map_leaves(leaf, 1, updates, params)[0]
+
+        if self.mask is None:
+            return trusted(updates, params), state
+        mask = self.mask.tree() if isinstance(self.mask, StaticTree) else self.mask(params)
+        return jax.tree.map(lambda m, u, p: trusted(u, p) if m else u, mask, updates, params), state
+
+
+@pytree_dataclass
+class ScaleByParamBlockRms:
+    """See `scale_by_param_block_rms`."""
+
+    min_scale: Scalar = 1e-3
+
+    by_leaf = True
+
+    def init(self, params: Any) -> tuple[()]:
+        """Nothing to remember."""
+        del params
+        return ()
+
+    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
+        """One step, on each leaf."""
+        del extra
+        _need("scale_by_param_block_rms", updates, params)
+
+        def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
+            size = block_rms(jnp.asarray(p).astype(u.dtype))
+            return (u * jnp.maximum(size, jnp.asarray(self.min_scale, size.dtype)),)
+
+        return map_leaves(leaf, 1, updates, params)[0], state
+
+
+def _need(call: str, updates: Any, params: Any) -> None:
+    if params is None and updates is not None:
+        raise ValueError(f"{call} needs the parameters: tx.update(grads, state, params).")
+
+
+@check.public
+def scale_by_trust_ratio(
+    min_norm: Scalar = 0.0, trust_coefficient: Scalar = 1.0, eps: Scalar = 0.0, *, mask: Any = None
+) -> Transformation:
+    """Give the update of each leaf the size of its parameters.
+
+    With ‖·‖ the Euclidean norm of a leaf, or `min_norm` if that is larger::
+
+      u = g · trust_coefficient · ‖θ‖ / (‖g‖ + eps)          (u = g where ‖θ‖ or ‖g‖ is 0)
+
+    Args:
+      min_norm: ≥ 0, the smallest norm that either is taken to have.
+      trust_coefficient: ≥ 0.
+      eps: ε ≥ 0.
+      mask: a tree of bools like the parameters (or a prefix of it), or a function from parameters to one: the leaves to
+        scale; the others pass unchanged. None scales all.
+
+    Returns:
+      A transformation without memory, whose update needs the parameters.
+
+    Raises:
+      ValueError: if a number is negative or `eps` vanishes in float32; in update, if there are no parameters.
+      TypeError: if the mask is not one.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.scale_by_trust_ratio()
+      >>> params = jnp.array([3.0, 4.0])
+      >>> updates, _ = tx.update(jnp.array([0.0, 2.0]), tx.init(params), params)
+      >>> print(updates)
+      [0. 5.]
+
+    References:
+      You, Gitman, Ginsburg, Large batch training of convolutional networks (2017), arXiv 1708.03888, algorithm 1.
+    """
+    check.non_negative(min_norm=min_norm, trust_coefficient=trust_coefficient)
+    check.epsilon(eps=eps)
+    return transformation(ScaleByTrustRatio(min_norm, trust_coefficient, eps, as_mask("mask", mask)))
+
+
+@check.public
+def scale_by_param_block_rms(min_scale: Scalar = 1e-3) -> Transformation:
+    """Multiply the update of each leaf by the root mean square of its parameters.
+
+    With RMS(θ) = √(mean of θ² over the leaf)::
+
+      u = g · max(RMS(θ), min_scale)
+
+    Args:
+      min_scale: ≥ 0, the smallest factor, by which parameters that are zero begin to move.
+
+    Returns:
+      A transformation without memory, whose update needs the parameters.
+
+    Raises:
+      ValueError: if `min_scale` is negative; in update, if there are no parameters.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.scale_by_param_block_rms()
+      >>> params = jnp.array([3.0, -3.0])
+      >>> updates, _ = tx.update(jnp.array([1.0, 0.5]), tx.init(params), params)
+      >>> print(updates)
+      [3.  1.5]
+
+    References:
+      Shazeer, Stern, Adafactor: adaptive learning rates with sublinear memory cost (ICML 2018), arXiv 1804.04235,
+      section 8.
+    """
+    check.non_negative(min_scale=min_scale)
+    return transformation(ScaleByParamBlockRms(min_scale))
