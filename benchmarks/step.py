@@ -1,13 +1,18 @@
-"""One optimizer step of lrx and of optax, paired: `python -m benchmarks.step [--quick] [--json FILE]`.
+"""One optimizer step of lrx, optax and torch, paired: `python -m benchmarks.step [--quick] [--json FILE]`.
 
 A step is update and apply, jitted, with parameters and state donated in the order of the outputs:
 `step(params, state, grads) -> (params, state)`. Donated buffers are matched to outputs in order, and on CPU the other
-order copies everything.
+order copies everything. torch runs its fused (or, where there is none, foreach) implementation in place, if installed.
+
+Bytes are those that an update cannot avoid: parameters, gradients and state read once, parameters and state written
+once. The stream is what this machine does to one large array in place, `x = 0.5 x + 1`, in the same run.
 """
 
 import argparse
 import statistics
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import jax
@@ -18,15 +23,27 @@ import lrx
 
 from ._timing import paired, ratio, write
 
-SIZES = {"4 x 5M": (4, 5_000_000), "200 x 5k": (200, 5_000)}
+SHAPES = {"1 x 20M": (1, 20_000_000), "200 x 5k": (200, 5_000), "1000 x 1k": (1_000, 1_000)}
 
-OPTIMIZERS: dict[str, Callable[[Any], Any]] = {
-    "sgd momentum": lambda m: m.sgd(1e-3, momentum=0.9),
-    "adagrad": lambda m: m.adagrad(1e-3),
-    "rmsprop": lambda m: m.rmsprop(1e-3),
-    "adam": lambda m: m.adam(1e-3),
-    "adamw": lambda m: m.adamw(1e-3),
-    "adam, cosine": lambda m: m.adam(m.cosine_decay_schedule(1e-3, 10_000)),
+
+@dataclass(frozen=True)
+class Case:
+    """An optimizer: for optax and lrx by module, for torch by class, and the words that it moves."""
+
+    make: Callable[[Any], Any]
+    words: int
+    """Float32 words read and written for each parameter."""
+    torch: tuple[str, dict[str, Any]] | None = None
+
+
+CASES = {
+    "sgd momentum": Case(lambda m: m.sgd(1e-3, momentum=0.9), 5, ("SGD", {"momentum": 0.9, "fused": True})),
+    "adagrad": Case(lambda m: m.adagrad(1e-3), 5, ("Adagrad", {"fused": True})),
+    "rmsprop": Case(lambda m: m.rmsprop(1e-3), 5, ("RMSprop", {"foreach": True})),
+    "adam": Case(lambda m: m.adam(1e-3), 7, ("Adam", {"fused": True})),
+    "adamw": Case(lambda m: m.adamw(1e-3), 7, ("AdamW", {"fused": True})),
+    "lion": Case(lambda m: m.lion(1e-3), 5),
+    "adam, cosine": Case(lambda m: m.adam(m.cosine_decay_schedule(1e-3, 10_000)), 7),
 }
 
 
@@ -41,6 +58,14 @@ class Stepper:
         self.params = {f"p{i:04}": jnp.ones(size) for i in range(leaves)}
         self.grads = jax.tree.map(lambda p: jnp.full_like(p, 1e-3), self.params)
         self.state = jax.jit(tx.init)(self.params)
+        begin = time.perf_counter()
+        traced = jax.jit(step, donate_argnums=(0, 1)).trace(self.params, self.state, self.grads)
+        self.trace_seconds = time.perf_counter() - begin
+        begin = time.perf_counter()
+        compiled = traced.lower().compile()
+        self.compile_seconds = time.perf_counter() - begin
+        memory = compiled.memory_analysis()
+        self.temporary_bytes = memory.temp_size_in_bytes if memory else 0
         self.step = jax.jit(step, donate_argnums=(0, 1))
 
     def __call__(self) -> None:
@@ -49,47 +74,136 @@ class Stepper:
         jax.block_until_ready(self.params)
 
 
-def measured(make: Callable[[Any], Any], leaves: int, size: int, rounds: int, pairs: int) -> dict[str, list[float]]:
-    """Seconds of each step, lrx and optax in turns, over several pairs.
+class TorchStepper:
+    """The same for torch."""
 
-    Where the allocator puts a large array moves its speed by some percent: each pair has arrays of its own, and the
-    one that is built first changes.
+    def __init__(self, name: str, options: dict[str, Any], leaves: int, size: int):
+        import torch  # type: ignore[import-not-found]  # optional
+
+        torch.set_num_threads(jax.local_device_count() if jax.local_device_count() > 1 else torch.get_num_threads())
+        self.params = [torch.ones(size, requires_grad=True) for _ in range(leaves)]
+        for p in self.params:
+            p.grad = torch.full_like(p, 1e-3)
+        self.optimizer = getattr(torch.optim, name)(self.params, lr=1e-3, **options)
+
+    def __call__(self) -> None:
+        """One step."""
+        self.optimizer.step()
+
+
+class Stream:
+    """One array, read and written in place."""
+
+    def __init__(self, size: int = 20_000_000):
+        self.x = jnp.ones(size)
+        self.step = jax.jit(lambda x: 0.5 * x + 1, donate_argnums=0)
+
+    def __call__(self) -> None:
+        """Once over the array."""
+        self.x = self.step(self.x)
+        self.x.block_until_ready()
+
+    def bytes_per_second(self, rounds: int) -> float:
+        """The median rate."""
+        for _ in range(3):
+            self()
+        seconds = paired({"stream": self}, rounds)["stream"]
+        return 8 * self.x.size / statistics.median(seconds)
+
+
+def has_torch() -> bool:
+    """Whether torch is installed."""
+    try:
+        import torch  # type: ignore[import-not-found]  # optional
+    except ImportError:
+        return False
+    return torch is not None
+
+
+def builders(case: Case, leaves: int, size: int) -> dict[str, Callable[[], Any]]:
+    """The contestants; packing only where there is something to pack."""
+    built: dict[str, Callable[[], Any]] = {
+        "lrx": lambda: Stepper(case.make(lrx), lrx.apply_updates, leaves, size),
+        "optax": lambda: Stepper(case.make(optax), optax.apply_updates, leaves, size),
+    }
+    if leaves > 1:
+        built["lrx.pack"] = lambda: Stepper(lrx.pack(case.make(lrx)), lrx.apply_updates, leaves, size)
+    named = case.torch
+    if named is not None and has_torch():
+        built["torch"] = lambda: TorchStepper(*named, leaves, size)
+    return built
+
+
+def measured(case: Case, leaves: int, size: int, rounds: int, pairs: int) -> tuple[dict[str, list[float]], Any]:
+    """Seconds of each step in turns, over several sets of fresh arrays, and the steppers of the last set.
+
+    Where the allocator puts a large array moves its speed by some percent: each set has arrays of its own, and the one
+    that is built first changes.
     """
-    builders = [
-        ("lrx", lambda: Stepper(make(lrx), lrx.apply_updates, leaves, size)),
-        ("optax", lambda: Stepper(make(optax), optax.apply_updates, leaves, size)),
-    ]
-    times: dict[str, list[float]] = {"lrx": [], "optax": []}
+    times: dict[str, list[float]] = {}
+    steppers: dict[str, Any] = {}
     for i in range(pairs):
-        steppers = {name: build() for name, build in (builders if i % 2 == 0 else builders[::-1])}
+        order = list(builders(case, leaves, size).items())
+        steppers = {}
+        for name, build in order if i % 2 == 0 else reversed(order):
+            steppers[name] = build()
         for stepper in 3 * list(steppers.values()):
             stepper()
         for name, seconds in paired(dict(steppers), rounds).items():
-            times[name] += seconds
-    return times
+            times.setdefault(name, []).extend(seconds)
+    return times, steppers
+
+
+def row(name: str, shape: str, who: str, times: dict[str, list[float]], stepper: Any, moved: float) -> dict[str, Any]:
+    """One line of the table."""
+    seconds = statistics.median(times[who])
+    middle, low, high = ratio(times, who, "optax")
+    compiled = isinstance(stepper, Stepper)
+    return {
+        "optimizer": name,
+        "parameters": shape,
+        "of": who,
+        "ms": 1e3 * seconds,
+        "ratio": middle,
+        "quartiles": [low, high],
+        "bytes_per_second": moved / seconds,
+        "trace_s": stepper.trace_seconds if compiled else None,
+        "compile_s": stepper.compile_seconds if compiled else None,
+        "temporary_mb": stepper.temporary_bytes / 1e6 if compiled else None,
+    }
+
+
+def line(r: dict[str, Any], stream: float) -> str:
+    """A row as text."""
+    low, high = r["quartiles"]
+    text = (
+        f"{r['optimizer']:13} {r['parameters']:>9} {r['of']:9} {r['ms']:8.2f} {r['ratio']:6.2f} {low:5.2f}..{high:4.2f}"
+    )
+    text += f" {r['bytes_per_second'] / 1e9:6.1f} {r['bytes_per_second'] / stream:7.2f}"
+    if r["trace_s"] is not None:
+        text += f" {r['trace_s']:8.2f} {r['compile_s']:9.2f} {r['temporary_mb']:7.1f}"
+    return text
 
 
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="fewer rounds and smaller parameters")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller parameters")
     parser.add_argument("--json")
     args = parser.parse_args()
+    stream = Stream().bytes_per_second(10 if args.quick else 40)
+    print(f"in-place stream: {stream / 1e9:.1f} GB/s")
+    print(f"{'optimizer':13} {'params':>9} {'of':9} {'ms':>8} {'/optax':>6} {'quartiles':>11} {'GB/s':>6} ", end="")
+    print(f"{'/stream':>7} {'trace s':>8} {'compile s':>9} {'temp MB':>7}")
     results = []
-    print(f"{'optimizer':14} {'parameters':>10} {'optax ms':>9} {'lrx ms':>9} {'lrx/optax':>9}  quartiles")
-    for shape, (leaves, size) in SIZES.items():
-        size, rounds, pairs = (size // 10, 10, 2) if args.quick else (size, 20 if size > 100_000 else 100, 6)
-        for name, make in OPTIMIZERS.items():
-            times = measured(make, leaves, size, rounds, pairs)
-            middle, low, high = ratio(times, "lrx", "optax")
-            lrx_ms, optax_ms = (1e3 * statistics.median(times[k]) for k in ("lrx", "optax"))
-            row = f"{name:14} {shape:>10} {optax_ms:9.3f} {lrx_ms:9.3f} {middle:9.3f}  {low:.3f} .. {high:.3f}"
-            print(row, flush=True)
-            results.append(
-                {"optimizer": name, "parameters": shape, "optax_ms": optax_ms, "lrx_ms": lrx_ms, "ratio": middle}
-                | {"quartiles": [low, high], "rounds": rounds, "pairs": pairs}
-            )
-    write(args.json, results)
+    for shape, (leaves, size) in SHAPES.items():
+        size, rounds, pairs = (max(100, size // 10), 10, 2) if args.quick else (size, 30 if leaves == 1 else 60, 4)
+        for name, case in CASES.items():
+            times, steppers = measured(case, leaves, size, rounds, pairs)
+            for who in times:
+                results.append(row(name, shape, who, times, steppers[who], 4 * case.words * leaves * size))
+                print(line(results[-1], stream), flush=True)
+    write(args.json, {"stream_bytes_per_second": stream, "steps": results})
 
 
 if __name__ == "__main__":
