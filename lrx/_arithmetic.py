@@ -10,6 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from ._numbers import F32, I32, INT32_MAX, Scalar
 
@@ -36,22 +37,45 @@ def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any,
     `u` comes in `wide(dtype)` and the update goes back to its own dtype; each memory keeps the dtype that it had.
     """
     us, treedef = jax.tree.flatten(updates)
-    columns = [treedef.flatten_up_to(t) for t in trees]
+    columns = [leaves_like(treedef, t) for t in trees]
     results = []
     for u, *xs in zip(us, *columns, strict=True):
-        u = u if hasattr(u, "dtype") else jnp.asarray(u)
+        u = u if isinstance(u, jax.Array) or getattr(u, "dtype", None) == jax.dtypes.float0 else jnp.asarray(u)
         if not trainable(u):
             still = u if u.dtype == jax.dtypes.float0 else jnp.zeros_like(u)
             results.append((still, *xs[: outputs - 1]))
             continue
         new, *memories = leaf(_cast(u, wide(u.dtype)), *xs)
+        if new.shape != u.shape or any(m.shape != np.shape(x) for m, x in zip(memories, xs, strict=False)):
+            raise _misfit(u, xs)  # by broadcasting, which would go on without a word
         results.append((_cast(new, u.dtype), *(_cast(m, x.dtype) for m, x in zip(memories, xs, strict=False))))
     # jax.tree.transpose fails on an empty tree
     return tuple(treedef.unflatten(column) for column in zip(*results, strict=True)) if us else (updates,) * outputs
 
 
+def leaves_like(treedef: Any, tree: Any) -> list[Any]:
+    """What stands in `tree`, of a state or of the parameters, for each leaf of the updates."""
+    try:
+        return treedef.flatten_up_to(tree)
+    except ValueError as error:
+        told = str(error).split("\n")[0]
+        raise ValueError(
+            "tx.update(updates, state, params) must be given updates with the structure of the parameters and of those "
+            f"that made the state: {told}"
+        ) from None
+
+
+def _misfit(u: jax.Array, xs: list[Any]) -> ValueError:
+    shapes = sorted({np.shape(x) for x in xs} - {u.shape})
+    return ValueError(
+        "tx.update(updates, state, params) must be given updates with the shapes of the parameters and of those that "
+        f"made the state, got {u.shape} for {', '.join(map(str, shapes))}."
+    )
+
+
 def _cast(x: Any, dtype: Any) -> jax.Array:
-    return x if x.dtype == dtype else x.astype(dtype)  # `astype` costs time also where it does nothing
+    # `astype` costs time also where it does nothing; a weak type in a state would trace the next update again
+    return x if x.dtype == dtype and not getattr(x, "weak_type", False) else x.astype(dtype)
 
 
 def scaled(rate: jax.Array, updates: Any) -> Any:
@@ -79,11 +103,12 @@ def _sqrt_jvp(primals: Any, tangents: Any) -> Any:
 
 
 def global_norm(tree: Any) -> jax.Array:
-    """The Euclidean norm of all trainable leaves together, summed in float32 or wider."""
+    """The Euclidean norm of all trainable leaves together, in float32 or wider."""
     squares = [
         jnp.sum(squared(x.astype(wide(x.dtype)))) for x in map(jnp.asarray, jax.tree.leaves(tree)) if trainable(x)
     ]
-    return sqrt(sum((s.astype(F32) for s in squares), jnp.zeros((), F32)))
+    dtype = wide(*(s.dtype for s in squares))
+    return sqrt(sum((s.astype(dtype) for s in squares), jnp.zeros((), dtype)))
 
 
 def one_minus_power(b: Scalar, t: jax.Array) -> jax.Array:
@@ -109,35 +134,40 @@ def zeros_like(params: Any, dtype: Any = None) -> Any:
 
     def zeros(p: Any) -> jax.Array:
         # named also where it is the parameter's own: a weak-typed parameter would lose its sharding
-        return jnp.zeros_like(p, dtype=dtype if dtype and _trainable_param(p) else jnp.result_type(p))
+        return jnp.zeros_like(p, dtype=memory_dtype(p, dtype))
 
     return jax.tree.map(zeros, params)
 
 
-def wide_zeros_like(params: Any) -> Any:
-    """A mean that a second moment is taken about: zeros, at least float32."""
+def wide_zeros_like(params: Any, dtype: Any = None) -> Any:
+    """A mean that must not lose what is small: zeros like `zeros_like`, but at least float32 without a `dtype`."""
 
     def zeros(p: Any) -> jax.Array:
-        dtype = jnp.result_type(p)
-        return jnp.zeros_like(p, dtype=wide(dtype) if _trainable_param(p) else dtype)
+        return jnp.zeros_like(p, dtype=memory_dtype(p, dtype, widened=True))
 
     return jax.tree.map(zeros, params)
+
+
+def memory_dtype(p: Any, dtype: Any = None, widened: bool = False) -> Any:
+    """The dtype of a memory of `p`: `dtype`, or `p`'s own, at least float32 if `widened`; complex if `p` is."""
+    own = jnp.result_type(p)
+    if not jnp.issubdtype(own, jnp.inexact):
+        return own
+    dtype = dtype or (wide(own) if widened else own)
+    return wide(dtype, jnp.complex64) if jnp.issubdtype(own, jnp.complexfloating) else jnp.finfo(dtype).dtype
 
 
 def full_like_second(params: Any, fill: Scalar, dtype: Any = None) -> Any:
     """A second moment: real, at least float32 unless `dtype` says otherwise. In bfloat16, 0.999·ν rounds back to ν."""
 
     def full(p: Any) -> jax.Array:
-        if not _trainable_param(p):
-            return jnp.zeros_like(p, dtype=jnp.result_type(p))
-        kind = jnp.dtype(dtype) if dtype else real(jnp.result_type(p))
+        own = jnp.result_type(p)
+        if not jnp.issubdtype(own, jnp.inexact):
+            return jnp.zeros_like(p, dtype=own)
+        kind = jnp.finfo(dtype).dtype if dtype else real(own)
         return jnp.full_like(p, jnp.asarray(fill).astype(kind), dtype=kind)
 
     return jax.tree.map(full, params)
-
-
-def _trainable_param(p: Any) -> bool:
-    return jnp.issubdtype(jnp.result_type(p), jnp.inexact)
 
 
 def all_finite(tree: Any) -> jax.Array:

@@ -1,6 +1,8 @@
 """`chain` and `named_chain`: transformations one after another, with a state that is a dict keyed by their names."""
 
 import dataclasses
+import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import optax
@@ -80,11 +82,11 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
     """
     inits: list[tuple[str, Any]] = []
     updates: list[tuple[str, Any]] = []
-    seen: dict[str, int] = {}
+    seen: set[str] = set()
     for t in transformations:
         for stem, init, update in _links(t):
-            seen[stem] = seen.get(stem, 0) + 1
-            name = stem if seen[stem] == 1 else f"{stem}_{seen[stem]}"
+            name = next(n for n in _numbered(stem) if n not in seen)  # a name of the user's may end in a number too
+            seen.add(name)
             inits.append((name, init))
             updates.append((name, update))
     return _chained(inits, updates, named=False)
@@ -137,6 +139,11 @@ def _links(t: Any) -> list[tuple[str, Any, Any]]:
         return [(name if named else _stem(name, init), init, update) for (name, init), (_, update) in pairs]
     tx = as_transformation("", t)
     return [(_stem("", t.init, t.update), tx.init, tx.update)]
+
+
+def _numbered(stem: str) -> Iterator[str]:
+    yield stem
+    yield from (f"{stem}_{i}" for i in itertools.count(2))
 
 
 def _stem(name: str, init: Any, update: Any = None) -> str:

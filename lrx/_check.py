@@ -126,3 +126,9 @@ def less(small: str, a: Any, large: str, b: Any, way_out: str = "") -> None:
     if not is_tracer(a) and not is_tracer(b) and not a < b:
         message = f"{where(small)} must be less than {large}, got {small}={a}, {large}={b}."
         raise ValueError(f"{message} {way_out}" if way_out else message)
+
+
+def needs_params(rule: str, updates: Any, params: Any) -> None:
+    """An update that cannot do without the parameters is given them; None for both is an empty tree."""
+    if params is None and updates is not None:
+        raise ValueError(f"{rule} needs the parameters: tx.update(grads, state, params).")

@@ -9,7 +9,7 @@ from jax.tree_util import GetAttrKey
 
 from ._numbers import is_tracer
 from ._pytree import key_name
-from ._state_paths import dotted
+from ._state_paths import SCHEDULE, dotted, is_boxed, value_of
 from ._transformation import State
 
 _MISSING = object()
@@ -43,10 +43,15 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
       >>> print(lrx.count(state), lrx.learning_rate(state))
       2 0.9
     """
-    fresh = tx.init(params)
+    fresh, restored = tx.init(params), _unboxed(restored)
     used: set[tuple[str, ...]] = set()
     faults: list[str] = []
-    new = jax.tree_util.tree_map_with_path(lambda path, x: _leaf(path, x, restored, used, faults), fresh)
+
+    def leaf(path: Any, x: Any) -> Any:
+        new = _leaf(path, value_of(x), restored, used, faults)
+        return x.replace(new) if is_boxed(x) else new
+
+    new = jax.tree_util.tree_map_with_path(leaf, fresh, is_leaf=is_boxed)
     held = {tuple(map(key_name, path)) for path, _ in jax.tree_util.tree_flatten_with_path(restored)[0]}
     for path in sorted(held - used):
         if "hyperparams" not in path and path[-1] not in _REBUILT and not _is_clock(path, restored):
@@ -59,16 +64,47 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
     return new
 
 
+def _unboxed(restored: Any) -> Any:
+    """Plain arrays where a framework has boxed them, here or in the file: Flax nnx writes a box as {"value": array}."""
+    restored = jax.tree.map(value_of, restored, is_leaf=is_boxed)
+    leaves = jax.tree_util.tree_flatten_with_path(restored)[0]
+    if not leaves or any(key_name(path[-1]) != "value" for path, _ in leaves if path):  # a parameter may be called so
+        return restored
+    return jax.tree.map(lambda x: x["value"], restored, is_leaf=lambda x: hasattr(x, "keys") and set(x) == {"value"})
+
+
 def _is_clock(names: tuple[str, ...], restored: Any) -> bool:
     """Whether a path is that of the count by which a rule evaluates the schedules among its numbers."""
     return names[-1] == "count" and _at(restored, (*names[:-1], "hyperparams")) is not _MISSING
 
 
-def _counted(restored: Any) -> Any:
-    """The count that every counting rule of the checkpoint holds, if there is one."""
-    leaves = jax.tree_util.tree_flatten_with_path(restored)[0]
-    counts = [x for path, x in leaves if key_name(path[-1]) == "count" and "hyperparams" not in map(key_name, path)]
-    return counts[0] if counts and all(np.array_equal(counts[0], x) for x in counts) else _MISSING
+def _counted(names: tuple[str, ...], restored: Any) -> Any:
+    """The count for a clock that the checkpoint does not have: that of the rules nearest to it, if they agree.
+
+    Among them a learning rate has the last word: it counts all updates, where a moment may have started anew.
+    """
+    counts = {}
+    for path, x in jax.tree_util.tree_flatten_with_path(restored)[0]:
+        place = tuple(map(key_name, path))
+        if place[-1:] == ("count",) and "hyperparams" not in place and not np.ndim(x) and not _is_real(x):
+            counts[place] = x
+    for end in range(max(len(names) - 2, 0), -1, -1):  # from the chain of the clock's rule outwards
+        near = {place: x for place, x in counts.items() if place[:end] == names[:end]}
+        near = {place: x for place, x in near.items() if _counts_rates(place, restored)} or near
+        if near:
+            first, *others = near.values()
+            agree = all(is_tracer(first) or is_tracer(x) or np.array_equal(first, x) for x in others)
+            return first if agree else _MISSING
+    return _MISSING
+
+
+def _is_real(x: Any) -> bool:
+    return jnp.issubdtype(jnp.result_type(x), jnp.inexact)  # the moment of a parameter that is called `count`
+
+
+def _counts_rates(place: tuple[str, ...], restored: Any) -> bool:
+    numbers = _at(restored, (*place[:-2], "hyperparams"))
+    return hasattr(numbers, "keys") and ("learning_rate" in numbers or SCHEDULE in numbers)
 
 
 _REBUILT = ("learning_rate",)
@@ -84,8 +120,9 @@ def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str
         found = _at(restored, (*names[:-2], "hyperparams", names[-1]))
         return fresh if found is _MISSING or hasattr(found, "keys") else _like(fresh, found)
     if found is _MISSING and names[-1] == "count" and isinstance(path[-1], GetAttrKey) and names[-2:-1] != ("memory",):
-        found = _counted(restored)  # a number of the checkpoint's that was constant is scheduled now
-        return _like(fresh, found) if found is not _MISSING else fresh
+        found = _counted(names, restored)  # a number of the checkpoint's that was constant is scheduled now
+        if found is not _MISSING:
+            return _like(fresh, jnp.array(found))  # a copy: two leaves of one buffer cannot be donated
     if found is _MISSING or hasattr(found, "keys"):
         faults.append(f"{_told(names)} is not in the checkpoint")
         return fresh

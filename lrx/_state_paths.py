@@ -37,7 +37,8 @@ class Found(NamedTuple):
     place: tuple[str, ...]
     """Its path in the raw state."""
     name: tuple[str, ...]
-    """Its path as it is told: what a wrapping rule remembers stands under the wrapper's own name."""
+    """Its path as it is told: what a wrapping rule remembers stands under the wrapper's own name, a rule that it wraps
+    without a chain as `inner`."""
     state: State | ScheduledState
 
 
@@ -47,9 +48,11 @@ def rules(tree: Any, place: tuple[str, ...] = (), name: tuple[str, ...] = ()) ->
     for path, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_rule_state)[0]:
         if is_rule_state(x):
             here = tuple(map(key_name, path))
-            found.append(Found((*place, *here), (*name, *here), x))
+            # a rule that is not a link of a chain has no name of its own, and a wrapper may hold another of its kind
+            told = (*name, *(here or ("inner",) * bool(place)))
+            found.append(Found((*place, *here), told, x))
             if "inner" in getattr(x.memory, "_fields", ()):
-                found += rules(x.memory.inner, (*place, *here, "memory", "inner"), (*name, *here))
+                found += rules(x.memory.inner, (*place, *here, "memory", "inner"), told)
     return found
 
 

@@ -15,6 +15,7 @@ A rule may wrap other transformations: it holds them in its static field `inner`
 import collections
 import dataclasses
 import threading
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -100,6 +101,11 @@ class Update:
     __name__ = "update"
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        if not hasattr(state, "hyperparams"):
+            raise ValueError(
+                f"this state belongs to another optimizer: {factory_name(self.template)} has a state of its own kind, "
+                f"got {type(state).__name__}. Use the optimizer that made it, or lrx.resume."
+            )
         if self.provenance is not None:
             self.provenance.check(self.template, state.hyperparams)
         rule = from_dict(self.template, state.hyperparams)
@@ -178,6 +184,18 @@ class _IgnoreExtra:
         return self.update(updates, state, params)
 
 
+def update_where(wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], state: Any) -> tuple[Any, Any]:
+    """`update(state) -> (updates, state)` where `wanted`; elsewhere updates of zero and the state as it was."""
+    shapes = jax.eval_shape(update, state)[0]
+
+    def skip(state: Any) -> tuple[Any, Any]:
+        return jax.tree.map(lambda u: jnp.zeros(u.shape, u.dtype), shapes), state
+
+    if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
+        return update(state) if wanted else skip(state)
+    return jax.lax.cond(wanted, update, skip, state)
+
+
 def _inner(rule: Any) -> tuple[Transformation, ...]:
     inner = getattr(rule, "inner", ())
     return (inner,) if isinstance(inner, Transformation) else inner
@@ -237,7 +255,7 @@ def _on_mesh_of(params: Any, state: Any) -> Any:
             everywhere = NamedSharding(p.sharding.mesh, PartitionSpec())
 
             def move(x: Any, everywhere: Any = everywhere) -> Any:
-                if is_tracer(x) or not isinstance(x, jax.Array) or x.sharding.num_devices > 1:
+                if is_tracer(x) or not isinstance(x, jax.Array) or isinstance(x.sharding, NamedSharding):
                     return x
                 return jax.device_put(np.asarray(x) if jax.process_count() > 1 else x, everywhere)
 
@@ -246,9 +264,4 @@ def _on_mesh_of(params: Any, state: Any) -> Any:
 
 
 def _is_on_mesh(p: Any) -> bool:
-    return (
-        isinstance(p, jax.Array)
-        and not is_tracer(p)
-        and isinstance(p.sharding, NamedSharding)
-        and p.sharding.num_devices > 1
-    )
+    return isinstance(p, jax.Array) and not is_tracer(p) and isinstance(p.sharding, NamedSharding)

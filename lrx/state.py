@@ -104,11 +104,11 @@ def count(opt_state: Any) -> jax.Array:
             counts[path] = value_of(state.count)
     if not counts:
         raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")
+    # an update is what a learning rate is applied to; a moment may start anew on the way
+    rated = {path: n for path, n in counts.items() if path in rates}
     # what stands outside an accumulation counts micro-steps, what stands inside counts updates
     inside = {path: n for path, n in counts.items() if any(path[: len(s)] == s for s in slower)}
-    counts = inside or counts
-    # an update is what a learning rate is applied to; a moment may start anew on the way
-    counts = {path: n for path, n in counts.items() if path in rates} or counts
+    counts = rated if inside.keys() & rated.keys() else inside or rated or counts
     values = list(counts.values())
     if not any(map(is_tracer, values)) and any(not np.array_equal(values[0], v) for v in values):
         listed = ", ".join(f"{dotted((*path, 'count'))}={v}" for path, v in counts.items())

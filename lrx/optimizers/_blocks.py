@@ -13,7 +13,7 @@ def map_blocks(block: Callable[..., tuple[Any, ...]], outputs: int, updates: Any
     """`block(u, *xs) -> (update, *memories)` on each leaf, `outputs` trees back. A memory may be a tree of its own."""
     us, treedef = jax.tree.flatten(updates)
     if not us:
-        return (updates, *trees[: outputs - 1])
+        return (updates,) * outputs
     columns = [treedef.flatten_up_to(t) for t in trees]
     results = [block(u, *xs) for u, *xs in zip(us, *columns, strict=True)]
     return tuple(treedef.unflatten(column) for column in zip(*results, strict=True))

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 
 from .. import _check as check
+from .._arithmetic import leaves_like
 from .._numbers import is_array, is_tracer
 from .._pytree import key_name
 
@@ -34,27 +35,48 @@ def is_function(x: Any) -> bool:
     return callable(x) and jax.tree.leaves(x) == [x]
 
 
-def as_static_tree(argument: str, tree: Any, kind: type, told: str) -> Any:
-    """A tree of `kind`, or a function that gives one, in the form that static fields hold."""
+def as_static_tree(argument: str, tree: Any, kind: type) -> Any:
+    """A tree of `kind` (bool, int or any object), or a function that gives one, in the form that static fields hold."""
     if is_function(tree):
         return tree
     leaves, treedef = jax.tree.flatten(tree)
+    return StaticTree(treedef, tuple(_of_kind(check.where(argument), leaves, kind, tree)))
+
+
+_TOLD = {bool: "bools", int: "whole numbers", object: "labels"}
+
+
+def _of_kind(where: str, leaves: list[Any], kind: type, tree: Any) -> list[Any]:
     leaves = [m.item() if is_array(m) and not is_tracer(m) and not m.ndim else m for m in leaves]
     if not all(isinstance(m, kind) and (kind is not int or not isinstance(m, bool)) for m in leaves):
-        rule = f"must be a tree of {told} or a function that gives one"
-        raise TypeError(f"{check.where(argument)} {rule}, got {tree!r}.")
-    return StaticTree(treedef, tuple(leaves))
+        raise TypeError(f"{where} must be a tree of {_TOLD[kind]} or a function that gives one, got {tree!r}.")
+    return leaves
 
 
 def as_mask(argument: str, mask: Any) -> Any:
     """A mask argument in the form that static fields hold: None, a function of the parameters, or a `StaticTree`."""
-    return mask if mask is None else as_static_tree(argument, mask, bool, "bools")
+    return mask if mask is None else as_static_tree(argument, mask, bool)
 
 
-def spread(tree: StaticTree | Callable[[Any], Any], over: Any) -> list[Any]:
-    """The value that stands for each leaf of `over`, of which the tree is a prefix."""
+def spread(where: str, tree: StaticTree | Callable[[Any], Any], over: Any, kind: type = object) -> list[Any]:
+    """The value that stands for each leaf of `over`, of which the tree is a prefix; `where` is the argument's name."""
     values = tree.tree() if isinstance(tree, StaticTree) else tree(over)
-    return jax.tree.leaves(jax.tree.broadcast(values, over))
+    try:
+        leaves = jax.tree.leaves(jax.tree.broadcast(values, over))
+    except ValueError as error:
+        told = " ".join(str(error).split())
+        raise ValueError(f"{where} must be a tree like the parameters, or a prefix of it: {told}") from None
+    return _of_kind(where, leaves, kind, values)
+
+
+def map_chosen(where: str, mask: Any, function: Callable[[Any, Any], Any], updates: Any, params: Any) -> Any:
+    """`function(updates, params)` on the leaves that a mask argument chooses; the other updates pass."""
+    if mask is None:
+        return function(updates, params)
+    leaves, treedef = jax.tree.flatten(updates)
+    chosen = spread(where, mask, params, bool)
+    triples = zip(chosen, leaves, leaves_like(treedef, params), strict=True)
+    return treedef.unflatten([function(u, p) if c else u for c, u, p in triples])
 
 
 @dataclasses.dataclass(frozen=True)

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, all_finite, map_leaves, trainable, wide, zero_count
+from .._arithmetic import add_one, all_finite, map_leaves, trainable, wide_zeros_like, zero_count
 from .._numbers import F32, Count
 from .._pytree import pytree_dataclass, static
-from .._transformation import Transformation, as_transformation, transformation
+from .._transformation import Transformation, as_transformation, transformation, update_where
 from ._dtype import dtype_name
 
 
@@ -43,13 +43,7 @@ class Accumulate:
 
     def init(self, params: Any) -> AccumulateState:
         """The state before the first micro-gradient."""
-
-        def zeros(p: Any) -> jax.Array:
-            dtype = jnp.result_type(p)
-            wanted = (self.accumulator_dtype or wide(dtype)) if jnp.issubdtype(dtype, jnp.inexact) else dtype
-            return jnp.zeros_like(p, dtype=wanted)
-
-        gradients = jax.tree.map(zeros, params)
+        gradients = wide_zeros_like(params, self.accumulator_dtype)
         value = jnp.zeros((), F32)
         return AccumulateState(zero_count(), zero_count(), zero_count(), gradients, value, self.inner.init(params))
 
@@ -80,13 +74,8 @@ class Accumulate:
         def step(inner: Any) -> tuple[Any, Any]:
             return self.inner.update(_like(updates, gradients), inner, params, **extra)
 
-        shapes = jax.eval_shape(step, state.inner)[0]
-
-        def wait(inner: Any) -> tuple[Any, Any]:
-            return jax.tree.map(lambda u: jnp.zeros(u.shape, u.dtype), shapes), inner
-
         last = mini_step >= self.every
-        updates, inner = jax.lax.cond(last & (accepted > 0), step, wait, state.inner)
+        updates, inner = update_where(last & (accepted > 0), step, state.inner)
 
         def reset(x: Any) -> Any:
             return jnp.where(last, jnp.zeros_like(x), x)

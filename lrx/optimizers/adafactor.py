@@ -25,22 +25,20 @@ from .trust_ratio import scale_by_param_block_rms
 from .weight_decay import add_decayed_weights
 
 
-class Factors(NamedTuple):
-    """The second moment of one leaf, as means over its two largest axes."""
-
-    row: jax.Array
-    """R, the mean over the largest axis; the leaf's shape without it."""
-    column: jax.Array
-    """C, the mean over the second largest axis; the leaf's shape without it."""
-
-
 class FactoredState(NamedTuple):
-    """What Adafactor remembers."""
+    """What Adafactor remembers.
+
+    Trees like the parameters, with at most one array for each: in a Flax nnx optimizer a pair would come back a dict.
+    """
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
+    row: Any
+    """R, the mean over the largest axis of a leaf, float32 or `nu_dtype`; () for a leaf that is not factored."""
+    column: Any
+    """C, the mean over the second largest axis, as R."""
     nu: Any
-    """For each leaf `Factors` if it is factored, else v in its shape; float32 or `nu_dtype`."""
+    """v in the shape of the leaf, float32 or `nu_dtype`; () for a leaf that is factored."""
 
 
 @pytree_dataclass
@@ -60,15 +58,17 @@ class ScaleByFactoredRms:
     def init(self, params: Any) -> FactoredState:
         """The state before the first update."""
         if self.factored and is_placeholder(params):
-            return FactoredState(zero_count(), zero_count())  # factors have not the shapes of the parameters
+            return FactoredState(*(zero_count() for _ in range(4)))  # factors have not the shapes of the parameters
 
-        def second(p: Any) -> Any:
+        def second(p: Any) -> tuple[Any, Any, Any]:
             v = full_like_second(p, 0.0, self.nu_dtype)
             axes = self._axes(jnp.shape(p))
+            if axes is None:
+                return (), (), v
             # as sums, they are laid out on a mesh as the means of an update will be
-            return v if axes is None else Factors(*(jnp.sum(v, axis) for axis in axes))
+            return jnp.sum(v, axes[0]), jnp.sum(v, axes[1]), ()
 
-        return FactoredState(zero_count(), jax.tree.map(second, params))
+        return FactoredState(zero_count(), *map_blocks(second, 3, params))
 
     def update(self, updates: Any, state: FactoredState, params: Any = None, **extra: Any) -> tuple[Any, FactoredState]:
         """Algorithms 4 and 5, on each leaf, without clipping and the step size."""
@@ -94,15 +94,16 @@ class ScaleByFactoredRms:
             by_row, by_column = _inverse(sqrt(row)) * size, _inverse(sqrt(column))
             return g * jnp.expand_dims(by_row, largest) * jnp.expand_dims(by_column, second), row, column
 
-        def block(g: Any, v: Any) -> tuple[Any, Any]:
+        def block(g: Any, row: Any, column: Any, v: Any) -> tuple[Any, Any, Any, Any]:
             axes = self._axes(jnp.shape(g))
             if axes is None:
-                return map_leaves(whole, 2, g, v)
-            g, row, column = map_leaves(functools.partial(factored, axes), 3, g, *v)
-            return g, Factors(row, column)
+                g, v = map_leaves(whole, 2, g, v)
+                return g, (), (), v
+            g, row, column = map_leaves(functools.partial(factored, axes), 3, g, row, column)
+            return g, row, column, ()
 
-        updates, nu = map_blocks(block, 2, updates, state.nu)
-        return updates, FactoredState(add_one(state.count), nu)
+        updates, *means = map_blocks(block, 4, updates, state.row, state.column, state.nu)
+        return updates, FactoredState(add_one(state.count), *means)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
         """The largest and the second largest axis of a leaf to be factored, the last ones of equal ones first."""
@@ -172,7 +173,7 @@ def scale_by_factored_rms(
       >>> print(updates.round(4))  # the squares have rank 1: nothing is lost
       [[ 1. -1.  1.]
        [ 1. -1.  1.]]
-      >>> print(state.memory.nu.row.shape, state.memory.nu.column.shape)
+      >>> print(state.memory.row.shape, state.memory.column.shape)
       (2,) (3,)
 
     References:

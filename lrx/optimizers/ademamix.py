@@ -58,8 +58,7 @@ class ScaleByAdemamix:
         """The state before the first update."""
         mu, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)
         # in bfloat16 a mean with b3 = 0.9999 would stop growing at a fiftieth of its size
-        slow = wide_zeros_like(params) if self.mu_dtype is None else zeros_like(params, self.mu_dtype)
-        return ScaleByAdemamixState(zero_count(), mu, slow, nu)
+        return ScaleByAdemamixState(zero_count(), mu, wide_zeros_like(params, self.mu_dtype), nu)
 
     def update(
         self, updates: Any, state: ScaleByAdemamixState, params: Any = None, **extra: Any

@@ -1,5 +1,6 @@
 """The last step of a training loop: add the updates to the parameters."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -84,9 +85,15 @@ def _apply(params: Any, updates: Any, rounded: Callable[[jax.Array, Any], jax.Ar
         if not trainable(p) or not trainable(u):
             return p
         dtype = wide(p.dtype, u.dtype)
-        return rounded(p.astype(dtype) + u.astype(dtype), p.dtype)
+        return rounded(_sum(p.astype(dtype), u.astype(dtype)), p.dtype)
 
     return jax.tree.map(add, params, updates, is_leaf=lambda x: x is None)
+
+
+def _sum(p: jax.Array, u: jax.Array) -> jax.Array:
+    if u.shape not in (p.shape, ()):
+        raise check.fail("updates", f"must have the shape of its parameter, {p.shape}", u.shape)
+    return p + u
 
 
 def _stochastic(key: jax.Array) -> Callable[[jax.Array, Any], jax.Array]:
@@ -105,6 +112,7 @@ def _stochastic(key: jax.Array) -> Callable[[jax.Array, Any], jax.Array]:
     return rounded
 
 
+@functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
 def _rounded_up_or_down(x: jax.Array, noise: jax.Array, dtype: Any) -> jax.Array:
     """Float32 `x` in a narrower dtype, up with probability (x − below) / (above − below)."""
     info = jnp.finfo(dtype)
@@ -118,6 +126,12 @@ def _rounded_up_or_down(x: jax.Array, noise: jax.Array, dtype: Any) -> jax.Array
     subnormal = jnp.floor(x / grid + share) * grid
     tiny = (jnp.abs(x) < jnp.float32(info.tiny)) & (info.tiny > jnp.finfo(F32).tiny)
     return jnp.where(jnp.isfinite(x), jnp.where(tiny, subnormal, normal), x).astype(dtype)
+
+
+@_rounded_up_or_down.defjvp
+def _rounded_up_or_down_jvp(dtype: Any, primals: Any, tangents: Any) -> Any:
+    # the derivative of the expected value, as that of a cast; bits have none
+    return _rounded_up_or_down(*primals, dtype), tangents[0].astype(dtype)
 
 
 def _kahan(params: Any, updates: Any, compensation: Any) -> tuple[Any, Any]:
@@ -136,7 +150,7 @@ def _kahan_leaf(p: Any, u: Any, c: Any) -> tuple[Any, Any]:
         return p, c
     dtype = wide(p.dtype, u.dtype)
     old, y = p.astype(dtype), u.astype(dtype) - c.astype(dtype)
-    new = old + y
+    new = _sum(old, y)
     if jnp.dtype(p.dtype).itemsize < 4:
         # a pair of casts may be elided inside a fusion, and with it what rounding takes; this may not
         info = jnp.finfo(p.dtype)

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable, wide, zero_count
+from .._arithmetic import add_one, map_leaves, memory_dtype, one_minus_power, real, zero_count
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._state_paths import dotted, rules, value_of
@@ -36,8 +36,7 @@ class ParamsEma:
         """The parameters themselves, copied."""
 
         def copy(p: Any) -> jax.Array:
-            p = jnp.asarray(p)
-            return jnp.array(p, self.accumulator_dtype or wide(p.dtype)) if trainable(p) else jnp.array(p)
+            return jnp.array(p, memory_dtype(p, self.accumulator_dtype, widened=True))
 
         return ParamsEmaState(zero_count(), jax.tree.map(copy, params))
 
@@ -46,8 +45,7 @@ class ParamsEma:
     ) -> tuple[Any, ParamsEmaState]:
         """The updates pass; the average moves towards `params + updates`."""
         del extra
-        if params is None and updates is not None:
-            raise ValueError("params_ema needs the parameters: tx.update(grads, state, params).")
+        check.needs_params("params_ema", updates, params)
         t = add_one(state.count)
         share = 1 - jnp.asarray(self.decay, F32)
         if self.debias:
@@ -109,10 +107,11 @@ def eval_params(opt_state: Any, params: Any) -> Any:
       params: the parameters that are trained; the result is shaped like them and has their dtypes.
 
     Returns:
-      The average, or the slow parameters. A leaf that is not averaged (under a mask) is that of `params`.
+      The average, or the slow parameters. A leaf that is not averaged (under a mask, or a whole
+      number) is that of `params`.
 
     Raises:
-      ValueError: if no rule in the state keeps such parameters, or several do.
+      ValueError: if no rule in the state keeps such parameters, or several do, or they are no tree like `params`.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -131,9 +130,17 @@ def eval_params(opt_state: Any, params: Any) -> Any:
     (averaged,) = found.values()
 
     def read(a: Any, p: Any) -> Any:
-        return p if isinstance(a, optax.MaskedNode) else value_of(a).astype(jnp.result_type(p))
+        dtype = jnp.result_type(p)
+        averaged = not isinstance(a, optax.MaskedNode) and jnp.issubdtype(dtype, jnp.inexact)
+        return value_of(a).astype(dtype) if averaged else p
 
-    return jax.tree.map(read, averaged, params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
+    try:
+        return jax.tree.map(read, averaged, params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
+    except ValueError as error:
+        raise ValueError(
+            f"eval_params(opt_state, params) found averages in {dotted((*found,))} that are no tree like params "
+            f"(`pack` goes inside: chain(pack(tx), params_ema(...))): {' '.join(str(error).split())}"
+        ) from None
 
 
 def _averages(memory: Any) -> bool:

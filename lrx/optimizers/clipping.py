@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import global_norm, map_leaves, real, scaled, sqrt, squared
+from .._arithmetic import global_norm, map_leaves, real, sqrt, squared
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
@@ -27,16 +27,21 @@ class ClipByGlobalNorm:
         """One step, on all leaves together."""
         del params, extra
         norm = global_norm(updates)
-        inside = norm < self.max_norm
-        factor = jnp.where(inside, 1, self.max_norm / jnp.where(inside, jnp.ones_like(norm), norm))
-        return jax.tree.map(lambda u, s: jnp.where(inside, u, s), updates, scaled(factor, updates)), state
+        most = jnp.asarray(self.max_norm, norm.dtype)
+        inside = norm < most
+        factor = most / jnp.where(inside, jnp.ones_like(norm), norm)
+
+        def leaf(u: jax.Array) -> tuple[jax.Array]:
+            return (jnp.where(inside, u, factor.astype(real(u.dtype)) * u),)
+
+        return map_leaves(leaf, 1, updates)[0], state
 
 
 @check.public
 def clip_by_global_norm(max_norm: Scalar) -> Transformation:
     """Shrink the updates, all leaves together, so that their norm is at most `max_norm`.
 
-    With ‖g‖ the Euclidean norm of all leaves together, summed in float32::
+    With ‖g‖ the Euclidean norm of all leaves together, summed in at least float32::
 
       u = g · min(1, max_norm / ‖g‖)
 
@@ -44,7 +49,8 @@ def clip_by_global_norm(max_norm: Scalar) -> Transformation:
       max_norm: the largest norm that passes unchanged, > 0.
 
     Returns:
-      A transformation without memory. A non-finite norm gives non-finite updates.
+      A transformation without memory. A norm of NaN makes all updates NaN, an infinite one (in float32 from 1.8e19 on)
+      makes NaN of infinities and 0 of all others.
 
     Raises:
       ValueError: if `max_norm` is not positive.
@@ -133,8 +139,7 @@ class AdaptiveGradClip:
     def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
         """Equation 3, on each unit of each leaf."""
         del extra
-        if params is None and updates is not None:
-            raise ValueError("adaptive_grad_clip needs the parameters: tx.update(grads, state, params).")
+        check.needs_params("adaptive_grad_clip", updates, params)
 
         def leaf(g: jax.Array, p: Any) -> tuple[jax.Array]:
             r = real(g.dtype)

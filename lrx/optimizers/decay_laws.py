@@ -12,7 +12,7 @@ from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, as_transformation, transformation
 from ..state import learning_rate
-from ._labels import as_mask, spread
+from ._labels import as_mask, map_chosen
 
 LAWS = ("rate", "independent", "squared")
 
@@ -49,8 +49,7 @@ class WithWeightDecay:
         self, updates: Any, state: WithWeightDecayState, params: Any = None, **extra: Any
     ) -> tuple[Any, WithWeightDecayState]:
         """The inner update, less the decayed part of the parameters."""
-        if params is None and updates is not None:
-            raise ValueError("with_weight_decay needs the parameters: tx.update(grads, state, params).")
+        check.needs_params("with_weight_decay", updates, params)
         updates, inner = self.inner.update(updates, state.inner, params, **extra)
         factor = jnp.asarray(self.weight_decay, F32)
         if self.law != "independent":
@@ -61,11 +60,11 @@ class WithWeightDecay:
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
             return (u - factor.astype(real(u.dtype)) * jnp.asarray(p).astype(u.dtype),)
 
-        leaves, treedef = jax.tree.flatten(updates)
-        chosen = [True] * len(leaves) if self.mask is None else spread(self.mask, params)
-        pairs = zip(chosen, leaves, treedef.flatten_up_to(params), strict=True)
-        new = [map_leaves(leaf, 1, u, p)[0] if c else u for c, u, p in pairs]
-        return treedef.unflatten(new), WithWeightDecayState(inner)
+        def decayed(updates: Any, params: Any) -> Any:
+            return map_leaves(leaf, 1, updates, params)[0]
+
+        updates = map_chosen("with_weight_decay(mask=...)", self.mask, decayed, updates, params)
+        return updates, WithWeightDecayState(inner)
 
 
 @check.public

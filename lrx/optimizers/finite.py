@@ -10,7 +10,7 @@ from .. import _check as check
 from .._arithmetic import add_one, all_finite, zero_count
 from .._numbers import Count
 from .._pytree import pytree_dataclass, static
-from .._transformation import Transformation, as_transformation, transformation
+from .._transformation import Transformation, as_transformation, transformation, update_where
 
 
 class ApplyIfFiniteState(NamedTuple):
@@ -48,13 +48,7 @@ class ApplyIfFinite:
         def step(inner: Any) -> tuple[Any, Any]:
             return self.inner.update(updates, inner, params, **extra)
 
-        shapes = jax.eval_shape(step, state.inner)[0]
-
-        def skip(inner: Any) -> tuple[Any, Any]:
-            return jax.tree.map(lambda u: jnp.zeros(u.shape, u.dtype), shapes), inner
-
-        accepted = finite | (in_a_row > self.max_consecutive_errors)
-        updates, inner = jax.lax.cond(accepted, step, skip, state.inner)
+        updates, inner = update_where(finite | (in_a_row > self.max_consecutive_errors), step, state.inner)
         return updates, ApplyIfFiniteState(in_a_row, finite, total, inner)
 
 

@@ -10,7 +10,7 @@ from .._arithmetic import scaled
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
-from ._labels import as_static_tree, spread
+from ._labels import StaticTree, as_static_tree, spread
 
 
 @pytree_dataclass
@@ -32,8 +32,9 @@ class LayerWiseDecay:
         """Each leaf times the factor of its layer."""
         del params, extra
         leaves, treedef = jax.tree.flatten(updates)
-        depths = spread(self.depths, updates)
-        top = max(depths, default=0)
+        depths = spread("layer_wise_decay(depths=...)", self.depths, updates, int)
+        # of the whole tree also where a mask or a group shows a part of the parameters
+        top = max(self.depths.leaves if isinstance(self.depths, StaticTree) else depths, default=0)
 
         def factor(depth: int) -> jax.Array:
             return jnp.maximum(jnp.asarray(self.min_scale, F32), jnp.asarray(self.decay_rate, F32) ** (top - depth))
@@ -55,7 +56,8 @@ def layer_wise_decay(decay_rate: Scalar, depths: Any, *, min_scale: Scalar = 0.0
     Args:
       decay_rate: the factor from each layer to the one before, > 0 (0.65 to 0.75 for vision transformers).
       depths: a tree of whole numbers like the parameters (or a prefix of it), or a function from updates to one, such
-        as `by_path({"embed": 0, r"block_(\\d+)": lambda m: int(m[1]) + 1, "head": 13})`.
+        as `by_path({"embed": 0, r"block_(\\d+)": lambda m: int(m[1]) + 1, "head": 13})`. Inside a mask or a group of
+        a partition a function sees only the leaves there, and D is the largest of those: give a tree.
       min_scale: the smallest factor, ≥ 0.
 
     Returns:
@@ -80,4 +82,4 @@ def layer_wise_decay(decay_rate: Scalar, depths: Any, *, min_scale: Scalar = 0.0
     """
     check.positive(decay_rate=decay_rate)
     check.non_negative(min_scale=min_scale)
-    return transformation(LayerWiseDecay(decay_rate, as_static_tree("depths", depths, int, "whole numbers"), min_scale))
+    return transformation(LayerWiseDecay(decay_rate, as_static_tree("depths", depths, int), min_scale))

@@ -40,28 +40,30 @@ class Lookahead:
         """The state before the first step."""
         pair = isinstance(params, optax.LookaheadParams)
         fast = params.fast if pair else params
-        slow = None if pair else jax.tree.map(jnp.array, fast)
+        # copied, so that it is not donated with the parameters; typed, so that it is not weak
+        slow = None if pair else jax.tree.map(lambda p: jnp.array(p, jnp.result_type(p)), fast)
         return LookaheadState(zero_count(), slow, self.inner.init(fast))
 
     def update(
         self, updates: Any, state: LookaheadState, params: Any = None, **extra: Any
     ) -> tuple[Any, LookaheadState]:
         """A fast step; on a sync both parameters move to φ + slow_step_size · (θ − φ)."""
-        if params is None:
-            raise ValueError("lookahead needs the parameters: tx.update(grads, state, params).")
+        check.needs_params("lookahead", updates, params)
         pair = isinstance(params, optax.LookaheadParams)
         fast, slow = (params.fast, params.slow) if pair else (params, state.averaged)
         updates, inner = self.inner.update(updates, state.inner, fast, **extra)
         steps = state.steps_since_sync + 1
         sync = steps >= self.sync_period
 
-        def towards(u: jax.Array, theta: Any, phi: Any) -> tuple[jax.Array, jax.Array]:
+        def towards(u: jax.Array, still: Any, theta: Any, phi: Any) -> tuple[jax.Array, jax.Array]:
+            del still
             theta, phi = theta.astype(u.dtype), jnp.asarray(phi).astype(u.dtype)
             moved = jnp.asarray(self.slow_step_size, real(u.dtype)) * (theta + u - phi)
             return jnp.where(sync, phi + moved - theta, u), jnp.where(sync, moved, jnp.zeros_like(u))
 
         fast = jax.tree.map(jnp.asarray, fast)
-        fast_updates, slow_updates = map_leaves(towards, 2, updates, fast, slow)
+        still = jax.tree.map(jnp.zeros_like, fast) if pair else fast  # what a leaf that is not trained gives back
+        fast_updates, slow_updates = map_leaves(towards, 2, updates, still, fast, slow)
         if self.reset_state:
             inner = _reset(sync, inner, self.inner.init(fast))
         steps = jnp.where(sync, zero_count(), steps)
@@ -77,7 +79,11 @@ def _reset(sync: jax.Array, old: Any, fresh: Any) -> Any:
     def part(old: Any, fresh: Any) -> Any:
         if not is_rule_state(old):
             return jnp.where(sync, fresh, old)
-        return old if rate_of(old) is not None else old._replace(memory=_reset(sync, old.memory, fresh.memory))
+        memory = _reset(sync, old.memory, fresh.memory)
+        if rate_of(old) is not None:
+            going_on = (k for k in ("count", "learning_rate") if k in memory._fields)
+            memory = memory._replace(**{k: getattr(old.memory, k) for k in going_on})
+        return old._replace(memory=memory)
 
     return jax.tree.map(part, old, fresh, is_leaf=is_rule_state)
 

@@ -6,7 +6,7 @@ import jax
 import optax
 
 from .. import _check as check
-from .._arithmetic import not_moved
+from .._arithmetic import leaves_like, not_moved
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, as_transformation, transformation
 from ._labels import as_mask, spread
@@ -33,11 +33,11 @@ class Masked:
         """The state before the first update."""
         if is_placeholder(params):
             return MaskedState(self.inner.init(params))
-        return MaskedState(self.inner.init(selected(spread(self.mask, params), params)))
+        return MaskedState(self.inner.init(selected(spread("masked(mask=...)", self.mask, params, bool), params)))
 
     def update(self, updates: Any, state: MaskedState, params: Any = None, **extra: Any) -> tuple[Any, MaskedState]:
         """The inner update of the chosen leaves; the others pass."""
-        chosen = spread(self.mask, updates)
+        chosen = spread("masked(mask=...)", self.mask, updates, bool)
         extra = masked_extra(chosen, updates, extra, self.mask_compatible_extra_args)
         params = None if params is None else selected(chosen, params, like=updates)
         new, inner = self.inner.update(selected(chosen, updates), state.inner, params, **extra)
@@ -64,7 +64,7 @@ class Freeze:
         """Zero where frozen."""
         del params, extra
         leaves, treedef = jax.tree.flatten(updates)
-        frozen = spread(self.mask, updates)
+        frozen = spread("freeze(mask=...)", self.mask, updates, bool)
         kept = [not_moved(u) if f else u for f, u in zip(frozen, leaves, strict=True)]
         return treedef.unflatten(kept), state
 
@@ -72,7 +72,7 @@ class Freeze:
 def selected(chosen: list[bool], tree: Any, like: Any = None) -> Any:
     """`tree` with `optax.MaskedNode` in place of the leaves that are not chosen."""
     leaves, treedef = jax.tree.flatten(tree if like is None else like)
-    leaves = leaves if like is None else treedef.flatten_up_to(tree)
+    leaves = leaves if like is None else leaves_like(treedef, tree)
     return treedef.unflatten([x if c else optax.MaskedNode() for c, x in zip(chosen, leaves, strict=True)])
 
 

@@ -52,8 +52,7 @@ class ScaleByNovograd:
     ) -> tuple[Any, ScaleByNovogradState]:
         """Algorithm 1, on each leaf."""
         del extra
-        if params is None and updates is not None:
-            raise ValueError("scale_by_novograd needs the parameters: tx.update(grads, state, params).")
+        check.needs_params("scale_by_novograd", updates, params)
         first = state.count == 0
 
         def leaf(g: jax.Array, m: jax.Array, v: jax.Array, p: Any) -> tuple[jax.Array, jax.Array, jax.Array]:

@@ -10,6 +10,7 @@ import numpy as np
 import optax
 
 from .. import _check as check
+from .._arithmetic import wide
 from .._chain import ChainInit
 from .._pytree import factory_name, pytree_dataclass, static
 from .._transformation import Init, Transformation, as_transformation, transformation
@@ -61,6 +62,11 @@ class Pack:
         """The inner update of the vectors."""
         chunks = self._chunks(updates if params is None else params)
         structure = jax.tree.structure(updates)
+        if params is not None and (jax.tree.structure(params) != structure or _shapes(params) != _shapes(updates)):
+            raise ValueError("pack(...) must be given updates with the structure and the shapes of the parameters.")
+        if len(chunks) != len(state.offsets):
+            told = f"its state has {len(state.offsets)} chunks of equal leaves, these have {len(chunks)}"
+            raise ValueError(f"pack(...) must be given parameters, or updates, like those that made its state: {told}.")
         same = {k: v for k, v in extra.items() if k == "grad" and jax.tree.structure(v) == structure}
         extra = {**extra, **{k: _packed(chunks, v) for k, v in same.items()}}
         flat_params = None if params is None else _packed(chunks, params)
@@ -83,6 +89,10 @@ class Pack:
         return chunks
 
 
+def _shapes(tree: Any) -> list[tuple[int, ...]]:
+    return list(map(np.shape, jax.tree.leaves(tree)))
+
+
 def _split(xs: list[int], length: int) -> Iterator[list[int]]:
     return (xs[i : i + length] for i in range(0, len(xs), length))
 
@@ -95,7 +105,13 @@ def _packed(chunks: list[Chunk], tree: Any) -> dict[str, Any]:
         vectors.setdefault(c.dtype, []).extend(jnp.ravel(leaves[i]) for i in c.leaves)
     inside = {i for c in chunks for i in c.leaves}
     single = {str(i): x for i, x in enumerate(leaves) if i not in inside}
-    return {"packed": {dtype: jnp.concatenate(parts) for dtype, parts in vectors.items()}, "single": single}
+    return {"packed": {dtype: _joined(parts) for dtype, parts in vectors.items()}, "single": single}
+
+
+def _joined(parts: list[jax.Array]) -> jax.Array:
+    """One vector. Gradients may have other dtypes than the parameters by which they are packed."""
+    dtypes = {x.dtype for x in parts}
+    return jnp.concatenate(parts if len(dtypes) == 1 else [x.astype(wide(*dtypes)) for x in parts])
 
 
 def _unpacked(chunks: list[Chunk], offsets: tuple[Any, ...], new: Any, like: Any) -> Any:
@@ -104,7 +120,9 @@ def _unpacked(chunks: list[Chunk], offsets: tuple[Any, ...], new: Any, like: Any
     for c, offset in zip(chunks, offsets, strict=True):
         chunk = jax.lax.dynamic_slice(new["packed"][c.dtype], (offset,), (len(c.leaves) * c.size,))
         for j, i in enumerate(c.leaves):
-            results[i] = jax.lax.slice(chunk, (j * c.size,), ((j + 1) * c.size,)).reshape(np.shape(leaves[i]))
+            x = jax.lax.slice(chunk, (j * c.size,), ((j + 1) * c.size,)).reshape(np.shape(leaves[i]))
+            dtype = jnp.result_type(leaves[i])
+            results[i] = x if x.dtype == dtype else x.astype(dtype)
     return treedef.unflatten(results)
 
 

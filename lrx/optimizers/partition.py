@@ -45,6 +45,11 @@ class Partition:
         self, updates: Any, state: PartitionState, params: Any = None, **extra: Any
     ) -> tuple[Any, PartitionState]:
         """Each group's update."""
+        if set(state.inner) != set(map(str, self.labels)):
+            raise ValueError(
+                f"this state belongs to another optimizer: the partition has the groups {list(map(str, self.labels))}, "
+                f"the state has {sorted(state.inner)}. Use the optimizer that made it, or lrx.resume."
+            )
         of_leaf = self._of_leaves(updates)
         treedef = jax.tree.structure(updates)
         results: list[Any] = [None] * len(of_leaf)
@@ -60,7 +65,7 @@ class Partition:
         return treedef.unflatten(results), PartitionState(states)
 
     def _of_leaves(self, tree: Any) -> list[Any]:
-        of_leaf = spread(self.param_labels, tree)
+        of_leaf = spread("partition(param_labels=...)", self.param_labels, tree)
         unknown = sorted({str(k) for k in of_leaf if k not in self.labels})
         if unknown:
             raise ValueError(
@@ -113,5 +118,5 @@ def partition(
     if len(set(map(str, labels))) < len(labels):
         raise check.fail("transforms", "needs labels that read differently", list(labels))
     inner = tuple(as_transformation(f"transforms[{k!r}]", t) for k, t in transforms.items())
-    tree = as_static_tree("param_labels", param_labels, object, "labels")
+    tree = as_static_tree("param_labels", param_labels, object)
     return transformation(Partition(labels, inner, tree, mask_compatible_extra_args))

@@ -1,6 +1,7 @@
 """SM3: Adagrad's sums of squares, remembered as one number for each row, column, and slice."""
 
 import functools
+import itertools
 from typing import Any, NamedTuple
 
 import jax
@@ -26,7 +27,8 @@ class ScaleBySm3State(NamedTuple):
     mu: Any
     """m, the mean of the directions, shaped like the parameters, in their dtype or in `mu_dtype`."""
     nu: Any
-    """The paper's μ: for each leaf one vector an axis (a scalar has one number), float32 or `nu_dtype`."""
+    """The paper's μ: for each axis a tree like the parameters, which for a leaf has a vector (a number for a scalar)
+    or () if the leaf has no such axis; float32 or `nu_dtype`."""
 
 
 @pytree_dataclass
@@ -50,8 +52,13 @@ class ScaleBySm3:
             # as sums, they are laid out on a mesh as the maxima of an update will be
             return tuple(jnp.sum(total, axes) for axes in _others(total.ndim)) if total.ndim > 1 else (total,)
 
-        nu = zero_count() if is_placeholder(params) else jax.tree.map(slices, params)
-        return ScaleBySm3State(zeros_like(params, self.mu_dtype), nu)
+        mu = zeros_like(params, self.mu_dtype)
+        if is_placeholder(params):
+            return ScaleBySm3State(mu, zero_count())
+        leaves, treedef = jax.tree.flatten(params)
+        # a tree for each axis and not a tuple for each leaf, which in a Flax nnx optimizer would come back a dict
+        axes = itertools.zip_longest(*map(slices, leaves), fillvalue=())
+        return ScaleBySm3State(mu, tuple(map(treedef.unflatten, axes)))
 
     def update(
         self, updates: Any, state: ScaleBySm3State, params: Any = None, **extra: Any
@@ -69,12 +76,12 @@ class ScaleBySm3:
             m = b1 * m.astype(g.dtype) + (1 - b1) * u
             return m, m, *(jnp.max(nu, axes, initial=0) if axes else nu for axes in others)
 
-        def block(g: Any, m: Any, mu: Any) -> tuple[Any, ...]:
-            g, m, *mu = map_leaves(leaf, 2 + len(mu), g, m, *mu)
-            return g, m, tuple(mu)
+        def block(g: Any, m: Any, *mu: Any) -> tuple[Any, ...]:
+            own = mu[: max(jnp.ndim(g), 1)]
+            return *map_leaves(leaf, 2 + len(own), g, m, *own), *mu[len(own) :]
 
-        updates, m, nu = map_blocks(block, 3, updates, state.mu, state.nu)
-        return updates, ScaleBySm3State(m, nu)
+        updates, m, *nu = map_blocks(block, 2 + len(state.nu), updates, state.mu, *state.nu)
+        return updates, ScaleBySm3State(m, tuple(nu))
 
 
 def _others(ndim: int) -> list[tuple[int, ...]]:

@@ -11,7 +11,7 @@ from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
 from ._blocks import block_norm, block_rms
-from ._labels import StaticTree, as_mask
+from ._labels import as_mask, map_chosen
 
 
 @pytree_dataclass
@@ -33,7 +33,7 @@ class ScaleByTrustRatio:
     def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
         """One step, on each leaf that the mask does not spare."""
         del extra
-        _need("scale_by_trust_ratio", updates, params)
+        check.needs_params("scale_by_trust_ratio", updates, params)
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
             r = real(u.dtype)
@@ -45,10 +45,7 @@ class ScaleByTrustRatio:
         def trusted(updates: Any, params: Any) -> Any:
             return map_leaves(leaf, 1, updates, params)[0]
 
-        if self.mask is None:
-            return trusted(updates, params), state
-        mask = self.mask.tree() if isinstance(self.mask, StaticTree) else self.mask(params)
-        return jax.tree.map(lambda m, u, p: trusted(u, p) if m else u, mask, updates, params), state
+        return map_chosen("scale_by_trust_ratio(mask=...)", self.mask, trusted, updates, params), state
 
 
 @pytree_dataclass
@@ -67,18 +64,13 @@ class ScaleByParamBlockRms:
     def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
         """One step, on each leaf."""
         del extra
-        _need("scale_by_param_block_rms", updates, params)
+        check.needs_params("scale_by_param_block_rms", updates, params)
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
             size = block_rms(jnp.asarray(p).astype(u.dtype))
             return (u * jnp.maximum(size, jnp.asarray(self.min_scale, size.dtype)),)
 
         return map_leaves(leaf, 1, updates, params)[0], state
-
-
-def _need(call: str, updates: Any, params: Any) -> None:
-    if params is None and updates is not None:
-        raise ValueError(f"{call} needs the parameters: tx.update(grads, state, params).")
 
 
 @check.public

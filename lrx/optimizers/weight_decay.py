@@ -10,7 +10,7 @@ from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
-from ._labels import StaticTree, as_mask
+from ._labels import as_mask, map_chosen
 
 
 @pytree_dataclass
@@ -33,8 +33,7 @@ class AddDecayedWeights:
     def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
         """`updates + weight_decay * params`."""
         del extra
-        if params is None and updates is not None:
-            raise ValueError("add_decayed_weights needs the parameters: tx.update(grads, state, params).")
+        check.needs_params("add_decayed_weights", updates, params)
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
             return (u + jnp.asarray(self.weight_decay, real(u.dtype)) * jnp.asarray(p).astype(u.dtype),)
@@ -42,10 +41,7 @@ class AddDecayedWeights:
         def decayed(updates: Any, params: Any) -> Any:
             return map_leaves(leaf, 1, updates, params)[0]
 
-        if self.mask is None:
-            return decayed(updates, params), state
-        mask = self.mask.tree() if isinstance(self.mask, StaticTree) else self.mask(params)
-        return jax.tree.map(lambda m, u, p: decayed(u, p) if m else u, mask, updates, params), state
+        return map_chosen("add_decayed_weights(mask=...)", self.mask, decayed, updates, params), state
 
 
 @check.public

@@ -54,4 +54,4 @@ def _data() -> tuple[tuple[np.ndarray, ...], tuple[np.ndarray, ...]]:
     except ModuleNotFoundError as error:
         raise ImportError('digits() needs scikit-learn for its data: pip install "lrx[cli]"') from error
     images, labels = load_digits(return_X_y=True)
-    return split(images / 16, labels, 1437)
+    return split(images / 16, np.asarray(labels), 1437)

@@ -14,7 +14,9 @@ from jax.sharding import PartitionSpec as P
 
 import lrx
 
-from .common import warmup_cosine
+from ..loops.common import IMAGES, LABELS
+from ..loops.frameworks import Bare, bare_logits, cross_entropy
+from .common import one_step, same, warmup_cosine
 
 
 def main(port, process, directory):
@@ -27,7 +29,13 @@ def main(port, process, directory):
         return jax.make_array_from_callback(array.shape, sharding, lambda index: array[index])
 
     params = {"w": placed(np.ones((8, 4), np.float32), split), "b": placed(np.zeros(4, np.float32), replicated)}
-    optimizers = lrx.adam(1e-3), lrx.adamw(warmup_cosine()), lrx.adam(placed(np.float32(1e-3), replicated))
+    optimizers = (
+        lrx.adam(1e-3),
+        lrx.adamw(warmup_cosine()),
+        lrx.adam(placed(np.float32(1e-3), replicated)),
+        lrx.chain(lrx.masked(lrx.trace(0.9), {"w": True, "b": False}), lrx.adam(1e-3)),
+        lrx.partition({"slow": lrx.adam(1e-3), "held": lrx.freeze(True)}, {"w": "slow", "b": "held"}),
+    )
     for i, tx in enumerate(optimizers):
         hash(tx)
         state, step = tx.init(params), jax.jit(lambda g, s, p, tx=tx: tx.update(g, s, p))
@@ -44,12 +52,44 @@ def main(port, process, directory):
         step(params, restored, params)
         assert int(lrx.count(restored)) == 4
     refuses_numbers_that_differ(params)
+    trains_on_digits(placed, split, replicated, f"{directory}/digits")
     rates = placed(np.logspace(-4, -1, 8).astype(np.float32), split)
     population = {"w": placed(np.ones((8, 3), np.float32), split)}
     states = jax.jit(jax.vmap(lambda rate, p: lrx.adam(rate).init(p)))(rates, population)
     jax.jit(jax.vmap(lrx.adam(1.0).update))(population, states, population)
     jnp.zeros(()).block_until_ready()
     print("both done")
+
+
+def trains_on_digits(placed, split, replicated, path):
+    """Each process has half of the images: the run is one device's, and goes on from a file with the same bits."""
+    tx = lrx.accumulate(lrx.chain(lrx.clip_by_global_norm(1.0), lrx.adamw(warmup_cosine(peak_value=0.03))), every=2)
+    alone = Bare(tx)
+    batch = placed(IMAGES, split), placed(LABELS, split)
+
+    @jax.jit
+    def step(params, state, images, labels):
+        loss, grads = jax.value_and_grad(lambda p: cross_entropy(bare_logits(p, images), labels))(params)
+        return *one_step(tx, params, state, grads), loss
+
+    params = jax.tree.map(lambda x: placed(np.asarray(x), replicated), alone.params)
+    state, losses = tx.init(params), []
+    for i in range(20):
+        if i == 10:
+            with ocp.StandardCheckpointer() as checkpointer:
+                checkpointer.save(path, (params, state))
+        params, state, loss = step(params, state, *batch)
+        losses.append(float(loss))
+        np.testing.assert_allclose(losses[-1], float(alone.step(IMAGES, LABELS)), rtol=1e-3)
+    assert losses[-1] < 0.9 * losses[0]
+    assert int(lrx.count(state)) == 10
+    with ocp.StandardCheckpointer() as checkpointer:
+        again = checkpointer.restore(path, (params, state))
+    for i in range(10, 20):
+        *again, loss = step(*again, *batch)
+        assert float(loss) == losses[i]
+    assert same(jax.device_get(tuple(again)), jax.device_get((params, state)))
+    assert step._cache_size() == 1
 
 
 def refuses_numbers_that_differ(params):

@@ -33,6 +33,8 @@ WRAPPERS = {
     "inside_optax": lambda tx: optax.chain(optax.clip(1.0), lrx.accumulate(tx, 2)),
 }
 wrapped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
+COMPUTING = ["accumulate", "apply_if_finite", "cautious", "lookahead", "partition", "with_weight_decay", "chain"]
+computing = pytest.mark.parametrize("wrap", [WRAPPERS[k] for k in COMPUTING], ids=COMPUTING)
 INNER = lrx.adamw(warmup_cosine(init_value=1e-3))
 
 
@@ -85,7 +87,7 @@ def test_equal_wrappers_are_equal_and_other_numbers_are_not(wrap):
     assert pickle.loads(pickle.dumps(wrap(lrx.sgd(0.1)))).init(PARAMS) is not None
 
 
-@wrapped
+@computing
 def test_vmap_over_the_rate_is_the_loop(wrap):
     grads = gradients(4)
     rates = jnp.array([1e-3, 1e-1])
@@ -95,7 +97,7 @@ def test_vmap_over_the_rate_is_the_loop(wrap):
         assert distance(jax.tree.map(lambda x, i=i: x[i], swept), alone) < 1e-6
 
 
-@wrapped
+@computing
 def test_gradient_with_respect_to_the_rate(wrap):
     grads = gradients(4)
 

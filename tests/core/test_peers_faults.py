@@ -1,0 +1,476 @@
+"""Faults that users of other libraries met with optimizers and their states. A test is named after the thread.
+
+Where optax 0.2.8 still shows the fault, the test shows that first. Others of these tests lie beside what they test.
+"""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import nnx, serialization
+from flax.training.train_state import TrainState
+
+import lrx
+
+from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
+from .test_composition import WRAPPERS
+from .test_contract_optimizers import CASES, VARIANTS
+
+every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_variant = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
+BF16 = jax.tree.map(lambda p: jnp.asarray(p, jnp.bfloat16), PARAMS)
+FALLING = lrx.linear_schedule(1.0, 0.0, 10)
+
+
+def program(tx):
+    """What would be compiled for an update."""
+    return str(jax.make_jaxpr(lambda *x: tx.update(*x))(GRADS, tx.init(PARAMS), PARAMS))
+
+
+def optax_plateau():
+    """A link that cannot do without `value`."""
+    return optax.contrib.reduce_on_plateau(factor=0.5, patience=1)
+
+
+def with_counts(state, count):
+    """A state after so many updates, as far as its counts can tell."""
+    is_count = lambda path: getattr(path[-1], "name", "") == "count"  # noqa: E731
+    return jax.tree_util.tree_map_with_path(lambda path, x: jnp.full_like(x, count) if is_count(path) else x, state)
+
+
+# ---------------------------------------------------------------- numbers are data
+
+
+def test_optax_197_each_number_is_a_constant_of_the_program():
+    assert program(optax.adam(1e-3)) != program(optax.adam(2e-3))
+
+
+@every
+def test_optax_197_no_tweak_of_any_number_compiles_anew(case):
+    tweaked = {name: 0.9 * x for name, x in case.numbers().items()}
+    assert program(case.build()) == program(case.build(**tweaked))
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "nadam", "amsgrad", "lamb"])
+def test_optax_1414_a_decay_is_not_rounded_to_one_with_bf16_parameters(name):
+    theirs, ours = optax.inject_hyperparams(getattr(optax, name))(1e-3), getattr(lrx, name)(1e-3)
+    assert not finite(jax.jit(theirs.update)(BF16, theirs.init(BF16), BF16)[0])
+    assert finite(jax.jit(ours.update)(BF16, ours.init(BF16), BF16)[0])
+
+
+def test_optax_1532_an_edited_optimizer_is_the_one_built_with_these_numbers():
+    """optax's inject_hyperparams computes 1 − b in another precision than the optimizer that it wraps."""
+    grads = jax.tree.map(lambda p: np.random.default_rng(0).normal(size=(30, *p.shape)).astype(np.float32), PARAMS)
+    plain, injected = optax.adam(1e-2), optax.inject_hyperparams(optax.adam)(1e-2)
+    assert distance(scan(plain, PARAMS, grads), scan(injected, PARAMS, grads)) > 0
+    numbers = {"learning_rate": 1e-2, "b1": 0.8, "b2": 0.99, "eps": 1e-6}
+    edited = lrx.with_hyperparams(lrx.adam(1.0).init(PARAMS), **numbers)
+    assert same(scan(lrx.adam(1.0), PARAMS, grads, edited), scan(lrx.adam(**numbers), PARAMS, grads))
+
+
+def test_optax_412_every_number_of_adafactor_is_edited_or_scheduled_under_jit():
+    theirs = optax.inject_hyperparams(optax.adafactor)(learning_rate=1e-2, min_dim_size_to_factor=2)
+    with pytest.raises(jax.errors.TracerBoolConversionError):
+        jax.jit(theirs.update)(GRADS, theirs.init(PARAMS), PARAMS)
+    names = "learning_rate", "decay_rate", "clipping_threshold", "momentum", "weight_decay_rate", "eps"
+    before, after = (dict(zip(names, x, strict=True)) for x in ((0.1, 0.8, 1, 0.9, 0.1, 0), (0.2, 0.7, 2, 0.5, 0.2, 1)))
+    build = lambda numbers: lrx.adafactor(**numbers, min_dim_size_to_factor=2)  # noqa: E731
+    step = jax.jit(lambda *x: build(before).update(*x))
+    told = {"clipping_threshold": "threshold", "weight_decay_rate": "weight_decay", "eps": "epsilon"}
+    told |= {"momentum": "ema.decay"}  # where adafactor has put them
+    state = build(before).init(PARAMS)
+    edited = lrx.with_hyperparams(state, **{told.get(name, name): x for name, x in after.items()})
+    for start, numbers in ((state, before), (edited, after)):
+        expected = build({name: lrx.constant_schedule(x) for name, x in numbers.items()})
+        expected = jax.jit(expected.update)(GRADS, expected.init(PARAMS), PARAMS)[0]
+        assert distance(step(GRADS, start, PARAMS)[0], expected) < 1e-7
+    assert step._cache_size() == 1
+
+
+@every
+def test_optax_20_a_schedule_for_every_number(case):
+    plain = case.build()
+    expected = plain.update(GRADS, plain.init(PARAMS), PARAMS)[0]
+    scheduled = case.build(**{name: lrx.constant_schedule(x) for name, x in case.numbers().items()})
+    updates, state = scheduled.update(GRADS, scheduled.init(PARAMS), PARAMS)
+    assert same(updates, expected)
+    assert lrx.count(state) == 1
+
+
+def test_keras_16696_groups_with_schedules_of_their_own_for_decay_and_momentum():
+    groups = {
+        "decay": lrx.chain(lrx.add_decayed_weights(0.5 * FALLING), lrx.sgd(FALLING)),
+        "momentum": lrx.sgd(0.1, momentum=0.9 * FALLING),
+    }
+    tx = lrx.partition(groups, {"w": "decay", "b": "momentum"})
+    grads = {"w": np.zeros_like(GRADS["w"]), "b": GRADS["b"]}
+    state, moment = tx.init(PARAMS), 0
+    for count in range(4):
+        updates, state = tx.update(grads, state, PARAMS)
+        falling = 1 - count / 10
+        np.testing.assert_allclose(updates["w"], -falling * 0.5 * falling * PARAMS["w"], rtol=1e-6)
+        moment = 0.9 * falling * moment + GRADS["b"]
+        np.testing.assert_allclose(updates["b"], -0.1 * moment, rtol=1e-6)
+
+
+def test_tf_45261_an_integer_rate_does_not_make_later_rates_integers():
+    tx = lrx.sgd(1)
+    state = lrx.with_hyperparams(tx.init(PARAMS), learning_rate=0.5)
+    assert tx.update(GRADS, state)[0]["b"][0] == np.float32(-0.15)
+
+
+# ---------------------------------------------------------------- which rate, when
+
+
+def test_timm_2125_each_update_is_made_at_its_own_rate():
+    """timm's scheduler is stepped after the batch: the first one trained at another rate."""
+    schedule = lrx.piecewise_value_schedule([1, 2, 3], [0.5, 0.25, 2.0, 1.0])
+    tx = lrx.sgd(schedule)
+    state = tx.init(PARAMS)
+    for count in range(4):
+        updates, state = tx.update(GRADS, state)
+        np.testing.assert_array_equal(updates["b"], -schedule(count) * GRADS["b"])
+
+
+def test_keras_16087_the_rate_is_among_the_metrics_of_a_jitted_step(traces):
+    """Also maxtext#3444."""
+    tx = lrx.chain(lrx.clip_by_global_norm(1.0), lrx.adamw(FALLING))
+
+    @jax.jit
+    def step(params, state):
+        params, state = one_step(tx, params, state, GRADS)
+        return params, state, {"learning_rate": lrx.learning_rate(state), "step": lrx.count(state)}
+
+    params, state, logs = jax.tree.map(jnp.asarray, PARAMS), tx.init(PARAMS), []
+    for _ in range(4):
+        params, state, metrics = step(params, state)
+        logs.append((int(metrics["step"]), float(metrics["learning_rate"])))
+    assert logs == [(count + 1, float(FALLING(count))) for count in range(4)]
+    assert traces.count == 1
+
+
+def test_maxtext_3452_steps_under_accumulation_are_updates():
+    """A schedule of 10 updates ends with the 10th update, after 30 micro-batches."""
+    tx = lrx.accumulate(lrx.adam(FALLING), 3)
+    step, state = jax.jit(tx.update), tx.init(PARAMS)
+    for micro_step in range(12):
+        assert lrx.count(state) == micro_step // 3
+        _, state = step(GRADS, state, PARAMS)
+    assert lrx.learning_rate(state) == FALLING(3)
+
+
+def test_torch_130467_a_schedule_neither_recompiles_nor_moves_its_own_numbers(traces):
+    """In torch a tensor rate was filled in place, and the scheduler's initial rate was the same tensor."""
+    peak = jnp.float32(1.0)
+    tx = lrx.adam(lrx.linear_schedule(peak, 0.0, 10))
+    before = lrx.hyperparams(tx.init(PARAMS))
+    _, state = train(tx, steps=5)
+    assert traces.count == 1
+    assert lrx.learning_rate(state) == FALLING(4)
+    assert same(lrx.hyperparams(state), before)
+    assert peak == 1
+
+
+def test_torch_79888_a_group_added_later_follows_the_same_schedule():
+    """Also torch#67761: a schedule belongs to no optimizer. It may drive any number, from any step on."""
+    early = lrx.partition({"body": lrx.freeze(True), "head": lrx.sgd(FALLING)}, {"w": "body", "b": "head"})
+    params, state = train(early, steps=4)
+    late = lrx.partition({"body": lrx.adam(FALLING), "head": lrx.sgd(FALLING)}, {"w": "body", "b": "head"})
+    fresh = late.init(params)
+    inner = {**fresh.memory.inner, "head": state.memory.inner["head"]}
+    state = late.update(GRADS, fresh._replace(memory=fresh.memory._replace(inner=inner)), params)[1]
+    rates = {name.split(".")[0]: x for name, x in lrx.learning_rates(state).items()}
+    assert rates == {"body": FALLING(0), "head": FALLING(4)}
+
+
+def test_hf_23099_a_restored_run_keeps_its_schedule_until_it_is_told_another():
+    """The checkpoint's numbers win, unless `resume` or an edit says otherwise; the position is kept by all three."""
+    _, saved = train(lrx.adam(FALLING), steps=4)
+    longer = lrx.linear_schedule(2.0, 0.0, 40)
+    restored = serialization.from_bytes(lrx.adam(longer).init(PARAMS), serialization.to_bytes(saved))
+    resumed = lrx.resume(lrx.adam(longer), PARAMS, restored)
+    edited = lrx.with_hyperparams(restored, learning_rate=longer)
+    for state, expected in ((restored, FALLING), (resumed, longer), (edited, longer)):
+        assert lrx.learning_rate(lrx.adam(longer).update(GRADS, state)[1]) == expected(4)
+
+
+# ---------------------------------------------------------------- states are plain data
+
+
+@every
+def test_flax_5030_states_have_string_keys_and_only_arrays(case):
+    """Also torch#110776, whose state held the optimizer itself, and equinox#640, #792: no Python number, no weak type.
+
+    A weakly typed or Python number in a state comes back from the first update as another type, and the second one
+    compiles anew.
+    """
+    params = jax.tree.map(lambda p: jnp.broadcast_to(jnp.asarray(0.5), p.shape), PARAMS)  # weakly typed
+    state = case.build(warmup_cosine()).init(params)
+    assert all(isinstance(x, jax.Array) and not x.weak_type for x in jax.tree.leaves(state))
+    raw = serialization.to_state_dict(state)
+    assert all(isinstance(k.key, str) for path, _ in jax.tree_util.tree_leaves_with_path(raw) for k in path)
+    assert same(serialization.from_state_dict(state, raw), state)
+    assert same(pickle.loads(pickle.dumps(state)), state)
+
+
+def test_equinox_640_weak_types_of_optax():
+    assert optax.adam(1e-3).init(jnp.asarray(0.5))[0].mu.weak_type
+
+
+@every_variant
+def test_tf_2859_no_count_of_any_optimizer_overflows(case):
+    last = 2**31 - 1
+    tx = case.build(warmup_cosine())
+    updates, state = tx.update(GRADS, with_counts(tx.init(PARAMS), last), PARAMS)
+    assert lrx.count(state) == last
+    assert finite((updates, state))
+
+
+@every_variant
+def test_optax_1051_nothing_is_promoted_to_float64(case, x64):
+    """It was prodigy that promoted, which 0.2.8 no longer does; a rate that is a NumPy number still promotes."""
+    params = jax.tree.map(jnp.asarray, PARAMS)
+    theirs = optax.adam(np.float64(1e-3))
+    assert theirs.update(params, theirs.init(params))[0]["b"].dtype == "float64"
+    for rate in (np.float64(1e-3), lambda count: jnp.float64(1e-3) * count):
+        tx = case.build(rate, **{k: np.float64(v) for k, v in case.numbers().items() if k != "learning_rate"})
+        state = tx.init(params)
+        updates, after = jax.eval_shape(lambda *x, tx=tx: tx.update(*x), params, state, params)
+        assert {x.dtype.name for x in jax.tree.leaves((updates, state, after))} <= {"float32", "int32"}
+
+
+# ---------------------------------------------------------------- inside Flax
+
+
+def test_flax_train_state_passes_no_extra_arguments_so_none_may_be_needed():
+    """`apply_gradients` has no way to hand `value` on; three lines do, and every optimizer of lrx works without it."""
+    create = lambda tx: TrainState.create(apply_fn=None, params=PARAMS, tx=tx)  # noqa: E731
+    with pytest.raises(TypeError, match="value"):
+        create(optax.chain(optax.sgd(1.0), optax_plateau())).apply_gradients(grads=GRADS, value=1.0)
+    assert create(lrx.adam(FALLING)).apply_gradients(grads=GRADS).step == 1
+
+    @jax.jit
+    def step(state, value):
+        updates, opt_state = state.tx.update(GRADS, state.opt_state, state.params, value=value)
+        params = lrx.apply_updates(state.params, updates)
+        return state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+
+    state = create(lrx.chain(lrx.sgd(FALLING), optax_plateau()))
+    for _ in range(4):
+        state = step(state, 1.0)
+    assert lrx.learning_rate(state.opt_state) == FALLING(3)
+    assert state.opt_state["reduce_on_plateau"].scale < 1
+
+
+@pytest.mark.parametrize(
+    "tx",
+    [lrx.adafactor(0.01, min_dim_size_to_factor=2), lrx.sm3(0.01), lrx.novograd(0.01), lrx.adam_mini(0.01)],
+    ids=["adafactor", "sm3", "novograd", "adam_mini"],
+)
+def test_flax_5172_memory_of_other_shapes_than_the_parameters_in_an_nnx_optimizer(tx):
+    """The names of its axes are the parameters', unless `optimizer_sharding` gives others."""
+    traced, optimizer = three_steps_of_nnx(tx)
+    assert traced == 1
+    assert lrx.count(optimizer.opt_state) == 3
+    assert lrx.learning_rate(optimizer.opt_state) == np.float32(0.01)
+
+
+def test_flax_5172_a_list_of_arrays_for_each_parameter_is_traced_twice():
+    """nnx gives it back as a dict."""
+    assert three_steps_of_nnx(optax.sm3(0.01))[0] == 2
+
+
+def three_steps_of_nnx(tx):
+    """How often the step was traced, and the optimizer after it."""
+    traced = []
+
+    @nnx.jit
+    def step(model, optimizer):
+        traced.append(1)
+        optimizer.update(model, nnx.grad(lambda m: (m(jnp.ones((2, 4))) ** 2).sum())(model))
+
+    with jax.set_mesh(jax.make_mesh((1,), ("model",))):
+        init = nnx.with_partitioning(nnx.initializers.ones, (None, "model"), optimizer_sharding=())
+        model = nnx.Linear(4, 6, kernel_init=init, rngs=nnx.Rngs(0))
+        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+        for _ in range(3):
+            step(model, optimizer)
+    return len(traced), optimizer
+
+
+# ---------------------------------------------------------------- through wrappers
+
+
+@pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
+def test_numpyro_1955_value_reaches_the_innermost_link(wrap):
+    seen = []
+
+    def update(updates, state, params=None, *, value, **extra):
+        jax.debug.callback(lambda x: seen.append(float(x)), value)
+        return updates, state
+
+    tx = wrap(lrx.chain(lrx.sgd(0.1), optax.GradientTransformationExtraArgs(lambda params: (), update)))
+    step, state = jax.jit(tx.update), tx.init(PARAMS)
+    for _ in range(4):
+        _, state = step(GRADS, state, PARAMS, value=jnp.float32(7.0))
+    jax.effects_barrier()
+    assert set(seen) == {7.0}
+
+
+def test_optax_320_an_accumulated_step_takes_less_memory_than_multi_steps():
+    """Also optax#528, PR#596."""
+    params = {"w": jnp.ones((100, 100))}
+
+    def size(tx):
+        state = tx.init(params)
+        step = jax.jit(lambda p, s, g: one_step(tx, p, s, g), donate_argnums=(0, 1))
+        memory = step.lower(params, state, params).compile().memory_analysis()
+        total = memory.argument_size_in_bytes + memory.output_size_in_bytes + memory.temp_size_in_bytes
+        return (total - memory.alias_size_in_bytes) / params["w"].nbytes
+
+    theirs = size(optax.MultiSteps(optax.adam(1e-3), 4).gradient_transformation())
+    ours = size(lrx.accumulate(lrx.adam(1e-3), 4))
+    assert ours < theirs - 0.9
+    assert size(lrx.accumulate(lrx.adam(1e-3), 4, accumulator_dtype="bfloat16")) < ours - 0.4
+
+
+def test_optax_1498_the_norm_of_many_leaves_costs_no_more_equations_than_it_must():
+    """Three for each leaf (a square, a sum, an addition), where optax has six; packed, none."""
+
+    def equations(tx, leaves):
+        tree = {str(i): jnp.ones(3) for i in range(leaves)}
+        state = tx.init(tree)
+        return jax.make_jaxpr(lambda g: tx.update(g, state)[0])(tree).eqns
+
+    def growth(tx):
+        return (len(equations(tx, 64)) - len(equations(tx, 32))) / 32
+
+    assert growth(lrx.clip_by_global_norm(1.0)) <= 5  # and the product with the factor, and its choice
+    assert growth(optax.clip_by_global_norm(1.0)) > 8
+    sums = [e for e in equations(lrx.pack(lrx.clip_by_global_norm(1.0)), 64) if e.primitive.name == "reduce_sum"]
+    assert len(sums) == 1
+
+
+# ---------------------------------------------------------------- what reading optax's source shows
+
+
+def test_peers_3_1_optimizers_are_values():
+    theirs = optax.adam(1e-3)
+    assert "<function" in repr(theirs)
+    assert theirs != optax.adam(1e-3)
+    with pytest.raises(AttributeError, match="local object"):
+        pickle.dumps(theirs)
+    ours = lrx.adam(FALLING)
+    assert "learning_rate=linear_schedule(init_value=1.0, end_value=0.0, transition_steps=10" in repr(ours)
+    assert eval(repr(ours), vars(lrx)) == ours == pickle.loads(pickle.dumps(ours))
+
+
+def test_peers_3_1_a_schedule_or_a_clip_moves_nothing_else_in_the_state():
+    count = lambda tx: len(jax.tree.leaves(tx.init(PARAMS)))  # noqa: E731
+    assert count(optax.adamw(FALLING)) == count(optax.adamw(1e-3)) + 1
+    clip = optax.chain(optax.clip_by_global_norm(1.0), optax.adamw(1e-3)).init(PARAMS)
+    assert jax.tree.structure(clip[0]) != jax.tree.structure(optax.adamw(1e-3).init(PARAMS)[0])
+    constant, scheduled = (lrx.adamw(rate).init(PARAMS) for rate in (1e-3, FALLING))
+    clipped = lrx.chain(lrx.clip_by_global_norm(1.0), lrx.adamw(FALLING)).init(PARAMS)
+    assert same({k: x for k, x in clipped.items() if k != "clip_by_global_norm"}, scheduled)
+    rate = "scale_by_learning_rate"
+    assert same({**constant, rate: ()}, {**scheduled, rate: ()})
+    assert constant[rate].memory.count == scheduled[rate].memory.count == 0
+
+
+def test_peers_3_3_one_count_and_every_rate_are_found():
+    inject = optax.inject_hyperparams
+    theirs = optax.MultiSteps(inject(optax.adamw)(FALLING, weight_decay=FALLING), 2).init(PARAMS)
+    assert sum(x.dtype == jnp.int32 for x in jax.tree.leaves(theirs)) == 6  # and which one is the step?
+    with pytest.raises(KeyError, match="multiple values"):
+        optax.tree.get(optax.adamw(FALLING).init(PARAMS), "count")
+    groups = optax.partition({"w": inject(optax.adam)(1.0), "b": inject(optax.sgd)(2.0)}, {"w": "w", "b": "b"})
+    with pytest.raises(KeyError, match="multiple values"):
+        optax.tree.get(groups.init(PARAMS), "learning_rate")
+    _, state = train(lrx.accumulate(lrx.adamw(FALLING, weight_decay=FALLING), 2), steps=6)
+    assert lrx.count(state) == 3
+    state = lrx.partition({"w": lrx.adam(1.0), "b": lrx.sgd(2.0)}, {"w": "w", "b": "b"}).init(PARAMS)
+    assert list(lrx.learning_rates(state).values()) == [2.0, 1.0]
+
+
+def test_peers_3_4_a_schedule_is_not_rounded_to_the_dtype_of_the_gradients():
+    def at(tx, count, grads):
+        updates, state = tx.update(grads, with_counts(tx.init(grads), count))
+        return updates.astype(jnp.float32), state
+
+    warmup = lrx.linear_schedule(0.0, 1e-3, 10_000)
+    grads = jnp.full((), 1 + 2.0**-7, jnp.bfloat16)
+    theirs, ours = optax.scale_by_learning_rate(warmup), lrx.scale_by_learning_rate(warmup)
+    assert len({float(at(theirs, count, grads)[0]) for count in range(9000, 9021)}) == 1
+    assert len({float(lrx.learning_rate(at(ours, count, grads)[1])) for count in range(9000, 9021)}) == 21
+    # optax rounds the rate, then the product; lrx the exact product alone
+    for count in range(8900, 9100, 7):
+        exact = -float(warmup(count)) * float(grads)
+        assert at(ours, count, grads)[0] == jnp.asarray(exact, jnp.bfloat16)
+    tiny = lrx.constant_schedule(2e-8), jnp.full((), 6e4, jnp.float16)
+    assert at(optax.scale_by_learning_rate(tiny[0]), 0, tiny[1])[0] == 0
+    assert at(lrx.scale_by_learning_rate(tiny[0]), 0, tiny[1])[0] == pytest.approx(-1.2e-3, rel=1e-3)
+
+
+def test_peers_3_4_an_array_as_the_rate_promotes_no_update():
+    rate, grads = jnp.float32(1e-3), jnp.ones(1, jnp.bfloat16)
+    theirs, ours = optax.sgd(rate), lrx.sgd(rate)
+    assert theirs.update(grads, theirs.init(grads))[0].dtype == jnp.float32
+    assert ours.update(grads, ours.init(grads))[0].dtype == jnp.bfloat16
+
+
+def test_peers_3_4_second_moment_of_bf16_parameters_is_forgotten_at_its_rate():
+    zero = jnp.zeros((), jnp.bfloat16)
+
+    def after_a_thousand(tx, state):
+        return jax.lax.scan(lambda s, _: (tx.update(zero, s)[1], None), state, length=1000)[0].nu
+
+    theirs = optax.scale_by_adam()
+    assert after_a_thousand(theirs, theirs.init(zero)._replace(nu=jnp.ones_like(zero))) == 1
+    ours = lrx.scale_by_adam()
+    state = ours.init(zero)
+    state = state._replace(memory=state.memory._replace(nu=jnp.ones_like(state.memory.nu)))
+    state = jax.lax.scan(lambda s, _: (ours.update(zero, s)[1], None), state, length=1000)[0]
+    assert state.memory.nu == pytest.approx(0.999**1000, rel=1e-3)
+
+
+@every
+def test_peers_3_4_squares_of_bf16_gradients_are_kept_in_float32(case):
+    """Whatever is not called a mean or a copy of gradients; those decay fast enough for bfloat16."""
+    state = case.build().init(BF16)
+    narrow = {
+        path[i + 1].name
+        for path, x in jax.tree_util.tree_leaves_with_path(state)
+        for i, key in enumerate(path)
+        if x.dtype == jnp.bfloat16 and getattr(key, "name", "") == "memory"
+    }
+    assert narrow <= {"mu", "delta", "grad", "trace", "ema"}
+
+
+def test_peers_3_5_the_inner_optimizer_runs_once_a_window_and_sees_the_value():
+    """MultiSteps runs it on each micro-step and selects; as a link of a chain it drops the value."""
+    runs = []
+
+    def update(updates, state, params=None):
+        jax.debug.callback(lambda: runs.append(1))
+        return updates, state
+
+    def runs_of(wrap):
+        tx = wrap(optax.GradientTransformation(lambda params: (), update), 3)
+        step, state = jax.jit(tx.update), tx.init(PARAMS)
+        for _ in range(6):
+            _, state = step(GRADS, state, PARAMS)
+        jax.effects_barrier()
+        return len(runs)
+
+    multi_steps = lambda tx, every: optax.MultiSteps(tx, every).gradient_transformation()  # noqa: E731
+    assert runs_of(multi_steps) == 6
+    assert runs_of(lrx.accumulate) - 6 == 2
+    inner = optax.chain(optax.sgd(1.0), optax_plateau())
+    theirs, ours = (optax.chain(wrap(inner, 2)) for wrap in (multi_steps, lrx.accumulate))
+    with pytest.raises(TypeError, match="value"):
+        theirs.update(GRADS, theirs.init(PARAMS), PARAMS, value=1.0)
+    assert avals(ours.update(GRADS, ours.init(PARAMS), PARAMS, value=1.0)[0]) == avals(jax.tree.map(jnp.asarray, GRADS))

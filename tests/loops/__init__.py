@@ -1,0 +1,1 @@
+"""lrx in the training loops of JAX's frameworks, on real data."""
