@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ._numbers import F32, I32, INT32_MAX, Scalar
+from ._numbers import F32, I32, INT32_MAX, Scalar, is_tracer
 
 
 def wide(*dtypes: Any) -> Any:
@@ -48,7 +48,9 @@ def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any,
         new, *memories = leaf(_cast(u, wide(u.dtype)), *xs)
         if new.shape != u.shape or any(m.shape != np.shape(x) for m, x in zip(memories, xs, strict=False)):
             raise _misfit(u, xs)  # by broadcasting, which would go on without a word
-        results.append((_cast(new, u.dtype), *(_cast(m, x.dtype) for m, x in zip(memories, xs, strict=False))))
+        kept = [_cast(m, x.dtype) for m, x in zip(memories, xs, strict=False)]
+        # a state must not hold the buffer of a gradient, which may be donated; traced, there are no buffers
+        results.append((_cast(new, u.dtype), *(jnp.array(m) if m is u and not is_tracer(m) else m for m in kept)))
     # jax.tree.transpose fails on an empty tree
     return tuple(treedef.unflatten(column) for column in zip(*results, strict=True)) if us else (updates,) * outputs
 

@@ -14,6 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 import numpy as np
 
 from ._numbers import F32, canonical, is_tracer
+from ._numbers import flag as to_flag
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -55,6 +56,12 @@ def count(**arguments: Any) -> None:
     """Each is one whole number that int32 can hold."""
     for name, x in arguments.items():
         canonical(where(name), x, int)
+
+
+def flag(**arguments: Any) -> None:
+    """Each is True or False."""
+    for name, x in arguments.items():
+        to_flag(where(name), x)
 
 
 def _concrete(arguments: dict[str, Any]) -> Any:

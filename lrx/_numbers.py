@@ -77,6 +77,13 @@ def _frozen(where: str, x: np.ndarray, whole: bool) -> Any:
     return x
 
 
+def flag(where: str, x: Any) -> bool:
+    """`x` as True or False, or the error that names `where`: any other object would count as one of them."""
+    if not isinstance(x, bool | np.bool_):
+        raise TypeError(f"{where} must be True or False, got {x!r}.")
+    return bool(x)
+
+
 def state_dtype(x: Any) -> Any:
     """The dtype that number `x` has in a state."""
     if isinstance(x, int | float):

@@ -15,7 +15,7 @@ from typing import Any, TypeVar, dataclass_transform
 import jax
 
 from . import _check as check
-from ._numbers import Count, Identity, Scalar, canonical, in_state, is_number, value_key
+from ._numbers import Count, Identity, Scalar, canonical, flag, in_state, is_number, value_key
 
 T = TypeVar("T")
 
@@ -87,6 +87,8 @@ def _post_init(self: Any) -> None:
         if kind is float and callable(x) and is_rule(self):
             continue  # a number that changes from update to update
         object.__setattr__(self, name, _checked(check.where(name, factory_name(self)), x, kind))
+    for name in _flags(type(self)):
+        object.__setattr__(self, name, flag(check.where(name, factory_name(self)), getattr(self, name)))
     object.__setattr__(self, "from_arrays", from_arrays)
 
 
@@ -168,6 +170,13 @@ def _kinds(cls: type) -> dict[str, type | None]:
     """Data field -> float, int, or None where the field holds something else than one kind of number."""
     hints = typing.get_type_hints(cls)
     return {f.name: _kind(hints.get(f.name)) for f in dataclasses.fields(cls) if not f.metadata.get("static")}  # type: ignore[arg-type]  # a dataclass
+
+
+@functools.cache
+def _flags(cls: type) -> tuple[str, ...]:
+    """The static fields that are True or False."""
+    hints = typing.get_type_hints(cls)
+    return tuple(f.name for f in dataclasses.fields(cls) if f.metadata.get("static") and hints.get(f.name) is bool)  # type: ignore[arg-type]  # a dataclass
 
 
 def _kind(hint: Any) -> type | None:

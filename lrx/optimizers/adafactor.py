@@ -187,9 +187,7 @@ def scale_by_factored_rms(
     elif not callable(decay_rate_fn):
         raise TypeError(f"{check.where('decay_rate_fn')} must be a function, got {decay_rate_fn!r}.")
     size, dtype = int(min_dim_size_to_factor), dtype_name("nu_dtype", nu_dtype)
-    return transformation(
-        ScaleByFactoredRms(bool(factored), decay_rate, step_offset, size, epsilon, decay_rate_fn, dtype)
-    )
+    return transformation(ScaleByFactoredRms(factored, decay_rate, step_offset, size, epsilon, decay_rate_fn, dtype))
 
 
 @check.public
@@ -261,6 +259,7 @@ def adafactor(
     """
     check.non_negative_count(decay_offset=decay_offset)
     check.epsilon(eps=eps)
+    check.flag(multiply_by_parameter_scale=multiply_by_parameter_scale)
     as_mask("weight_decay_mask", weight_decay_mask)
     accumulator_dtype = dtype_name("dtype_momentum", dtype_momentum)
     links = [scale_by_factored_rms(factored, decay_rate, decay_offset, min_dim_size_to_factor, eps, nu_dtype=nu_dtype)]

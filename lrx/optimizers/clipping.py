@@ -185,6 +185,7 @@ def adaptive_grad_clip(
     Raises:
       ValueError: if a number is not positive; in update, if there are no parameters, or a leaf has more than five axes
         and `axis` is None.
+      TypeError: if `axis` is neither a whole number nor several.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -199,4 +200,7 @@ def adaptive_grad_clip(
       arXiv 2102.06171, equation 3.
     """
     check.positive(clipping=clipping, eps=eps)
-    return transformation(AdaptiveGradClip(clipping, eps, axis))
+    axes = axis if isinstance(axis, tuple | list) else () if axis is None else (axis,)
+    if not all(isinstance(a, int) and not isinstance(a, bool) for a in axes):
+        raise TypeError(f"{check.where('axis')} must be an axis or several, got {axis!r}.")
+    return transformation(AdaptiveGradClip(clipping, eps, tuple(axis) if isinstance(axis, list) else axis))

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import map_leaves, real, zero_count
+from .._arithmetic import add_one, map_leaves, real, zero_count
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
 from .._state_paths import is_rule_state, rate_of
@@ -52,7 +52,7 @@ class Lookahead:
         pair = isinstance(params, optax.LookaheadParams)
         fast, slow = (params.fast, params.slow) if pair else (params, state.averaged)
         updates, inner = self.inner.update(updates, state.inner, fast, **extra)
-        steps = state.steps_since_sync + 1
+        steps = add_one(state.steps_since_sync)
         sync = steps >= self.sync_period
 
         def towards(u: jax.Array, still: Any, theta: Any, phi: Any) -> tuple[jax.Array, jax.Array]:

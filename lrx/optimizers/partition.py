@@ -100,7 +100,7 @@ def partition(
       A transformation. `learning_rates` tells the rates of the groups by label.
 
     Raises:
-      TypeError: if `transforms` holds something else than transformations.
+      TypeError: if `transforms` is no mapping, or holds something else than transformations.
       ValueError: if two labels read the same; in init and update, if a parameter has a label without a transformation.
 
     Examples:
@@ -114,6 +114,8 @@ def partition(
       >>> print(list(lrx.learning_rates(state)))
       ['fast.scale_by_learning_rate.learning_rate', 'slow.scale_by_learning_rate.learning_rate']
     """
+    if not isinstance(transforms, Mapping):
+        raise TypeError(f"{check.where('transforms')} must map labels to transformations, got {transforms!r}.")
     labels = tuple(transforms)
     if len(set(map(str, labels))) < len(labels):
         raise check.fail("transforms", "needs labels that read differently", list(labels))

@@ -280,6 +280,7 @@ def rmsprop(
     References:
       Hinton, Neural networks for machine learning (2012), lecture 6e; Graves, arXiv 1308.0850 (centred).
     """
+    check.flag(centered=centered, nesterov=nesterov)
     scale = scale_by_stddev if centered else scale_by_rms
     rule = scale(decay, eps, initial_scale, eps_in_sqrt, bias_correction)
     if momentum is None:

@@ -7,6 +7,7 @@ from .._chain import chain
 from .._numbers import Scalar
 from .._transformation import Transformation
 from ..schedules._schedule import Schedule
+from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .momentum import trace
 
@@ -38,6 +39,7 @@ def sgd(
 
     Raises:
       ValueError: if `momentum` is not in [0, 1).
+      TypeError: if the dtype is not floating.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -54,6 +56,8 @@ def sgd(
     References:
       Sutskever et al., On the importance of initialization and momentum in deep learning (ICML 2013).
     """
+    check.flag(nesterov=nesterov)
+    dtype_name("accumulator_dtype", accumulator_dtype)
     if momentum is None:
         return chain(scale_by_learning_rate(learning_rate))
     check.below_one(momentum=momentum)

@@ -45,8 +45,6 @@ OPTIMIZERS = {
     "adam": lrx.adam(1e-3),
     "adamw": lrx.adamw(warmup_cosine()),
     "rmsprop": lrx.chain(lrx.clip_by_global_norm(1.0), lrx.rmsprop(1e-3, centered=True, momentum=0.9)),
-    "momentum": lrx.sgd(warmup_cosine(), momentum=0.9, nesterov=True),
-    "adagrad": lrx.adagrad(1e-3),
     "adafactor": lrx.adafactor(1e-3, min_dim_size_to_factor=2),
     "accumulate": lrx.accumulate(lrx.adam(1e-3), every=2),
     "partition": lrx.partition(

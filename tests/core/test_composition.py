@@ -32,6 +32,7 @@ WRAPPERS = {
     "optax_inside": lambda tx: lrx.accumulate(optax.chain(optax.clip(1.0), tx), 2),
     "inside_optax": lambda tx: optax.chain(optax.clip(1.0), lrx.accumulate(tx, 2)),
 }
+pytestmark = pytest.mark.usefixtures("cheap_compiles")
 wrapped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
 COMPUTING = ["accumulate", "apply_if_finite", "cautious", "lookahead", "partition", "with_weight_decay", "chain"]
 computing = pytest.mark.parametrize("wrap", [WRAPPERS[k] for k in COMPUTING], ids=COMPUTING)

@@ -111,6 +111,7 @@ VARIANTS = [
     Case("lars_masked", lrx.lars, {"trust_ratio_mask": MASK, "weight_decay_mask": not_biases, "nesterov": True}),
     Case("lamb_masked", lrx.lamb, {"weight_decay": 0.1, "mask": MASK}),
 ]
+pytestmark = pytest.mark.usefixtures("cheap_compiles")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_variant = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
 
