@@ -78,8 +78,8 @@ def _frozen(where: str, x: np.ndarray, whole: bool) -> Any:
 
 
 def flag(where: str, x: Any) -> bool:
-    """`x` as True or False, or the error that names `where`: any other object would count as one of them."""
-    if not isinstance(x, bool | np.bool_):
+    """`x` as True or False, also from 1 or 0, or the error that names `where`: any object has a truth value."""
+    if not isinstance(x, bool | np.bool_ | int) or x not in (0, 1):
         raise TypeError(f"{where} must be True or False, got {x!r}.")
     return bool(x)
 
