@@ -1,27 +1,26 @@
-"""Train a population in one program: members (rates, schedules, other numbers) × seeds.
+"""Train a population: members (rates, schedules, other numbers) × seeds, group by group and chunk by chunk.
 
-A run of known length needs of its schedule no more than the list of its values. So a member is a row of learning
-rates, one for each update, and one program serves every schedule and every number. Members of one seed start from the
-same parameters and see the same batches: they differ in nothing but what is compared. A member that diverges goes on
-by itself, as inf or nan.
+The compiled part is in `_program.py`. Here is what happens between two chunks of updates: batches are read, progress
+is told, the state is written, and one group of members follows another.
 """
 
-import functools
-from collections.abc import Callable, Iterator
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 
 from .. import _check as check
-from .._resume import resume
-from ..optimizers.apply import apply_updates
 from ..problems._problem import Problem
+from . import _program as program
+from ._batches import Batches
+from ._checkpoint import Checkpoint, arguments_of, leaves, restored
+from ._program import Layout, lay_out
 
 Progress = Callable[[int], None]
-"""Told after each chunk how many updates every member has completed."""
+"""Told after each chunk how many updates are completed, those of each member and seed counted."""
 
 
 def train_population(
@@ -29,10 +28,12 @@ def train_population(
     make_optimizer: Callable[..., Any],
     rates: np.ndarray,
     hyperparams: dict[str, np.ndarray],
-    key: jax.Array | None,
+    key: Any,
     seeds: int,
     progress: Progress | None = None,
-) -> tuple[np.ndarray, dict[str, np.ndarray], Any]:
+    layout: Layout | None = None,
+    checkpoint: tuple[Any, dict[str, Any]] | None = None,
+) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Train every member from every seed.
 
     Args:
@@ -43,39 +44,138 @@ def train_population(
       key: from which the seeds' keys are made; `jax.random.key(0)` if None.
       seeds: how many.
       progress: called after each chunk.
+      layout: how members are laid out on the devices; by `lay_out` if None.
+      checkpoint: a path, and the names and values of the arguments that made `rates` and `hyperparams`.
 
     Returns:
-      Training losses, float32 [members, seeds, steps], each measured before the update of that step; what
-      `problem.evaluate` says of the final parameters, name -> [members, seeds]; and those parameters.
+      Training losses, float32 [members, seeds, steps], each measured before the update of that step; and what
+      `problem.evaluate` says of the final parameters, name -> [members, seeds].
     """
-    _check(problem, make_optimizer)
-    batches = _Batches(problem)
-    steps = rates.shape[1]
+    check_kinds(problem, make_optimizer)
+    members, steps = rates.shape
+    layout = layout or lay_out(members)
+    several = members > layout.size
+    batches = Batches(problem, marked=several or checkpoint is not None)
+    if several and batches.once_only:
+        rule = "must be left out if the batches are an iterator, which cannot be read again for each group of members"
+        way_out = "Give a function that returns a fresh one, Problem(batches=lambda: iter(loader))."
+        raise check.fail("chunk_size", rule, layout.size, way_out)
     key = as_key(key)
-    carry, keys = _start(problem, make_optimizer, seeds, rates[:, 0], hyperparams, key)
-    losses, done = [], 0
-    chunk = chunk_size(steps)
-    while done < steps:
-        xs = rates[:, done : done + chunk].T, batches.stack(chunk)
-        carry, loss = _chunk(problem, make_optimizer, hyperparams, keys, carry, np.int32(done), *xs)
-        losses.append(np.asarray(loss))
-        done += chunk
-        if progress is not None:
-            progress(done)
-    params = carry[0]
-    scores = {} if problem.evaluate is None else jax.tree.map(np.asarray, dict(_evaluate(problem, params)))
-    return np.concatenate(losses, axis=2), scores, params
+    file = None
+    if checkpoint is not None:
+        path, named = checkpoint
+        named = named | {"seeds": seeds, "steps": steps, "key": np.asarray(jax.random.key_data(key))}
+        named |= {"chunk_size, method and mesh": (layout.size, layout.lanes, layout.devices)}
+        told = arguments_of(problem, make_optimizer, batches.first(), list(hyperparams), named)
+        file = Checkpoint(path, told)
+    run = _Run(problem, make_optimizer, layout, batches, file, progress, *seed_keys(key, seeds))
+    if not run.complete(members):
+        # a mesh that the caller has set, with other kinds of axes, would not be ours
+        with contextlib.nullcontext() if layout.mesh is None else jax.set_mesh(layout.mesh):
+            run.go_on(rates, hyperparams)
+    return run.results()
 
 
-def chunk_size(steps: int) -> int:
+class _Run:
+    """What is completed: whole groups of members, and some updates of the next group."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        make_optimizer: Callable[..., Any],
+        layout: Layout,
+        batches: Batches,
+        file: Checkpoint | None,
+        progress: Progress | None,
+        init_keys: jax.Array,
+        keys: jax.Array,
+    ):
+        self.what = problem, make_optimizer, layout
+        self.batches, self.file, self.progress = batches, file, progress
+        self.init_keys, self.keys = init_keys, keys
+        self.saved = None if file is None else file.load()
+        saved = self.saved or {}
+        self.losses = [saved["losses"]] if "losses" in saved else []
+        scores = {k.removeprefix("score_"): v for k, v in saved.items() if k.startswith("score_")}
+        self.scores = [scores] if scores else []
+        self.chunks = [saved["chunks"]] if "chunks" in saved else []
+        """Losses of the next group, each [members, seeds, updates]."""
+        batches.marks = list(map(int, saved.get("marks", ())))
+
+    def complete(self, members: int) -> bool:
+        return self._finished() == members
+
+    def results(self) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        names = self.scores[0] if self.scores else ()
+        return np.concatenate(self.losses), {k: np.concatenate([s[k] for s in self.scores]) for k in names}
+
+    def go_on(self, rates: np.ndarray, hyperparams: dict[str, np.ndarray]) -> None:
+        """Train what is left."""
+        problem, _, layout = self.what
+        for first in range(self._finished(), len(rates), layout.size):
+            size = min(layout.size, len(rates) - first)
+            some = np.arange(first, first + layout.size)
+            some[size:] = first  # the last group is filled up with its first member
+            params = self._group(first, size, rates[some], {k: v[some] for k, v in hyperparams.items()})
+            if problem.evaluate is not None:
+                scores = dict(program.evaluate(problem, layout, params))
+                self.scores.append({k: np.asarray(v)[:size] for k, v in scores.items()})
+            self.losses.append(np.concatenate(self.chunks, axis=2))
+            self.chunks = []
+        if self.file is not None:
+            self.file.save(lambda: self._arrays(()))
+
+    def _group(self, first: int, size: int, rates: np.ndarray, hyperparams: dict[str, np.ndarray]) -> Any:
+        """Train a group, the first `size` of which are members, and give its parameters."""
+        layout = self.what[2]
+        carry = program.start(*self.what, rates[:, 0], hyperparams, self.init_keys)
+        if self.chunks and self.saved is not None:
+            carry = restored(carry, self.saved)
+        steps = rates.shape[1]
+        length = report_every(steps)
+        done = sum(x.shape[2] for x in self.chunks)
+        self.batches.rewind(done)
+        while done < steps:
+            xs = rates[:, done : done + length], self.keys, np.int32(done), layout.turns(size)
+            carry, losses = program.advance(*self.what, hyperparams, carry, *xs, self.batches.stack(length))
+            self.chunks.append(np.asarray(losses)[:size])
+            done += length
+            if self.file is not None and self.file.due():
+                self.file.save(lambda carry=carry: self._arrays(carry))
+            if self.progress is not None:
+                self.progress((first * steps + size * done) * len(self.keys))
+        return carry[0]
+
+    def _finished(self) -> int:
+        """Members of whole groups."""
+        return sum(map(len, self.losses))
+
+    def _arrays(self, carry: Any) -> dict[str, np.ndarray]:
+        """For a file."""
+        told = leaves(carry) | {"marks": np.asarray(self.batches.marks, np.uint32)}
+        if self.chunks:
+            told["chunks"] = np.concatenate(self.chunks, axis=2)
+        if self.losses:
+            losses, scores = self.results()
+            told |= {"losses": losses} | {f"score_{k}": v for k, v in scores.items()}
+        return told
+
+
+def report_every(steps: int) -> int:
     """Updates between two reports: a divisor of `steps`, so that one program serves all chunks."""
     divisors = [d for d in range(1, steps + 1) if steps % d == 0 and d <= max(1, steps // 8)]
     return divisors[-1] if divisors and divisors[-1] * 64 >= steps else steps
 
 
-def as_key(key: jax.Array | int | None) -> jax.Array:
+def as_key(key: Any) -> jax.Array:
     """A random key, also from a number; that of 0 if None."""
     return jax.random.key(key or 0) if key is None or isinstance(key, int) else key
+
+
+def seed_keys(key: jax.Array, seeds: int) -> tuple[jax.Array, jax.Array]:
+    """The keys of the starts and those of the batches, [seeds] each."""
+    keys = jax.random.split(key, (seeds, 2))
+    return keys[:, 0], keys[:, 1]
 
 
 def what_evaluate_gives(problem: Problem) -> Any:
@@ -86,7 +186,7 @@ def what_evaluate_gives(problem: Problem) -> Any:
     return jax.eval_shape(lambda key: evaluate(problem.init(key)), jax.random.key(0))
 
 
-def _check(problem: Any, make_optimizer: Any) -> None:
+def check_kinds(problem: Any, make_optimizer: Any) -> None:
     """Wrong kinds, told before any training."""
     if not isinstance(problem, Problem):
         raise TypeError(f"{check.where('problem')} must be a Problem, got {problem!r}.")
@@ -96,112 +196,3 @@ def _check(problem: Any, make_optimizer: Any) -> None:
     told = what_evaluate_gives(problem)
     if not isinstance(told, dict) or any(getattr(x, "shape", None) != () for x in told.values()):
         raise TypeError(f"Problem(evaluate=...) must return a dict of scalars, got {told}.")
-
-
-class _Batches:
-    """Batches from the host, for a problem that does not draw its own on the device."""
-
-    def __init__(self, problem: Problem):
-        self.source = problem.batches
-        self.iterator: Iterator[Any] | None = None
-        self.shapes: Any = None
-
-    def stack(self, n: int) -> Any:
-        """The next `n` batches, stacked, or None. The source starts anew when it runs out."""
-        if self.source is None:
-            return None
-        batches = [jax.tree.map(np.asarray, self._next()) for _ in range(n)]
-        for batch in batches:
-            shapes = jax.tree.map(np.shape, batch)
-            self.shapes = self.shapes or shapes
-            if shapes != self.shapes:
-                raise ValueError(
-                    f"Problem(batches=...) must give batches of one shape, got {self.shapes} and {shapes}. "
-                    "Leave out the last, smaller batch of an epoch (drop_last in many loaders)."
-                )
-        return jax.tree.map(lambda *xs: jnp.asarray(np.stack(xs)), *batches)
-
-    def _next(self) -> Any:
-        for _ in range(2):
-            if self.iterator is None:
-                source = self.source() if callable(self.source) else self.source
-                assert source is not None  # `stack` has looked
-                self.iterator = iter(source)
-            for batch in self.iterator:
-                return batch
-            self.iterator = None
-        raise ValueError(
-            "Problem(batches=...) ran out of batches. An iterator can be read once only: give a function that "
-            "returns a fresh one, batches=lambda: iter(loader)."
-        )
-
-
-def _over_population(f: Callable[..., Any], members: tuple[Any, ...], seeds: tuple[Any, ...]) -> Callable[..., Any]:
-    """`f(*by member, *by seed, *by both, *shared)` over members and seeds, the members inside.
-
-    `members` and `seeds` are the axes of the arguments for the inner and for the outer map: what depends on the
-    seed alone, such as its batches, is computed once for all members.
-    """
-    return jax.vmap(jax.vmap(f, in_axes=members), in_axes=seeds)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _start(
-    problem: Problem, make_optimizer: Callable[..., Any], seeds: int, rates: Any, hyperparams: Any, key: jax.Array
-) -> Any:
-    """Parameters and states [seeds, members, …], and the key of each seed's batches."""
-
-    def start(rate: jax.Array, hyper: Any, key: jax.Array) -> Any:
-        params = problem.init(key)
-        return params, make_optimizer(rate, **hyper).init(params)
-
-    keys = jax.random.split(key, (seeds, 2))
-    return _over_population(start, (0, 0, None), (None, None, 0))(rates, hyperparams, keys[:, 0]), keys[:, 1]
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1), donate_argnums=(4,))
-def _chunk(
-    problem: Problem,
-    make_optimizer: Callable[..., Any],
-    hyperparams: Any,
-    keys: jax.Array,
-    carry: Any,
-    begin: jax.Array,
-    rates: jax.Array,
-    batches: Any,
-) -> tuple[Any, jax.Array]:
-    """Some updates of every member, with rates [length, members]; carry and losses [members, seeds, length]."""
-
-    def update(rate: jax.Array, hyper: Any, params: Any, state: Any, batch: Any, key: jax.Array) -> Any:
-        # the optimizer of this step: optax's keep their numbers in a closure, lrx's find them in the state
-        tx = optax.with_extra_args_support(make_optimizer(rate, **hyper))
-        state = resume(tx, params, state)
-
-        def value_fn(params: Any) -> jax.Array:
-            return problem.loss(params, batch, key)
-
-        loss, grads = jax.value_and_grad(value_fn)(params)
-        updates, state = tx.update(grads, state, params, value=loss, grad=grads, value_fn=value_fn)
-        return apply_updates(params, updates), state, loss
-
-    def step(carry: Any, xs: Any) -> Any:
-        params, state = carry
-        t, rate, batch = xs
-        now = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
-        batch_axis = None
-        if problem.sample is not None:
-            batch, batch_axis = jax.vmap(problem.sample)(now), 0
-        noise = jax.vmap(lambda key: jax.random.fold_in(key, 0))(now)
-        mapped = _over_population(update, (0, 0, 0, 0, None, None), (None, None, 0, 0, batch_axis, 0))
-        params, state, loss = mapped(rate, hyperparams, params, state, batch, noise)
-        return (params, state), loss
-
-    t = begin + jnp.arange(len(rates), dtype=jnp.int32)
-    carry, losses = jax.lax.scan(step, carry, (t, rates, batches))
-    return carry, jnp.transpose(losses, (2, 1, 0))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _evaluate(problem: Problem, params: Any) -> Any:
-    scores = jax.vmap(jax.vmap(problem.evaluate))(params)  # type: ignore[arg-type]  # the caller checked it
-    return jax.tree.map(lambda x: jnp.swapaxes(x, 0, 1), scores)

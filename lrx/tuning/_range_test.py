@@ -69,7 +69,7 @@ def _ramps(
         raise check.fail("num_steps", "must be at least 2", num_steps)
     ramp = exponential_decay(start, num_steps - 1, stop / start)
     rates = np.asarray(ramp(np.arange(num_steps)))
-    losses, _, _ = train_population(problem, make_optimizer, rates[None], {}, key, seeds)
+    losses, _ = train_population(problem, make_optimizer, rates[None], {}, key, seeds)
     return rates, losses[0]
 
 

@@ -5,7 +5,7 @@ import optax
 import pytest
 
 import lrx
-from lrx.tuning._population import chunk_size
+from lrx.tuning._population import report_every
 from tests.tuning.bowl import bowl, validated
 
 SCHEDULES = {
@@ -162,8 +162,8 @@ def test_progress_rises_to_the_number_of_member_updates():
 
 @pytest.mark.parametrize("steps", [1, 2, 7, 8, 97, 100, 500, 1000, 1009])
 def test_chunks_divide_the_run_and_are_not_too_many(steps):
-    assert steps % chunk_size(steps) == 0
-    assert steps // chunk_size(steps) <= 64
+    assert steps % report_every(steps) == 0
+    assert steps // report_every(steps) <= 64
 
 
 @pytest.mark.parametrize(

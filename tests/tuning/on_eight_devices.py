@@ -1,0 +1,105 @@
+"""A population on a mesh of eight devices. Not collected by itself: `test_population.py` runs it."""
+
+import contextlib
+
+import jax
+import numpy as np
+import pytest
+from jax.sharding import AxisType, Mesh
+
+import lrx
+from lrx.tuning import _program as program
+from lrx.tuning._population import seed_keys
+from lrx.tuning._program import lay_out
+
+from .bowl import bowl, validated
+
+RATES = np.geomspace(0.01, 1.0, 11)
+GRID = dict(learning_rate=RATES, seeds=2, steps=16)
+
+
+def meshes():
+    return jax.make_mesh((8,), ("members",)), (jax.make_mesh((2, 4), ("data", "members")), "members")
+
+
+def test_there_are_eight_devices():
+    assert len(jax.devices()) == 8
+
+
+@pytest.mark.parametrize("method", ["vmap", "map"])
+@pytest.mark.parametrize("chunk_size", [None, 8])
+def test_eight_devices_give_what_one_does(method, chunk_size):
+    one = lrx.sweep(validated(), lrx.adam, **GRID)
+    for mesh in meshes():
+        with jax.set_mesh(mesh) if isinstance(mesh, Mesh) else contextlib.nullcontext():
+            divided = lrx.sweep(validated(), lrx.adam, method=method, chunk_size=chunk_size, mesh=mesh, **GRID)
+        np.testing.assert_allclose(divided.losses, one.losses, rtol=1e-6)
+        np.testing.assert_allclose(divided.scores["loss"], one.scores["loss"], rtol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_each_device_holds_its_members_and_no_others(kind):
+    mesh = jax.make_mesh((8,), ("members",), axis_types=(kind,))
+    layout = lay_out(11, mesh=mesh)
+    assert layout.size == 16
+    what = bowl(), lrx.adam, layout
+    init_keys, keys = seed_keys(jax.random.key(0), 2)
+    rates = np.repeat(np.geomspace(0.01, 1, 16, dtype=np.float32)[:, None], 4, axis=1)
+    carry = program.start(*what, rates[:, 0], {}, init_keys)
+    shardings = jax.tree.map(lambda x: x.sharding, carry)
+    for x in jax.tree.leaves(carry):
+        assert x.sharding.spec[0] == "members"
+        assert {s.data.shape for s in x.addressable_shards} == {(2, *x.shape[1:])}
+        assert len({s.index[0].start for s in x.addressable_shards}) == 8
+    before = program.advance._cache_size()
+    carry, losses = program.advance(*what, {}, carry, rates, keys, np.int32(0), layout.turns(11), None)
+    assert jax.tree.map(lambda x: x.sharding, carry) == shardings
+    assert losses.sharding.spec[0] == "members"
+    program.advance(*what, {}, carry, rates, keys, np.int32(4), layout.turns(11), None)
+    assert program.advance._cache_size() == before + 1
+
+
+def test_devices_talk_to_each_other_in_no_update():
+    layout = lay_out(16, mesh=meshes()[0])
+    what = bowl(), lrx.adam, layout
+    init_keys, keys = seed_keys(jax.random.key(0), 1)
+    rates = np.full((16, 4), 0.1, np.float32)
+    carry = program.start(*what, rates[:, 0], {}, init_keys)
+    xs = (carry, rates, keys, np.int32(0), layout.turns(16), None)
+    text = program.advance.lower(*what, {}, *xs).compile().as_text()
+    assert not any(word in text for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute"))
+
+
+def test_a_stopped_sweep_goes_on_on_the_mesh(tmp_path):
+    def stop(done):
+        if done > 11 * 2 * 8:
+            raise KeyboardInterrupt
+
+    kwargs = GRID | dict(mesh=meshes()[0], checkpoint=tmp_path / "state")
+    with pytest.raises(KeyboardInterrupt):
+        lrx.sweep(bowl(), lrx.adam, progress=stop, **kwargs)
+    told = []
+    result = lrx.sweep(bowl(), lrx.adam, progress=told.append, **kwargs)
+    assert told[0] > 11 * 2 * 2
+    np.testing.assert_array_equal(result.losses, lrx.sweep(bowl(), lrx.adam, **GRID | dict(mesh=meshes()[0])).losses)
+
+
+@pytest.mark.parametrize(
+    ("mesh", "chunk_size", "message"),
+    [
+        (
+            lambda: jax.make_mesh((2, 4), ("a", "b")),
+            None,
+            r"sweep\(mesh=...\) must come with one of its axes, as mesh=\(mesh, 'a'\)",
+        ),
+        (lambda: (jax.make_mesh((8,), ("a",)), "b"), None, r"sweep\(mesh=...\) must come with one of its axes"),
+        (
+            lambda: jax.make_mesh((8,), ("a",)),
+            4,
+            r"sweep\(chunk_size=...\) must be at least 1 for each of 8 devices, got 4.",
+        ),
+    ],
+)
+def test_wrong_arguments(mesh, chunk_size, message):
+    with pytest.raises(ValueError, match=message):
+        lrx.sweep(bowl(), lrx.sgd, learning_rate=0.1, mesh=mesh(), chunk_size=chunk_size)

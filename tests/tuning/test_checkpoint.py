@@ -1,0 +1,218 @@
+"""A sweep that was stopped goes on, and gives the same numbers to the last bit."""
+
+import functools
+import signal
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import ml_dtypes
+import numpy as np
+import pytest
+
+import lrx
+from lrx.tuning._checkpoint import Checkpoint, leaves, restored
+from tests.core.common import REPOSITORY
+from tests.core.test_mesh import environment
+from tests.tuning.bowl import bowl, validated
+
+GRID = dict(learning_rate=[0.01, 0.1, 0.5], schedule={"cosine": lrx.cosine_decay_schedule}, seeds=2, steps=32)
+SIZE = 3 * 2 * 32
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_at(member_updates, told=None):
+    def progress(done):
+        if told is not None:
+            told.append(done)
+        if done >= member_updates:
+            raise Stop
+
+    return progress
+
+
+def same(a, b):
+    np.testing.assert_array_equal(a.losses, b.losses)
+    for name in a.scores:
+        np.testing.assert_array_equal(a.scores[name], b.scores[name])
+
+
+@pytest.fixture(scope="module")
+def whole():
+    return {n: lrx.sweep(validated(), lrx.adam, chunk_size=n, **GRID) for n in (None, 2)}
+
+
+@pytest.mark.parametrize("chunk_size", [None, 2])
+def test_a_sweep_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, whole, chunk_size):
+    run = functools.partial(lrx.sweep, validated(), lrx.adam, chunk_size=chunk_size, **GRID)
+    begun = []
+    for stop in range(SIZE // 4, SIZE, SIZE // 4):
+        told = []
+        with pytest.raises(Stop):
+            run(checkpoint=tmp_path / "state", progress=stop_at(stop, told))
+        begun.append(told[0])
+    assert begun == sorted(set(begun))  # each went on from a later place
+    same(run(checkpoint=tmp_path / "state"), whole[chunk_size])
+    assert [p.name for p in tmp_path.iterdir()] == ["state"]
+
+
+def test_a_complete_file_is_read_and_nothing_is_trained(tmp_path, whole):
+    told = []
+    for _ in range(2):
+        result = lrx.sweep(validated(), lrx.adam, checkpoint=tmp_path / "state", progress=told.append, **GRID)
+        same(result, whole[None])
+    assert told[-1] == SIZE
+    assert told == sorted(set(told))
+
+
+KILLED = """
+import sys, time, lrx
+from tests.tuning.test_checkpoint import GRID, validated
+def progress(done):
+    print(done, flush=True)
+    time.sleep(0.05)
+lrx.sweep(validated(), lrx.adam, checkpoint=sys.argv[1], progress=progress, **GRID)
+"""
+
+
+def test_a_killed_process_loses_nothing_that_was_written(tmp_path, whole):
+    path = tmp_path / "state"
+    process = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(path)], env=environment(1), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+    )
+    for _ in range(4):
+        assert process.stdout.readline()
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert path.exists()
+    told = []
+    same(lrx.sweep(validated(), lrx.adam, checkpoint=path, progress=told.append, **GRID), whole[None])
+    assert SIZE // 8 < told[0] < SIZE
+
+
+def other_bowl():
+    return validated().__class__(**{**vars(validated()), "loss": lambda p, b, key=None: jnp.sum(p["x"] ** 2)})
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (dict(steps=64), r"steps \(32 in the file, 64 now\)"),
+        (dict(seeds=1), r"seeds \(2 in the file, 1 now\)"),
+        (dict(learning_rate=[0.01, 0.1]), r"learning_rate \(\(0.01, 0.1, 0.5\) in the file, \(0.01, 0.1\) now\)"),
+        (
+            dict(schedule={"linear": lambda peak, steps: lrx.linear_schedule(peak, 0, steps)}),
+            r"schedule \(\('cosine',\) in",
+        ),
+        (
+            dict(schedule={"cosine": lambda p, s: lrx.cosine_decay_schedule(p, s, 0.1)}),
+            r"different: values of the sched",
+        ),
+        (dict(key=7), r"different: key"),
+        (dict(chunk_size=2), r"different: chunk_size, method and mesh"),
+        (dict(b1=0.8), r"different: b1, make_optimizer"),
+        (dict(make_optimizer=lambda rate: lrx.adam(rate, b1=0.8)), r"different: make_optimizer. got"),
+        (dict(make_optimizer=lambda rate: lrx.adam(rate, eps=1e-7)), r"different: make_optimizer, got"),
+        (dict(problem=other_bowl()), r"different: problem, got"),
+        (dict(problem=bowl()), r"different: problem, got"),
+    ],
+)
+def test_another_sweep_is_told_what_differs(tmp_path, change, told):
+    kwargs = dict(problem=validated(), make_optimizer=lrx.adam, checkpoint=tmp_path / "state") | GRID
+    with pytest.raises(Stop):
+        lrx.sweep(progress=stop_at(1), **kwargs)
+    with pytest.raises(ValueError, match=r"sweep\(checkpoint=...\) must be of a sweep with the same arg.*" + told):
+        lrx.sweep(**kwargs | change)
+
+
+def test_a_folder_that_is_not_there_is_told_before_training(tmp_path):
+    with pytest.raises(
+        ValueError, match=r"sweep\(checkpoint=...\) must be in a folder that exists, got '.*gone/state'"
+    ):
+        lrx.sweep(bowl(), lrx.sgd, learning_rate=0.1, checkpoint=tmp_path / "gone" / "state")
+
+
+def test_what_is_no_such_file_is_told(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("mine")
+    with pytest.raises(ValueError, match=r"sweep\(checkpoint=...\) must be a path that sweep wrote, or a new one"):
+        lrx.sweep(bowl(), lrx.sgd, learning_rate=0.1, steps=4, checkpoint=path)
+    assert path.read_text() == "mine"
+
+
+def counted(batches):
+    return lrx.Problem(lambda key: jnp.zeros(2), lambda p, b, key=None: jnp.sum(p) * 0 + b[0], batches=batches)
+
+
+@pytest.mark.parametrize("once", [False, True])
+def test_batches_are_read_up_to_where_the_run_had_stopped(tmp_path, once):
+    data = np.arange(40, dtype=np.float32)[:, None] * np.ones(2, np.float32)
+    kwargs = dict(make_optimizer=lrx.sgd, learning_rate=[0.1, 0.2], steps=32, checkpoint=tmp_path / "state")
+    with pytest.raises(Stop):
+        lrx.sweep(counted(iter(data) if once else data), progress=stop_at(30), **kwargs)
+    losses = lrx.sweep(counted(iter(data) if once else data), **kwargs).losses
+    np.testing.assert_array_equal(losses[:, 0, 0], [np.arange(32)] * 2)
+
+
+def test_other_batches_are_told(tmp_path):
+    kwargs = dict(make_optimizer=lrx.sgd, learning_rate=0.1, steps=32, checkpoint=tmp_path / "state")
+    data = np.arange(64, dtype=np.float32).reshape(32, 2)
+    with pytest.raises(Stop):
+        lrx.sweep(counted(data), progress=stop_at(8), **kwargs)
+    with pytest.raises(
+        ValueError, match=r"must give the same batches each time it is read, got another one at place 0"
+    ):
+        lrx.sweep(counted(data + 1), **kwargs)
+
+
+def test_a_failed_write_leaves_the_file_as_it_was(tmp_path):
+    file = Checkpoint(tmp_path / "state", {"steps": "1"})
+    file.save(lambda: {"x": np.ones(3)})
+
+    class Broken:
+        def __array__(self, *args, **kwargs):
+            raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        file.save(lambda: {"x": np.zeros(3), "y": Broken()})
+    np.testing.assert_array_equal(file.load()["x"], np.ones(3))
+    assert [p.name for p in tmp_path.iterdir()] == ["state"]
+
+
+def test_every_kind_of_leaf_returns(tmp_path):
+    tree = {
+        "bf16": jnp.array([1.5, -2.0], jnp.bfloat16),
+        "key": jax.random.key(3),
+        "int": jnp.int32(7),
+        "f32": jnp.array([[np.nan, 1e-45, np.inf]]),
+        "empty": jnp.zeros((0, 3)),
+    }
+    file = Checkpoint(tmp_path / "state", {})
+    file.save(lambda: leaves(tree))
+    again = restored(jax.tree.map(lambda x: x, tree), file.load())
+    assert again["bf16"].dtype == ml_dtypes.bfloat16
+    for name in ("bf16", "int", "f32", "empty"):
+        assert np.asarray(again[name]).tobytes() == np.asarray(tree[name]).tobytes()
+    assert again["key"] == tree["key"]
+
+
+def test_writing_takes_its_share_of_the_time_and_no_more(tmp_path, monkeypatch):
+    clock = [0.0]
+    monkeypatch.setattr("lrx.tuning._checkpoint.time.perf_counter", lambda: clock[0])
+    file = Checkpoint(tmp_path / "state", {})
+    assert file.due()
+
+    def slow():
+        clock[0] += 2.0
+        return {}
+
+    file.save(slow)
+    assert not file.due()
+    clock[0] += 39.0
+    assert not file.due()
+    clock[0] += 1.0
+    assert file.due()
