@@ -161,6 +161,8 @@ from .state import with_hyperparams as with_hyperparams
 from . import problems as problems
 from .diagnosis import diagnose as diagnose
 from .problems import Problem as Problem
+from .tuning._halving import halving as halving
+from .tuning._plan import halving_plan as halving_plan
 from .tuning._range_test import find as find
 from .tuning._range_test import range_test as range_test
 from .tuning._suggest import logspace as logspace
