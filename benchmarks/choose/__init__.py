@@ -1,0 +1,23 @@
+"""How good is an automatic learning rate? Every way of choosing one, beside the best of a dense sweep.
+
+`python -m benchmarks.choose [--quick] [--only METHOD] [--json FILE] [--picture FILE] [--oracle FILE]`, with the data
+from `pip install "lrx[bench]"`. A new method is one line in `methods.py`.
+
+Nine small tasks, batches of 64, 1,000 steps, five seeds; 5 % warmup, then linear to zero. The oracle is Adam at 25
+rates from 1e-5 to 10 on the same seeds. A method that picks a rate picks one for each seed, from batches of its own
+(a key that no training uses), and is scored by Adam at exactly that rate from that seed: the same parameters to start
+from and the same batches as the oracle's. A learning-rate-free optimizer is scored by its own training.
+
+Losses are those of the final parameters, over the whole training set and over the validation set. With L the mean over
+seeds, L_best that of the best swept rate (of training or of validation, each its own) and L_init that before training:
+
+- ratio L / L_best: median over tasks, share of tasks within 5 %, worst;
+- normalised regret (L − L_best) / (L_init − L_best), clipped to [0, 1]: mean and worst over tasks;
+- log10 of the chosen rate over the best swept one: median.
+
+Intervals are 95 % of the bootstrap, over tasks and over seeds within a task.
+
+Costs are counted in runs: a run is 1,000 gradients, a forward pass is a third of a gradient, a Hessian-vector product
+two. They are told as choosing + training. Seconds too: choosing from nothing, compilation included, and one training,
+compilation included.
+"""

@@ -1,0 +1,123 @@
+"""What is compared. A later method is one more line in `CHOOSERS` or in `OPTIMIZERS`."""
+
+import dataclasses
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+import optax
+
+import lrx
+from lrx.tuning._suggest import smoothed
+
+from .tasks import Task
+from .train import linear
+
+
+@dataclasses.dataclass(frozen=True)
+class Choice:
+    """A rate for Adam, and what it took to choose it."""
+
+    learning_rate: float
+    gradients: int = 0
+    forwards: int = 0
+    hvps: int = 0
+    """Hessian-vector products."""
+    schedule: Callable[[Any, int], Any] = linear
+    """(peak, steps) -> the schedule to train with."""
+
+    def runs(self, steps: int) -> float:
+        """The cost, in training runs."""
+        return (self.gradients + self.forwards / 3 + 2 * self.hvps) / steps
+
+
+Choose = Callable[[Task, jax.Array, int], Choice]
+"""(task, key, steps of the training to come) -> a choice."""
+
+
+def by_rule(rule: str, task: Task, key: jax.Array, steps: int) -> Choice:
+    """A rule on one ramp of 100 steps, smoothed and cut as `lrx.find` does."""
+    del steps
+    test = lrx.range_test(task.problem, lrx.adam, key=key)
+    record = test.learning_rates, test.losses
+    return Choice(lrx.suggest(*record, rule, smoothing=0.98, skip_start=10, skip_end=5), len(test.losses))
+
+
+def by_linear_gradient(task: Task, key: jax.Array, steps: int) -> Choice:
+    """Lightning's rule: the steepest fall of the smoothed loss over the rate itself, not over its logarithm."""
+    del steps
+    test = lrx.range_test(task.problem, lrx.adam, key=key)
+    return Choice(linear_gradient(test.learning_rates, test.losses), len(test.losses))
+
+
+def linear_gradient(learning_rates: np.ndarray, losses: np.ndarray) -> float:
+    """Where Lightning's rule lands, without the first ten points and the last."""
+    rates, values = learning_rates[10:-1], smoothed(losses, 0.98)[10:-1]
+    rates, values = rates[np.isfinite(values)], values[np.isfinite(values)]
+    return float(rates[np.argmin(np.gradient(values, rates))])
+
+
+def by_find(task: Task, key: jax.Array, steps: int) -> Choice:
+    """`lrx.find` as it comes: three ramps."""
+    del steps
+    found = lrx.find(task.problem, lrx.adam, key=key)
+    return Choice(found.learning_rate, 3 * len(found.range_test.losses))
+
+
+CHOOSERS: dict[str, Choose] = {
+    "fixed 1e-3": lambda task, key, steps: Choice(1e-3),
+    "range test: minimum": functools.partial(by_rule, "minimum"),
+    "range test: steep": functools.partial(by_rule, "steep"),
+    "range test: valley": functools.partial(by_rule, "valley"),
+    "range test: slide": functools.partial(by_rule, "slide"),
+    "range test: Lightning": by_linear_gradient,
+    "lrx.find": by_find,
+}
+"""Ways to choose a rate for Adam."""
+
+
+def rising(peak: Any, steps: int) -> Any:
+    """`linear` with a first rate that is not zero: optax's Prodigy divides by zero there and stays nan."""
+    warmup = steps // 20
+    return lrx.warmup_linear_schedule(peak, warmup, total_steps=steps, init_value=peak / warmup)
+
+
+def constant(peak: Any, steps: int) -> Any:
+    """The default rate throughout, as a user of the method would have it who knows no horizon."""
+    del steps
+    return lrx.constant_schedule(peak)
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimizer:
+    """An optimizer without a rate to choose."""
+
+    make: Callable[[Any], Any]
+    """Function of a schedule."""
+    peak: float = 1.0
+    """Its default rate."""
+    schedule: Callable[[Any, int], Any] = rising
+    final: Callable[[Any, Any], Any] = lambda state, params: params
+    """(state, parameters) at the end -> the parameters to score."""
+
+
+contrib = optax.contrib
+OPTIMIZERS: dict[str, Optimizer] = {
+    "optax prodigy": Optimizer(contrib.prodigy),
+    "optax dadapt_adamw": Optimizer(contrib.dadapt_adamw),
+    "optax mechanize(adam)": Optimizer(lambda rate: contrib.mechanize(optax.adam(rate))),
+    "optax dowg": Optimizer(contrib.dowg),
+    "optax cocob": Optimizer(contrib.cocob),
+    "optax dog": Optimizer(contrib.dog, schedule=constant),
+    "optax momo_adam": Optimizer(contrib.momo_adam, 0.01, constant),
+    "optax schedule_free_adamw": Optimizer(
+        contrib.schedule_free_adamw, 0.0025, constant, contrib.schedule_free_eval_params
+    ),
+}
+"""Learning-rate-free optimizers, with their defaults.
+
+Under the schedule of all runs, but for the one that is made to do without it and the two that end higher under it on
+most tasks: DoG and MoMo.
+"""
