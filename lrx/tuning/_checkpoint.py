@@ -1,5 +1,6 @@
 """The state of an interrupted sweep in one file, and what tells whether it belongs to the same arguments."""
 
+import functools
 import hashlib
 import json
 import os
@@ -16,7 +17,7 @@ import numpy as np
 import optax
 
 from .. import _check as check
-from ..problems._problem import Problem
+from ..problems._problem import Problem, loss_of, scores_of, start_of
 
 SHARE = 0.05
 """Of the time, at most, that goes into writing."""
@@ -109,14 +110,15 @@ def arguments_of(
     constant inside `make_optimizer` is noticed, and the same code in another process is not.
     """
     key = jax.random.key(0)
-    params = jax.eval_shape(problem.init, key)
-    programs = [_program(problem.init, key)]
+    start = functools.partial(start_of, problem)
+    model = jax.eval_shape(start, key)
+    programs = [_program(start, key)]
     if problem.sample is not None:
         programs.append(_program(problem.sample, key))
         batch = jax.eval_shape(problem.sample, key)
-    programs.append(_program(problem.loss, params, batch, key))
+    programs.append(_program(functools.partial(loss_of, problem), *model, batch, key))
     if problem.evaluate is not None:
-        programs.append(_program(problem.evaluate, params))
+        programs.append(_program(functools.partial(scores_of, problem), *model))
 
     def optimizer(rate: Any, hyper: Any, params: Any) -> Any:
         tx = optax.with_extra_args_support(make_optimizer(rate, **hyper))
@@ -131,7 +133,7 @@ def arguments_of(
     number = jax.ShapeDtypeStruct((), jnp.float32)
     return {name: _text(value) for name, value in named.items()} | {
         "problem": f"{problem.name} {_digest(*programs)}",
-        "make_optimizer": _digest(_program(optimizer, number, dict.fromkeys(hyper, number), params)),
+        "make_optimizer": _digest(_program(optimizer, number, dict.fromkeys(hyper, number), model[0])),
         "jax": jax.__version__,
     }
 

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 
 from .. import _check as check
-from ..problems._problem import Problem
+from ..problems._problem import Problem, scores_of, start_of
 from . import _program as program
 from ._batches import Batches
 from ._checkpoint import Checkpoint, arguments_of, leaves, restored
@@ -49,7 +49,7 @@ def train_population(
 
     Returns:
       Training losses, float32 [members, seeds, steps], each measured before the update of that step; and what
-      `problem.evaluate` says of the final parameters, name -> [members, seeds].
+      `problem.evaluate` says of the models at the end, name -> [members, seeds].
     """
     check_kinds(problem, make_optimizer)
     members, steps = rates.shape
@@ -116,17 +116,17 @@ class _Run:
             size = min(layout.size, len(rates) - first)
             some = np.arange(first, first + layout.size)
             some[size:] = first  # the last group is filled up with its first member
-            params = self._group(first, size, rates[some], {k: v[some] for k, v in hyperparams.items()})
+            models = self._group(first, size, rates[some], {k: v[some] for k, v in hyperparams.items()})
             if problem.evaluate is not None:
-                scores = dict(program.evaluate(problem, layout, params))
-                self.scores.append({k: np.asarray(v)[:size] for k, v in scores.items()})
+                told = dict(program.evaluate(problem, layout, models))
+                self.scores.append({k: np.asarray(v)[:size] for k, v in told.items()})
             self.losses.append(np.concatenate(self.chunks, axis=2))
             self.chunks = []
         if self.file is not None:
             self.file.save(lambda: self._arrays(()))
 
     def _group(self, first: int, size: int, rates: np.ndarray, hyperparams: dict[str, np.ndarray]) -> Any:
-        """Train a group, the first `size` of which are members, and give its parameters."""
+        """Train a group, the first `size` of which are members, and give its models."""
         layout = self.what[2]
         carry = program.start(*self.what, rates[:, 0], hyperparams, self.init_keys)
         if self.chunks and self.saved is not None:
@@ -180,10 +180,9 @@ def seed_keys(key: jax.Array, seeds: int) -> tuple[jax.Array, jax.Array]:
 
 def what_evaluate_gives(problem: Problem) -> Any:
     """The shapes and dtypes of `problem.evaluate`'s answer, without computing it; {} if the problem has none."""
-    evaluate = problem.evaluate
-    if evaluate is None:
+    if problem.evaluate is None:
         return {}
-    return jax.eval_shape(lambda key: evaluate(problem.init(key)), jax.random.key(0))
+    return jax.eval_shape(lambda key: scores_of(problem, *start_of(problem, key)), jax.random.key(0))
 
 
 def check_kinds(problem: Any, make_optimizer: Any) -> None:

@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 from .. import _check as check
 from .._resume import resume
 from ..optimizers.apply import apply_updates
-from ..problems._problem import Problem
+from ..problems._problem import Problem, loss_of, scores_of, start_of
 
 LANES = 16
 """Members that `method="map"` trains at once, at most. On two cores 8 to 32 take the same time; one by one takes half
@@ -120,11 +120,14 @@ def _over_population(f: Callable[..., Any], members: tuple[Any, ...], seeds: tup
 def start(
     problem: Problem, make_optimizer: Callable[..., Any], layout: Layout, rates: Any, hyperparams: Any, keys: jax.Array
 ) -> Any:
-    """Parameters and optimizer states [members, seeds, …], from the rates [members] and the keys [seeds]."""
+    """Models and optimizer states [members, seeds, …], from the rates [members] and the keys [seeds].
+
+    A model is the pair of its parameters and the state that its loss keeps beside them.
+    """
 
     def one(rate: jax.Array, hyper: Any, key: jax.Array) -> Any:
-        params = problem.init(key)
-        return params, make_optimizer(rate, **hyper).init(params)
+        model = start_of(problem, key)
+        return model, make_optimizer(rate, **hyper).init(model[0])
 
     def share(rates: jax.Array, hyperparams: Any, keys: jax.Array) -> Any:
         return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(rates, hyperparams, keys)
@@ -153,7 +156,7 @@ def advance(
       make_optimizer: function of the learning rate.
       layout: where the members are.
       hyperparams: further numbers, name -> [members].
-      carry: parameters and states [members, seeds, …]; donated.
+      carry: models and optimizer states [members, seeds, …]; donated.
       rates: of each update, [members, updates].
       keys: of each seed's batches, [seeds].
       begin: updates done before.
@@ -196,22 +199,25 @@ def _train(
 ) -> tuple[Any, jax.Array]:
     """Some updates of some members, all at once."""
 
-    def update(rate: jax.Array, hyper: Any, params: Any, state: Any, batch: Any, key: jax.Array) -> Any:
+    def update(rate: jax.Array, hyper: Any, model: Any, state: Any, batch: Any, key: jax.Array) -> Any:
+        params, before = model
+
+        def loss_at(params: Any) -> tuple[jax.Array, Any]:
+            return loss_of(problem, params, before, batch, key)
+
         if not learn:
-            return params, state, problem.loss(params, batch, key)
+            return model, state, loss_at(params)[0]
         # the optimizer of this step: optax's keep their numbers in a closure, lrx's find them in the state
         tx = optax.with_extra_args_support(make_optimizer(rate, **hyper))
         state = resume(tx, params, state)
-
-        def value_fn(params: Any) -> jax.Array:
-            return problem.loss(params, batch, key)
-
-        loss, grads = jax.value_and_grad(value_fn)(params)
-        updates, state = tx.update(grads, state, params, value=loss, grad=grads, value_fn=value_fn)
-        return apply_updates(params, updates), state, loss
+        (loss, after), grads = jax.value_and_grad(loss_at, has_aux=True)(params)
+        # what a line search tries leaves no trace in the model
+        extra = dict(value=loss, grad=grads, value_fn=lambda params: loss_at(params)[0])
+        updates, state = tx.update(grads, state, params, **extra)
+        return (apply_updates(params, updates), after), state, loss
 
     def step(carry: Any, xs: Any) -> Any:
-        params, state = carry
+        model, state = carry
         t, rate, batch = xs
         now = jax.vmap(lambda key: jax.random.fold_in(key, t))(keys)
         batch_axis = None
@@ -219,8 +225,8 @@ def _train(
             batch, batch_axis = jax.vmap(problem.sample)(now), 0
         noise = jax.vmap(lambda key: jax.random.fold_in(key, 0))(now)
         mapped = _over_population(update, (0, 0, 0, 0, None, None), (None, None, 0, 0, batch_axis, 0))
-        params, state, loss = mapped(rate, hyperparams, params, state, batch, noise)
-        return (params, state), loss
+        model, state, loss = mapped(rate, hyperparams, model, state, batch, noise)
+        return (model, state), loss
 
     swap = functools.partial(jax.tree.map, lambda x: jnp.swapaxes(x, 0, 1))
     t = begin + jnp.arange(rates.shape[1], dtype=jnp.int32)
@@ -229,13 +235,13 @@ def _train(
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
-def evaluate(problem: Problem, layout: Layout, params: Any) -> Any:
-    """What the problem says of parameters [members, seeds, …]: name -> [members, seeds]."""
+def evaluate(problem: Problem, layout: Layout, models: Any) -> Any:
+    """What the problem says of models [members, seeds, …]: name -> [members, seeds]."""
 
-    def share(params: Any) -> Any:
-        return jax.lax.map(jax.vmap(problem.evaluate), params, batch_size=layout.lanes)  # type: ignore[arg-type]  # checked
+    def share(models: Any) -> Any:
+        return jax.lax.map(jax.vmap(lambda model: scores_of(problem, *model)), models, batch_size=layout.lanes)
 
-    return _divided(share, layout, True)(params)
+    return _divided(share, layout, True)(models)
 
 
 @jax.jit

@@ -28,6 +28,10 @@ def loss(params, batch, key=None):
     return jnp.sum((params - batch) ** 2)
 
 
+def loss_with_state(params, mean, batch, key=None):
+    return loss(params, batch - mean), 0.9 * mean + 0.1 * batch
+
+
 def sample(key):
     return jax.random.normal(key, (3,))
 
@@ -41,6 +45,8 @@ def test_problem_is_a_frozen_value():
     assert problem != Problem(init, loss, sample, name="other")
     assert problem != Problem(init, loss, lambda key: sample(key))
     assert repr(problem) == "Problem(name='problem')"
+    stateful = [Problem(init, loss_with_state=f, sample=sample) for f in (loss_with_state, loss_with_state, max)]
+    assert stateful[0] == stateful[1] != stateful[2]
     with pytest.raises(dataclasses.FrozenInstanceError):
         problem.name = "other"
 
@@ -68,7 +74,30 @@ def test_equal_problems_share_one_program():
     "arguments, message",
     [
         ({"init": 3}, "Problem(init=...) must be callable, got 3."),
-        ({"loss": None}, "Problem(loss=...) must be callable, got None."),
+        ({"loss": 3}, "Problem(loss=...) must be callable, got 3."),
+        (
+            {"loss": None},
+            "Problem(loss=..., loss_with_state=...) must be given one of the two, got neither. "
+            "loss gives a scalar, loss_with_state a scalar and the model's new state.",
+        ),
+        (
+            {"loss_with_state": loss_with_state},
+            "Problem(loss=..., loss_with_state=...) must be given one of the two, got both. "
+            "loss gives a scalar, loss_with_state a scalar and the model's new state.",
+        ),
+        (
+            {"loss": None, "loss_with_state": loss},
+            "Problem(loss_with_state=...) must be callable as loss_with_state(params, model_state, batch, key), "
+            "got loss(params, batch, key=None).",
+        ),
+        (
+            {"loss": None, "loss_with_state": loss_with_state, "evaluate": lambda params: {}},
+            "Problem(evaluate=...) must be callable as evaluate(params, model_state), got <lambda>(params).",
+        ),
+        (
+            {"evaluate": lambda params, model_state: {}},
+            "Problem(evaluate=...) must be callable as evaluate(params), got <lambda>(params, model_state).",
+        ),
         ({"sample": "data"}, "Problem(sample=...) must be callable, got 'data'."),
         ({"evaluate": 1.0}, "Problem(evaluate=...) must be callable, got 1.0."),
         ({"name": 3}, "Problem(name=...) must be a string, got 3."),
