@@ -95,8 +95,8 @@ def state_dtype(x: Any) -> Any:
 
 def in_state(x: Any) -> jax.Array:
     """Number `x` as a state holds it."""
-    if is_tracer(x):
-        return x.astype(state_dtype(x))
+    if is_tracer(x):  # under a vmap that is not jitted the tracer holds the caller's own array, which a step may donate
+        return jnp.copy(x.astype(state_dtype(x)))
     return x if is_key(x) else jnp.asarray(np.asarray(x).astype(state_dtype(x)))
 
 

@@ -260,7 +260,8 @@ def _replaced(where: str, old: Any, value: Any) -> Any:
     if np.shape(value) != held.shape and np.ndim(value):
         raise ValueError(f"{where} must be a scalar or have shape {held.shape}, got shape {np.shape(value)}.")
     if is_tracer(value) or is_tracer(held) or not isinstance(held, jax.Array):
-        new = jnp.broadcast_to(jnp.asarray(value).astype(held.dtype), held.shape)
+        # a copy: the caller's own array, which may lie behind a tracer of vmap, is not for a step to donate
+        new = jnp.copy(jnp.broadcast_to(jnp.asarray(value).astype(held.dtype), held.shape))
     else:
         new = np.broadcast_to(np.asarray(value).astype(held.dtype), held.shape)
         new = jax.device_put(new, held.sharding) if held.committed else jnp.asarray(new)

@@ -249,3 +249,17 @@ def test_edit_keeps_the_commitment_to_a_device():
     edited = lrx.with_hyperparams(state, b1=0.5)
     assert lrx.hyperparams(edited)["scale_by_adam.b1"].committed
     assert not lrx.hyperparams(lrx.with_hyperparams(tx.init(PARAMS), b1=0.5))["scale_by_adam.b1"].committed
+
+
+@pytest.mark.parametrize(
+    "start",
+    [
+        lambda rate: lrx.with_hyperparams(lrx.adam(1e-3).init(jnp.ones(3)), learning_rate=rate),
+        lambda rate: lrx.adam(rate).init(jnp.ones(3)),
+    ],
+)
+def test_a_population_does_not_hold_the_array_of_rates_that_it_was_made_from(start):
+    rates = jnp.array([0.1, 0.2])
+    states = jax.vmap(start)(rates)
+    jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)(states)
+    assert not rates.is_deleted()
