@@ -161,13 +161,18 @@ from .state import with_hyperparams as with_hyperparams
 from . import problems as problems
 from .diagnosis import diagnose as diagnose
 from .problems import Problem as Problem
+from .tuning._find import find as find
 from .tuning._halving import halving as halving
+from .tuning._noise_scale import gradient_noise_scale as gradient_noise_scale
 from .tuning._plan import halving_plan as halving_plan
-from .tuning._range_test import find as find
 from .tuning._range_test import range_test as range_test
+from .tuning._recorder import Recorder as Recorder
 from .tuning._suggest import logspace as logspace
 from .tuning._suggest import suggest as suggest
 from .tuning._sweep import sweep as sweep
+from .tuning._transfer import transfer_batch_size as transfer_batch_size
+from .tuning._transfer import transfer_horizon as transfer_horizon
+from .tuning._transfer import transfer_schedule as transfer_schedule
 from .tuning._tune import tune as tune
 
 # isort: split

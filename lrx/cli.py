@@ -6,26 +6,28 @@ A wrong argument is one line on stderr and exit code 2; an error in the user's o
 import logging
 import math
 import os
+import re
 import sys
 import traceback
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
-import numpy as np
-
 from . import __version__
-from .plot import counts_up_to, horizon, rate, values
+from ._drawing import drawing
+from .plot import horizon
 from .plot import plot as plot_schedules
 from .problems._load import BUILT_IN, load
 from .schedules._schedule import from_json, parse
 from .tuning._candidates import OPTIMIZERS, SCHEDULES
 from .tuning._suggest import logspace
-from .tuning._tune import Tuned, tune
+from .tuning._tune import tune
+from .tuning._tuned import Tuned
 
 MISSING = 'the command needs typer and rich: pip install "lrx[cli]"'
 MOST_STEPS = 2**31 - 1
+LOSSES = "training", "validation"
 
 
 def main() -> None:
@@ -81,17 +83,34 @@ def make_app() -> Any:
         optimizers: Annotated[str | None, typer.Option(help=names_help.format(", ".join(OPTIMIZERS)))] = None,
         schedules: Annotated[str | None, typer.Option(help=names_help.format(", ".join(SCHEDULES)))] = None,
         steps: Annotated[int, typer.Option(help="Updates in one run.")] = 500,
-        seeds: Annotated[int, typer.Option(help="Runs of each combination.")] = 3,
+        seeds: Annotated[
+            int | None, typer.Option(help="Runs of each combination; 1 within a budget and 3 without if left out.")
+        ] = None,
         learning_rates: Annotated[
             str | None,
             typer.Option(
-                metavar="START:STOP:NUM", help="The grid of the first optimizer; from a range test if left out."
+                metavar="START:STOP:NUM",
+                help="The rates to try (without a budget, of the first optimizer); from short runs if left out.",
+            ),
+        ] = None,
+        budget: Annotated[
+            float | None,
+            typer.Option(
+                metavar="RUNS",
+                help="What it may cost in runs, short ones included; every combination is tried if left out.",
+            ),
+        ] = None,
+        by: Annotated[
+            str | None,
+            typer.Option(
+                metavar="|".join(LOSSES),
+                help="The loss that decides; if left out, validation if the problem gives one, else training.",
             ),
         ] = None,
         out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the report.")] = Path("lrx-report"),
     ) -> None:
         """Choose an optimizer, a schedule and a learning rate by training, and write a report."""
-        run_tune(problem, optimizers, schedules, steps, seeds, learning_rates, out)
+        run_tune(problem, optimizers, schedules, steps, seeds, learning_rates, budget, by, out)
 
     @app.command("show")
     def show_command(
@@ -128,14 +147,21 @@ def run_tune(
     optimizers: str | None,
     schedules: str | None,
     steps: int,
-    seeds: int,
+    seeds: int | None,
     learning_rates: str | None,
+    budget: float | None,
+    by: str | None,
     out: Path,
 ) -> None:
     """`lrx tune`: check everything before the first step, train, report."""
     names = _names("--optimizers", optimizers, OPTIMIZERS), _names("--schedules", schedules, SCHEDULES)
+    if by is not None:
+        _check_name("--by", by, LOSSES)
     _check_count("--steps", steps)
-    _check_count("--seeds", seeds)
+    if seeds is not None:
+        _check_count("--seeds", seeds)
+    if budget is not None and not 0 < budget < math.inf:
+        stop(f"--budget must be positive and finite, got {budget}.")
     grid = None if learning_rates is None else _grid(learning_rates)
     _check_folder(out)
     try:
@@ -153,8 +179,10 @@ def run_tune(
                 optimizers=names[0],
                 schedules=names[1],
                 learning_rates=grid,
+                budget=budget,
                 steps=steps,
                 seeds=seeds,
+                by=by,
                 progress=told,
             )
         except Exception as e:
@@ -172,9 +200,13 @@ def _names(option: str, text: str | None, known: dict[str, Any]) -> list[str] | 
         return None
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in known:
-            stop(f"{option}: there is no {name!r}. Choose from {', '.join(known)}.")
+        _check_name(option, name, known)
     return names
+
+
+def _check_name(option: str, name: str, known: Iterable[str]) -> None:
+    if name not in known:
+        stop(f"{option}: there is no {name!r}. Choose from {', '.join(known)}.")
 
 
 def _check_count(option: str, count: int) -> None:
@@ -219,7 +251,7 @@ class _progress:
         console = Console(stderr=True)
         columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn()
         self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.bar.add_task("range test", total=None)
+        self.task = self.bar.add_task("short runs", total=None)
         self.bar.start()
         return self.tell
 
@@ -227,7 +259,7 @@ class _progress:
         self.bar.stop()
 
     def tell(self, stage: str, done: int, total: int) -> None:
-        """The callback of `lrx.tune`; what comes after a stage, a range test or compilation, has no length."""
+        """The callback of `lrx.tune`; what comes after a stage, such as compilation, has no length."""
         if done < total:
             self.bar.update(self.task, description=stage, completed=done, total=total)
         else:
@@ -250,8 +282,14 @@ def _blame(error: Exception, problem: str) -> NoReturn:
         and _in_lrx(frames[-1].filename)
         and "raise" in (frames[-1].line or "")
     ):
-        stop(f"{problem}: {error}")
+        told = re.sub(r"^\w+\((\w+)=\.\.\.\)", lambda call: _option(call[1]), str(error))
+        stop(f"{problem}: {told}")
     stop(f"training {problem} failed with {type(error).__name__}: {error}", code=1)
+
+
+def _option(argument: str) -> str:
+    """What an argument of `tune` is called here."""
+    return "PROBLEM" if argument == "problem" else "--" + argument.replace("_", "-")
 
 
 def _in_lrx(filename: str) -> bool:
@@ -262,7 +300,7 @@ def _print_tuned(tuned: Tuned) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .report import choice, columns, comparison, notes
+    from .report import choice, columns, comparison, cost, evidence, notes
 
     console, shown = Console(highlight=False, markup=False, emoji=False), columns(tuned)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -278,7 +316,7 @@ def _print_tuned(tuned: Tuned) -> None:
     console.width = max(console.width, console.measure(table, options=wide).maximum)  # a number is never cut
     console.print()
     console.print(table)
-    for text in ("", *notes(tuned), "", choice(tuned), comparison(tuned)):
+    for text in ("", *notes(tuned), "", choice(tuned), comparison(tuned), evidence(tuned), f"Cost: {cost(tuned)}."):
         _say(text)
 
 
@@ -328,50 +366,3 @@ def _schedule(text: str) -> Any:
         stop("the schedule is nested too deeply.")
     except (ValueError, TypeError) as e:  # a UnicodeDecodeError is a ValueError
         stop(f"{text}: {e}" if path.suffix == ".json" else e)
-
-
-def drawing(schedule: Any, steps: int, width: int = 64, height: int = 12) -> str:
-    """A schedule as lines of braille, 2 × 4 dots to a character, with its axes.
-
-    Args:
-      schedule: a schedule, a function of the count or a number.
-      steps: the last count drawn.
-      width: of the drawing in characters, without the labels.
-      height: in characters.
-
-    Returns:
-      Text of `height` + 2 lines, none longer than `width` + 11 characters.
-
-    Examples:
-      >>> import lrx
-      >>> print(drawing(lrx.linear_schedule(0.0, 1.0, 100), steps=100, width=8, height=2))
-       1 ┤⠀⠀⠀⢀⣠⠴⠚⠉
-       0 ┤⣠⠴⠚⠉⠀⠀⠀⠀
-         └────────
-          0    100 steps
-    """
-    # each column holds its first count, and whatever lies between it and the next one
-    first, every = np.arange(2 * width) * steps // (2 * width - 1), counts_up_to(steps)
-    counts = np.concatenate([first, every])
-    columns = np.concatenate([np.arange(2 * width), every * (2 * width - 1) // steps])
-    order = np.lexsort((counts, columns))
-    counts, columns = counts[order], columns[order]
-    y = values(schedule, counts)
-    y = np.where(np.isfinite(y), y, 0.0)
-    low, high = min(y.min(), 0.0), max(y.max(), 0.0)
-    rows = np.round((high - y) / ((high - low) or 1.0) * (4 * height - 1)).astype(int)
-    canvas = np.zeros((4 * height, 2 * width), bool)
-    for x, above, row in zip(columns, np.concatenate([rows[:1], rows[:-1]]), rows, strict=True):
-        # a jump is drawn as a vertical line, from the dot after the one before
-        canvas[min(row, above + (row > above)) : max(row, above - (row < above)) + 1, x] = True
-    bits = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-    cells = (canvas.reshape(height, 4, width, 2) * bits[None, :, None, :]).sum(axis=(1, 3))
-    labels = {0: rate(high), height // 2: rate((high + low) / 2), height - 1: rate(low)}
-    size = max(map(len, labels.values())) + 1
-    lines = [
-        f"{labels.get(i, ''):>{size}} {'┤' if i in labels else '│'}" + "".join(chr(0x2800 + c) for c in row)
-        for i, row in enumerate(cells)
-    ]
-    lines.append(" " * (size + 1) + "└" + "─" * width)
-    lines.append(" " * (size + 2) + f"0{steps:>{width - 1}} steps")
-    return "\n".join(lines)

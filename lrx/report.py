@@ -6,7 +6,6 @@ import platform
 import re
 from html import escape
 from pathlib import Path
-from string import Template
 from typing import Any
 
 import jax
@@ -14,12 +13,14 @@ import numpy as np
 
 from . import __version__
 from ._pytree import holds_code
-from .plot import curves, plot_curves, plot_losses, plot_range_test, png, rate
+from ._report_page import PAGE
+from .plot import COLOURS, curves, plot_curves, plot_losses, plot_rounds, png, rate
 from .plot import plot as plot_schedules
 from .schedules._schedule import as_schedule
 from .schedules.constant import ConstantSchedule
 from .tuning._candidates import OPTIMIZERS, SCHEDULES
-from .tuning._tune import BASELINE_RATE, Row, Score, Tuned
+from .tuning._exhaustive import BASELINE_RATE
+from .tuning._tuned import Row, Score, Tuned
 
 
 def write_report(tuned: Tuned, path: Path) -> Path:
@@ -60,44 +61,102 @@ def choice(tuned: Tuned) -> str:
 
 
 def comparison(tuned: Tuned) -> str:
-    """The choice against Adam at a constant 1e-3, in a sentence that doesn't claim more than the seeds show."""
-    ours, adams = (
-        row.validation if tuned.by == "validation" else row.training for row in (tuned.retrained, tuned.baseline)
-    )
-    assert ours is not None and adams is not None  # what decided was measured
-    difference, spread = ours.mean - adams.mean, math.hypot(ours.spread, adams.spread)
-    amount = f"{abs(difference) / adams.mean:.0%}" if adams.mean > 0 else f"{abs(difference):.3g}"
-    way = "lower" if difference < 0 else "higher"
-    if tuned.seeds == 1:
-        verdict = f"{amount} {way}; one seed has no spread to judge that by"
-    elif abs(difference) <= spread:
-        verdict = f"{amount} {way}, which is within the spread over seeds: no difference that these runs can show"
+    """The choice against another, in a sentence that doesn't claim more than the seeds show.
+
+    The other is Adam at a constant 1e-3 on fresh seeds, or, within a budget, the runner-up.
+    """
+    if tuned.retrained and tuned.baseline:
+        fresh, chosen, other = "fresh ", tuned.retrained, tuned.baseline
+        name = f"Adam at a constant {rate(BASELINE_RATE)}"
     else:
-        verdict = f"{amount} {way}, more than the spread over seeds"
-    seeds = "one fresh seed" if tuned.seeds == 1 else f"{tuned.seeds} fresh seeds"
-    return (
-        f"On {seeds} its final {tuned.by} loss is {plus_minus(ours)}, against {plus_minus(adams)} for Adam at a "
-        f"constant {rate(BASELINE_RATE)}: {verdict}."
-    )
+        fresh, chosen, other = "", tuned.table[0], tuned.runner_up
+        name = "the runner-up, " + _told(other) if other else ""
+    ours, theirs = _decider(tuned, chosen), _decider(tuned, other) if other else None
+    seeds = f"one {fresh}seed" if tuned.seeds == 1 else f"{tuned.seeds} {fresh}seeds"
+    reached = f"On {seeds} its final {tuned.by} loss is {plus_minus(ours)}"
+    if theirs is None:
+        return f"{reached}; no other combination had a whole run."
+    return f"{reached}, against {plus_minus(theirs)} for {name}: {_difference(ours, theirs, tuned.seeds)}."
+
+
+def _difference(ours: Score, theirs: Score, seeds: int) -> str:
+    """How much lower or higher, and whether that says anything."""
+    difference, spread = ours.mean - theirs.mean, math.hypot(ours.spread, theirs.spread)
+    amount = f"{abs(difference) / theirs.mean:.0%}" if theirs.mean > 0 else f"{abs(difference):.3g}"
+    way = "lower" if difference < 0 else "higher"
+    if seeds == 1:
+        return f"{amount} {way}; one seed has no spread to judge that by"
+    if abs(difference) <= spread:
+        return f"{amount} {way}, which is within the spread over seeds: no difference that these runs can show"
+    return f"{amount} {way}, more than the spread over seeds"
+
+
+def _decider(tuned: Tuned, row: Row) -> Score:
+    """The loss of a row by which it was ranked."""
+    score = row.validation if tuned.by == "validation" else row.training
+    assert score is not None  # what decided was measured
+    return score
+
+
+def _told(row: Row) -> str:
+    return f"{row.optimizer}, {row.schedule}, {rate(row.learning_rate)}"
+
+
+def interval(tuned: Tuned) -> str:
+    """How well the rate is known, in a sentence or two."""
+    low, high = map(rate, tuned.interval)
+    if tuned.budget is not None:
+        return f"The best peak is expected between {low} and {high}.{_doubt(tuned)}"
+    if low == high:
+        return f"No other rate that was tried comes within 5% or one spread of its {tuned.by} loss."
+    return f"Under the same schedule, rates from {low} to {high} do as well (within 5% or one spread)."
+
+
+def _doubt(tuned: Tuned) -> str:
+    return f" The short runs are weak evidence: {tuned.found.doubt}." if tuned.found.doubt else ""
 
 
 def rivals(tuned: Tuned) -> str:
     """How far the table is from a ranking, in a sentence."""
-    best, *others = (row.validation if tuned.by == "validation" else row.training for row in tuned.table)
-    if not others or tuned.seeds == 1:
+    best, *others = (_decider(tuned, row) for row in whole(tuned))
+    if len(others) < 2 or tuned.seeds == 1:
         return ""
-    assert best is not None
-    close = sum(x is not None and x.mean - best.mean <= math.hypot(x.spread, best.spread) for x in others)
+    close = sum(x.mean - best.mean <= math.hypot(x.spread, best.spread) for x in others)
     return f"Of the other {len(others)} combinations, {close or 'none'} came within the spread over seeds."
+
+
+def whole(tuned: Tuned) -> list[Row]:
+    """The rows of the table with whole runs behind them."""
+    return [row for row in tuned.table if row.steps == tuned.steps]
+
+
+def evidence(tuned: Tuned) -> str:
+    """How sure the choice is, and what would make it surer, in sentences."""
+    return " ".join(filter(None, (interval(tuned), rivals(tuned), tuned.larger_budget)))
+
+
+def cost(tuned: Tuned) -> str:
+    """What was spent."""
+    spent = f"{tuned.runs:.2f}".rstrip("0").rstrip(".")
+    allowed = "" if tuned.budget is None else f" of {tuned.budget:.6g}"
+    return f"{spent}{allowed} runs of {tuned.steps} steps, short ones included; seeds per combination: {tuned.seeds}"
 
 
 def notes(tuned: Tuned) -> list[str]:
     """What the table needs to be read, in lines."""
-    spread = " ± standard deviation" if tuned.seeds > 1 else ""
-    lines = [f"Losses at the end, mean{spread} over seeds; the training loss is of the last twentieth of the steps."]
-    if any(row.at_edge for row in tuned.table):
+    seeds = "mean ± standard deviation over seeds" if tuned.seeds > 1 else "of one seed"
+    lines = [f"Losses at the end, {seeds}; the training loss is of the last twentieth of the steps."]
+    if any(_edge(tuned, row) for row in tuned.table):
         lines.append("† The first or the last rate that was tried: a better one may lie beyond it.")
+    short = [row.steps for row in tuned.table if row.steps != tuned.steps]
+    if short:
+        lines.append(f"‡ Short runs of {short[0]} steps; not to be compared with whole ones.")
     return lines
+
+
+def _edge(tuned: Tuned, row: Row) -> bool:
+    """Whether the end of a grid is news: of a few rates, around what short runs suggest, each is an end."""
+    return row.at_edge and tuned.budget is None
 
 
 def plus_minus(score: Score | None, scale: float = 1.0) -> str:
@@ -140,43 +199,85 @@ def short_floats(text: str) -> str:
 # ---------------------------------------------------------------- pictures
 
 
+BAND = "Lines are means, bands reach from the lowest to the highest seed."
+
+
 def _figures(tuned: Tuned) -> dict[str, tuple[Any, str]]:
     """File name -> (figure, caption), in the order of the report."""
+    compared = _figures_of_all(tuned) if tuned.budget is None else _figures_of_few(tuned)
+    return compared | {"schedules": _figure_of_schedules(tuned), "short_runs": _figure_of_short_runs(tuned)}
+
+
+def _figures_of_few(tuned: Tuned) -> dict[str, tuple[Any, str]]:
+    """Within a budget: the whole runs."""
+    several = len(tuned.sweeps) > 1
+    lines, records = {}, []
+    for optimizer, sweeps in tuned.sweeps.items():
+        for s in sweeps:
+            (schedule, (rates, losses)) = next(iter(curves(s, tuned.by).items()))
+            lines[f"{optimizer}, {schedule}" if several else schedule] = rates, losses
+            names = [f"{optimizer}, {schedule}, {rate(x)}" for x in rates]
+            records += zip(losses.mean(axis=-1), names, s.losses[:, 0], strict=True)
+    records = sorted((r for r in records if np.isfinite(r[0])), key=lambda r: r[0])
+    best = records[: len(COLOURS)]
+    which = f"The whole runs, the lowest {tuned.by} loss at the end first."
+    if len(best) < len(records):
+        which = f"The {len(best)} best of {len(records)} whole runs, the lowest {tuned.by} loss at the end first."
+    figures = {"losses": (plot_losses({name: losses for _, name, losses in best}), which)}
+    if len(records) > 1:
+        caption = f"The whole runs: {tuned.by} loss at the end against the peak rate." + f" {BAND}" * (tuned.seeds > 1)
+        figures = {"sweep": (plot_curves(lines, tuned.by), caption)} | figures
+    return figures
+
+
+def _figures_of_all(tuned: Tuned) -> dict[str, tuple[Any, str]]:
+    """Without a budget: the sweeps, and the choice on fresh seeds."""
     main, *others = tuned.sweeps
     figures = {}
     lines = {k: line for s in tuned.sweeps[main] for k, line in curves(s, tuned.by).items()}
-    schedules = list(lines)
-    band = "Lines are means, bands reach from the lowest to the highest seed."
-    figures["sweep"] = plot_curves(lines, tuned.by), f"{main}: every rate under every schedule. {band}"
+    figures["sweep"] = plot_curves(lines, tuned.by), f"{main}: every rate under every schedule. {BAND}"
     if others:
         schedule = tuned.sweeps[others[0]][0].schedules[0]
         lines = {name: curves(s, tuned.by)[schedule] for name, (s, *_) in tuned.sweeps.items()}
-        caption = f"The optimizers, each under the {schedule} schedule. {band}"
+        caption = f"The optimizers, each under the {schedule} schedule. {BAND}"
         figures["optimizers"] = plot_curves(lines, tuned.by), caption
     fresh = zip((tuned.retrained, tuned.baseline), tuned.confirmation.values(), strict=True)
-    losses = {f"{r.optimizer}, {r.schedule}, {rate(r.learning_rate)}": s.losses[0, 0] for r, s in fresh}
+    losses = {_told(row): s.losses[0, 0] for row, s in fresh if row}
     figures["losses"] = plot_losses(losses), f"The choice and Adam at a constant {rate(BASELINE_RATE)}, on fresh seeds."
-    best = {row.schedule: row for row in reversed(tuned.table)}
-    best = {k: best[k] for k in schedules if k in best}  # in one order, so that a colour means the same everywhere
+    best = _best_by_schedule(tuned)
     if len(best) > 1:
-        losses = {f"{r.schedule}: {r.optimizer}, {rate(r.learning_rate)}": _record(tuned, r) for r in best.values()}
+        losses = {f"{k}: {r.optimizer}, {rate(r.learning_rate)}": _record(tuned, r) for k, r in best.items()}
         figures["losses_by_schedule"] = plot_losses(losses), "Each schedule with its best optimizer at its best rate."
+    return figures
+
+
+def _figure_of_schedules(tuned: Tuned) -> tuple[Any, str]:
     drawn = {tuned.schedule_name: tuned.schedule}
     caption = "The chosen schedule."
+    best = _best_by_schedule(tuned)
     known = {k: SCHEDULES[k](tuned.learning_rate, tuned.steps) for k in best if k in SCHEDULES}
     if len(known) == len(best) > 1 and as_schedule(known[tuned.schedule_name]) == tuned.schedule:
         drawn = {k + " (chosen)" * (k == tuned.schedule_name): s for k, s in known.items()}
         caption = "The schedules that were tried, all at the chosen peak."
-    figures["schedules"] = plot_schedules(drawn, steps=tuned.steps), caption
+    return plot_schedules(drawn, steps=tuned.steps), caption
+
+
+def _figure_of_short_runs(tuned: Tuned) -> tuple[Any, str]:
     found = tuned.found
-    low, high = map(rate, found.interval)
+    optimizer = next(iter(tuned.sweeps)) if tuned.budget is None else tuned.optimizer
     caption = (
-        f"The range test with {main} from which the grid of rates was laid: one run with a growing rate, the median "
-        f"of several seeds. It suggests {rate(found.learning_rate)}, a tenth of the rate at the lowest smoothed loss; "
-        f"single seeds {low} to {high}." + ("" if found.confident else " The seeds disagree or the loss hardly fell.")
+        f"Short runs of {optimizer}, ever longer and closer to the best rate. They suggest "
+        f"{rate(found.learning_rate)}, by the dashed parabola through the longest, and expect the best "
+        f"rate between {rate(found.interval[0])} and {rate(found.interval[1])} (shaded).{_doubt(tuned)}"
     )
-    figures["range_test"] = plot_range_test(found.range_test, found.learning_rate), caption
-    return figures
+    return plot_rounds(found.rounds, found.learning_rate, found.interval), caption
+
+
+def _best_by_schedule(tuned: Tuned) -> dict[str, Row]:
+    """Schedule -> its best row with whole runs, in the order of the sweeps: a colour means the same everywhere."""
+    best = {row.schedule: row for row in reversed(whole(tuned))}
+    names = dict.fromkeys(name for some in tuned.sweeps.values() for s in some for name in s.schedules)
+    return {k: best[k] for k in names if k in best}
 
 
 def _record(tuned: Tuned, row: Row) -> np.ndarray:
@@ -189,17 +290,10 @@ def _record(tuned: Tuned, row: Row) -> np.ndarray:
 
 
 def _page(tuned: Tuned, pictures: dict[str, tuple[bytes, str]]) -> str:
-    low, high = map(rate, tuned.interval)
-    alone = f"No other rate that was tried comes within 5% or one spread of its {tuned.by} loss."
-    interval = (
-        alone
-        if low == high
-        else f"Under the same schedule, rates from {low} to {high} do as well (within 5% or one spread)."
-    )
     measured = {
         "problem": tuned.problem,
         "decided by": f"{tuned.by} loss" + (", of the final parameters" if tuned.by == "validation" else ""),
-        "runs": f"{tuned.runs}, of {tuned.steps} steps each; seeds per combination: {tuned.seeds}",
+        "cost": cost(tuned),
         "time": f"{tuned.seconds:.0f} seconds",
         "versions": f"lrx {__version__}, jax {jax.__version__}, Python {platform.python_version()}",
         "platform": f"{jax.devices()[0].device_kind}, {platform.system()} {platform.machine()}",
@@ -211,7 +305,7 @@ def _page(tuned: Tuned, pictures: dict[str, tuple[bytes, str]]) -> str:
         problem=escape(tuned.problem),
         choice=escape(choice(tuned)),
         comparison=escape(comparison(tuned)),
-        interval=escape(f"{interval} {rivals(tuned)}"),
+        evidence=escape(evidence(tuned)),
         code=escape(code(tuned)),
         saved=unsaved if holds_code(tuned.schedule) else saved,
         table=_table(tuned),
@@ -228,8 +322,8 @@ def columns(tuned: Tuned) -> dict[str, Any]:
     every = {
         "optimizer": lambda row: row.optimizer,
         "schedule": lambda row: row.schedule,
-        "peak rate": lambda row: rate(row.learning_rate) + "†" * row.at_edge,
-        "training loss": lambda row: plus_minus(row.training),
+        "peak rate": lambda row: rate(row.learning_rate) + "†" * _edge(tuned, row),
+        "training loss": lambda row: plus_minus(row.training) + "‡" * (row.steps != tuned.steps),
         "validation loss": lambda row: plus_minus(row.validation),
         "accuracy %": lambda row: plus_minus(row.accuracy, 100.0),
         "verdict": lambda row: row.verdict.replace("_", " "),
@@ -247,69 +341,10 @@ def _table(tuned: Tuned) -> str:
         return f'<tr class="section"><td colspan="{len(shown)}">{escape(title)}</td></tr>'
 
     chosen = ' class="chosen"'
-    fresh = [line(tuned.retrained, chosen), line(tuned.baseline)]
-    rows = [line(row, chosen if row is tuned.table[0] else "") for row in tuned.table]
     head = "<tr>" + "".join(f"<th>{escape(name)}</th>" for name in shown) + "</tr>"
-    body = [
-        section("On fresh seeds: the choice, and Adam as it comes"),
-        *fresh,
-        section("Each combination at its best rate, best first"),
-        *rows,
-    ]
-    return f"<table>{head}{''.join(body)}</table>"
-
-
-PAGE = Template("""\
-<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="color-scheme" content="light dark">
-<title>lrx: $problem</title>
-<style>
-:root { --ink: #222; --soft: #666; --line: #ddd; --page: #fff; --box: #f4f5f7; --mark: #e3f0fa; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e4e4e4; --soft: #a0a0a0; --line: #3a3a3a; --page: #161616; --box: #222; --mark: #12324a; }
-  img { filter: invert(1) hue-rotate(180deg); mix-blend-mode: screen; }
-}
-body { margin: 0 auto; padding: 1.5rem 1rem 3rem; max-width: 46rem; color: var(--ink); background: var(--page);
-  font: 1rem/1.55 system-ui, sans-serif; }
-header { color: var(--soft); }
-h1 { font-size: 1.6rem; line-height: 1.25; margin: .3rem 0 1rem; text-wrap: balance; }
-h2 { font-size: 1.15rem; margin: 2.2rem 0 .6rem; }
-pre { background: var(--box); padding: .9rem 1rem; border-radius: 6px; white-space: pre-wrap; overflow-wrap: anywhere;
-  font: .875rem/1.5 ui-monospace, monospace; user-select: all; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; width: 100%; font-size: .875rem; font-variant-numeric: tabular-nums; }
-th, td { padding: .35rem .9rem .35rem 0; text-align: left; white-space: nowrap; border-bottom: 1px solid var(--line); }
-th, .section, .note, figcaption, dt { color: var(--soft); font-weight: normal; }
-.section td { padding-top: 1rem; }
-.chosen { background: var(--mark); font-weight: 600; }
-td:first-child, th:first-child { padding-left: .5rem; }
-.note, figcaption { font-size: .875rem; }
-figure { margin: 1.6rem 0; }
-img { display: block; width: 100%; height: auto; }
-dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; }
-dd { margin: 0; }
-</style>
-</head>
-<body>
-<header>lrx.tune: $problem</header>
-<h1>$choice</h1>
-<p>$comparison</p>
-<p>$interval</p>
-<pre>$code</pre>
-<p class="note">$saved</p>
-<h2>What was tried</h2>
-<div class="wide">$table</div>
-<p class="note">$notes</p>
-<h2>Pictures</h2>
-$figures
-<h2>How it was measured</h2>
-<dl>
-$measured
-</dl>
-</body>
-</html>
-""")
+    rows = [line(row, chosen if row is tuned.table[0] else "") for row in tuned.table]
+    if tuned.retrained and tuned.baseline:
+        fresh = [line(tuned.retrained, chosen), line(tuned.baseline)]
+        title = section("Each combination at its best rate, best first")
+        rows = [section("On fresh seeds: the choice, and Adam as it comes"), *fresh, title, *rows]
+    return f"<table>{head}{''.join(rows)}</table>"

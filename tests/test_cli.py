@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 import lrx
 from lrx import cli
-from lrx.cli import drawing, make_app
+from lrx._drawing import drawing
+from lrx.cli import make_app
 
 FILE = """
 import jax, jax.numpy as jnp, lrx
@@ -64,9 +65,23 @@ def run(*args, **env):
 
 
 @pytest.fixture(scope="module")
-def tuned(folder):
+def choices():
+    """What `lrx.tune` gave in `tuned`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def tuned(folder, choices):
     """One run of `lrx tune` on the file."""
-    return run("tune", "mine.py:make", *QUICK, "--learning-rates", "1e-3:1:4", "--out", "out/report")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cli, "tune", lambda *args, **kwargs: choices.append(lrx.tune(*args, **kwargs)) or choices[0])
+        return run("tune", "mine.py:make", *QUICK, "--learning-rates", "1e-3:1:4", "--out", "out/report")
+
+
+@pytest.fixture
+def told_again(tuned, choices, monkeypatch):
+    """`lrx tune` gives the same once more, without training."""
+    monkeypatch.setattr(cli, "tune", lambda *args, **kwargs: choices[0])
 
 
 # ---------------------------------------------------------------- lrx tune
@@ -94,8 +109,18 @@ def test_show_reads_the_schedule_that_tune_wrote(tuned, folder):
     assert shown.exit_code == 0 and shown.stdout.splitlines()[0] == repr(lrx.from_json(file.read_text()))
 
 
-def test_no_number_is_cut_in_a_narrow_terminal(tuned, monkeypatch, folder):
-    narrow = run("tune", "mine.py:make", *QUICK, "--learning-rates", "1e-3:1:4", "--out", "narrow", COLUMNS="30")
+def test_tune_within_a_budget(folder):
+    names = "--optimizers", "sgd", "--schedules", "linear"
+    quick = "--steps", "100", "--budget", "1.75", "--by", "training", "--out", "budget"
+    result = run("tune", "mine.py:make", *names, *quick)
+    assert result.exit_code == 0 and result.stderr == ""
+    assert "On one seed its final training loss is " in result.stdout and "A budget of 2." in result.stdout
+    assert " of 1.75 runs of 100 steps, short ones included; seeds per combination: 1." in result.stdout
+    assert (folder / "budget/short_runs.png").exists()
+
+
+def test_no_number_is_cut_in_a_narrow_terminal(tuned, told_again, folder):
+    narrow = run("tune", "mine.py:make", "--out", "narrow", COLUMNS="30")
     table = [line.split() for line in narrow.stdout.splitlines() if "±" in line and " sgd " in line]
     assert table == [line.split() for line in tuned.stdout.splitlines() if "±" in line and " sgd " in line]
 
@@ -164,6 +189,12 @@ MISTAKES = [
     ([*TUNE_DIGITS, "--steps", "x"], "Invalid value for '--steps'"),
     ([*TUNE_DIGITS, "--steps", "0"], "--steps must be at least 1, got 0."),
     ([*TUNE_DIGITS, "--seeds", "-1"], "--seeds must be at least 1, got -1."),
+    ([*TUNE_DIGITS, "--budget", "x"], "Invalid value for '--budget'"),
+    ([*TUNE_DIGITS, "--budget", "0"], "--budget must be positive and finite, got 0.0."),
+    ([*TUNE_DIGITS, "--budget", "nan"], "--budget must be positive and finite, got nan."),
+    (["tune", "mine.py:bowl", "--budget", "1"], "mine.py:bowl: --budget must be at least 1.25, "),
+    ([*TUNE_DIGITS, "--by", "luck"], "--by: there is no 'luck'. Choose from training, validation."),
+    (["tune", "mine.py:bowl", "--by", "validation"], "mine.py:bowl: --by needs a problem whose evaluate(params)"),
     ([*TUNE_DIGITS, "--steps", "3000000000"], "--steps must be at most 2147483647"),
     ([*TUNE_DIGITS, "--optimizers", "sgd,foo"], "--optimizers: there is no 'foo'. Choose from adam, sgd"),
     ([*TUNE_DIGITS, "--optimizers", ""], "--optimizers: there is no ''."),
@@ -233,12 +264,12 @@ def test_an_interrupt_is_quiet(folder):
     assert result.exit_code == 128 + signal.SIGINT and result.output.strip() == ""
 
 
-def test_a_report_that_cannot_be_written(folder, tuned, monkeypatch):
+def test_a_report_that_cannot_be_written(folder, told_again, monkeypatch):
     def full(self, path):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(cli.Tuned, "report", full)
-    result = run("tune", "mine.py:make", *QUICK, "--learning-rates", "1e-3:1:4")
+    result = run("tune", "mine.py:make")
     assert result.exit_code == 2 and "Use sgd" in result.stdout  # the answer is not lost
     assert result.stderr == "lrx: error: --out: cannot write into lrx-report: No space left on device.\n"
 
@@ -267,12 +298,15 @@ def test_python_m_lrx():
     def lrx_command(*args):
         return subprocess.run([sys.executable, "-m", "lrx", *args], capture_output=True, encoding="utf-8", check=False)
 
-    version = lrx_command("--version")
-    assert (version.returncode, version.stdout, version.stderr) == (0, f"lrx {lrx.__version__}\n", "")
     shown = lrx_command("show", "cosine_decay_schedule(0.1, 100)")
     assert shown.returncode == 0 and shown.stderr == "" and shown.stdout.startswith("cosine_decay_schedule(")
     wrong = lrx_command("tune", "nothing")
     assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr.count("\n") == 1
+
+
+def test_version():
+    result = run("--version")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, f"lrx {lrx.__version__}\n", "")
 
 
 def test_help():

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.plot import counts_up_to, horizon, plot_losses, plot_range_test, plot_sweep, rate, running_mean
+from lrx.plot import counts_up_to, horizon, plot_losses, plot_range_test, plot_rounds, plot_sweep, rate, running_mean
 from lrx.tuning._range_test import RangeTest
+from lrx.tuning._search import Round
 from lrx.tuning._sweep import Sweep
 
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -70,6 +71,7 @@ def test_plot_with_a_logarithmic_axis():
         (lambda: plot_losses({"a": np.zeros((2, 0))}), r"plot_losses\(records=...\) must hold arrays"),
         (lambda: plot_losses({"a": np.ones(9)}, smooth=0), r"plot_losses\(smooth=...\) must be positive"),
         (lambda: plot_range_test(RangeTest(np.ones(2), np.full(2, np.nan))), "must hold a finite loss"),
+        (lambda: plot_rounds((), 0.1, (0.05, 0.2)), r"plot_rounds\(rounds=...\) must be at least one"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -114,6 +116,34 @@ def test_range_test_marks_the_rate_and_keeps_explosions_out():
     assert not any("suggested" in text for text in labels(RangeTest(rates, losses).plot()))
 
 
+def test_rounds_are_lines_with_the_suggestion_the_interval_and_the_parabola():
+    rates = np.array([0.01, 0.1, 1.0])
+    rounds = (
+        Round(8, np.array([0.01, 0.1, 1.0, 10.0]), np.array([2.0, 1.5, np.inf, np.inf]), 2.1),
+        Round(50, rates, 0.1 * np.exp(np.log(rates / 0.2) ** 2 / 10), 2.1),
+    )
+    axes = plot_rounds(rounds, 0.2, (0.1, 0.4)).axes[0]
+    assert labels(axes.figure) == ["8 steps", "50 steps", "suggested 0.2", "diverged"]
+    assert axes.get_xscale() == axes.get_yscale() == "log"
+    np.testing.assert_array_equal(axes.lines[0].get_ydata(), [2.0, 1.5, np.nan, np.nan])
+    crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
+    assert [list(line.get_xdata()) for line in crosses] == [[1.0, 10.0]]
+    parabola = next(line for line in axes.lines if line.get_linestyle() == "--")
+    lowest = np.argmin(parabola.get_ydata())
+    assert parabola.get_xdata()[lowest] == pytest.approx(0.2, rel=0.1)
+    assert parabola.get_ydata()[lowest] == pytest.approx(0.1, rel=1e-2)
+    assert [list(patch.get_extents().transformed(axes.transData.inverted()).intervalx) for patch in axes.patches] == [
+        pytest.approx([0.1, 0.4])
+    ]
+
+
+def test_every_line_of_a_sweep_is_within_the_limits():
+    final = np.full((3, 2, 1), 0.001)
+    final[:, 1] = 5.0
+    axes = plot_sweep(made_sweep(final)).axes[0]
+    assert axes.get_ylim()[0] < 0.001 and axes.get_ylim()[1] > 5.0
+
+
 def test_sweep_draws_means_bands_the_best_and_what_diverged():
     figure = plot_sweep(made_sweep([[[4, 6], [8, 8]], [[1, 3], [2, 4]], [[np.nan, 1], [np.inf, np.inf]]]))
     axes = figure.axes[0]
@@ -149,6 +179,13 @@ def test_losses_are_smoothed_and_explosions_kept_out():
     np.testing.assert_allclose(axes.lines[0].get_ydata()[99], 1.5 * falling[90:].mean())
     assert axes.get_ylim()[1] < 100 and axes.get_yscale() == "log" and "mean over 10 steps" in axes.get_ylabel()
     assert plot_losses({"a": -falling}).axes[0].get_yscale() == "linear"
+
+
+def test_a_spike_does_not_hide_the_losses():
+    falling = np.exp(-np.arange(1000) / 100)
+    spiked = np.where((np.arange(1000) > 0) & (np.arange(1000) < 20), 1e4, falling)
+    low, high = plot_losses({"falling": falling, "spiked": spiked}).axes[0].get_ylim()
+    assert 0 < low < falling.min() * 1.3 and 1 < high < 10
 
 
 def test_running_mean():

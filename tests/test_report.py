@@ -11,7 +11,8 @@ import pytest
 
 import lrx
 from lrx import report
-from lrx.tuning._tune import Score
+from lrx.tuning._tuned import Score
+from tests.tuning.bowl import validated
 
 NAME = '<b>bowl</b> & "co"'
 
@@ -31,7 +32,15 @@ def tuned():
     def evaluate(params):
         return {"loss": jnp.sum(params**2), "accuracy": 1 / (1 + jnp.sum(params**2))}
 
-    return lrx.tune(bowl(evaluate), optimizers=["sgd", "adam"], schedules=["constant", "linear"], steps=20, seeds=2)
+    names = dict(optimizers=["sgd", "adam"], schedules=["constant", "linear"])
+    return lrx.tune(bowl(evaluate), **names, budget=None, steps=20, seeds=2)
+
+
+@pytest.fixture(scope="module")
+def frugal():
+    """Within a budget: three optimizers, whole runs of two."""
+    names = dict(optimizers=["sgd", "adam", "rmsprop"], schedules=["constant", "linear"])
+    return lrx.tune(validated(), **names, budget=4, steps=200, by="training")
 
 
 @pytest.fixture(scope="module")
@@ -75,7 +84,7 @@ def changed(tuned, ours, adams, seeds=2):
 
 
 def test_the_folder_holds_what_it_should(folder):
-    pictures = {"losses", "losses_by_schedule", "optimizers", "range_test", "schedules", "sweep"}
+    pictures = {"losses", "losses_by_schedule", "optimizers", "schedules", "short_runs", "sweep"}
     assert {p.name for p in folder.iterdir()} == {f"{p}.png" for p in pictures} | {"report.html", "schedule.json"}
 
 
@@ -110,7 +119,7 @@ def test_the_page_has_the_answer_and_the_evidence(tuned, folder):
     for text in (report.choice(tuned), report.comparison(tuned), report.code(tuned), *report.notes(tuned)):
         assert text in page.text
     assert page.tags.count("tr") == 1 + 2 + 2 + len(tuned.table)
-    assert f"{tuned.runs}, of 20 steps each" in page.text and f"lrx {lrx.__version__}" in page.text
+    assert report.cost(tuned) in page.text and f"lrx {lrx.__version__}" in page.text
     assert "prefers-color-scheme: dark" in page.text
     assert ("content", "width=device-width, initial-scale=1") in page.attributes
 
@@ -119,11 +128,20 @@ def test_a_function_of_the_users_is_said_to_be_missing(tmp_path):
     def mine(peak, steps):
         return lambda count: peak / (1 + count / steps)
 
-    tuned = lrx.tune(bowl(), optimizers={"<i>": lrx.sgd}, schedules={"mine": mine}, steps=10, seeds=1)
+    tuned = lrx.tune(bowl(), optimizers={"<i>": lrx.sgd}, schedules={"mine": mine}, budget=1 + 72 / 100, steps=100)
     page = Page(tuned.report(tmp_path).read_text(encoding="utf-8"))
     assert not (tmp_path / "schedule.json").exists() and "there is no schedule.json" in page.text
     assert "i" not in page.tags and "make_optimizer(schedule)  # your '<i>'" in page.text
-    assert "accuracy" not in page.text and "one seed has no spread" in page.text
+    assert "accuracy" not in page.text and "no other combination had a whole run" in page.text
+    assert not (tmp_path / "sweep.png").exists()  # of a single run
+
+
+def test_a_report_within_a_budget(frugal, tmp_path):
+    page = Page(frugal.report(tmp_path).read_text(encoding="utf-8"))
+    assert {p.stem for p in tmp_path.glob("*.png")} == {"losses", "schedules", "short_runs", "sweep"}
+    assert "fresh" not in page.text and page.tags.count("tr") == 1 + len(frugal.table)
+    for text in (report.comparison(frugal), report.evidence(frugal), report.cost(frugal), *report.notes(frugal)):
+        assert text in page.text
 
 
 # ---------------------------------------------------------------- words
@@ -167,6 +185,37 @@ def test_code(tuned, schedule, name, optimizer, expected):
 )
 def test_the_comparison_claims_no_more_than_the_seeds_show(tuned, ours, adams, seeds, expected):
     assert expected in report.comparison(changed(tuned, ours, adams, seeds))
+
+
+def test_a_budget_is_told_with_what_was_spent_and_what_more_would_buy(frugal):
+    low, high = map(report.rate, frugal.interval)
+    said = report.evidence(frugal)
+    assert said.startswith(f"The best peak is expected between {low} and {high}.") and "A budget of " in said
+    sure, doubted = (
+        dataclasses.replace(frugal, found=dataclasses.replace(frugal.found, doubt=doubt))
+        for doubt in ("", "all is vain")
+    )
+    assert "weak evidence" not in report.evidence(sure)
+    assert " The short runs are weak evidence: all is vain." in report.evidence(doubted)
+    spent = dataclasses.replace(frugal, runs=2.98)
+    assert report.cost(spent) == "2.98 of 4 runs of 200 steps, short ones included; seeds per combination: 1"
+
+
+def test_the_runner_up_is_compared_without_a_claim(frugal):
+    said = report.comparison(frugal)
+    assert f"for the runner-up, {frugal.runner_up.optimizer}, linear, " in said
+    assert said.startswith("On one seed its final training loss is ") and "no spread to judge that by" in said
+    alone = dataclasses.replace(frugal, table=(frugal.table[0], *(r for r in frugal.table if r.steps < 200)))
+    assert report.comparison(alone).endswith("; no other combination had a whole run.")
+
+
+def test_rows_of_short_runs_are_marked(frugal):
+    short = [row for row in frugal.table if row.steps != 200]
+    assert len(short) == 1 and short[0].verdict == "short runs"
+    cell = report.columns(frugal)["training loss"]
+    assert [cell(row).endswith("‡") for row in frugal.table] == [row in short for row in frugal.table]
+    note = f"‡ Short runs of {short[0].steps} steps; not to be compared with whole ones."
+    assert note in report.notes(frugal) and not any("†" in line for line in report.notes(frugal))
 
 
 def test_rivals_are_counted(tuned):

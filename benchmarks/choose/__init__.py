@@ -1,7 +1,7 @@
 """How good is an automatic learning rate? Every way of choosing one, beside the best of a dense sweep.
 
-`python -m benchmarks.choose [--quick] [--only METHOD] [--json FILE] [--picture FILE] [--oracle FILE]`, with the data
-from `pip install "lrx[bench]"`. A new method is one line in `methods.py`.
+`python -m benchmarks.choose [--quick] [--only METHOD] [--json FILE] [--picture FILE] [--oracle FOLDER]`, with the data
+from `pip install "lrx[bench]"`. A new method is one line in `methods.py` or in `grid.py`.
 
 Nine small tasks, batches of 64, 1,000 steps, five seeds; 5 % warmup, then linear to zero. The oracle is Adam at 25
 rates from 1e-5 to 10 on the same seeds. A method that picks a rate picks one for each seed, from batches of its own
@@ -20,4 +20,8 @@ Intervals are 95 % of the bootstrap, over tasks and over seeds within a task.
 Costs are counted in runs: a run is 1,000 gradients, a forward pass is a third of a gradient, a Hessian-vector product
 two. They are told as choosing + training. Seconds too: choosing from nothing, compilation included, and one training,
 compilation included.
+
+A second table (`grid.py`) asks for a rate and a schedule together. Its oracle is the best of 32 rates from 1e-4 to 1
+under each of four schedules, three seeds; a method names one of these 128 members, and is scored by that member's mean
+over the oracle's seeds, so that luck with a seed counts for nothing.
 """

@@ -7,6 +7,7 @@ from typing import Any
 
 from .. import choose
 from .._timing import write
+from . import grid
 from .measure import best_fixed, measure, plain, row
 from .methods import CHOOSERS, OPTIMIZERS, Choice
 from .show import picture, table
@@ -46,6 +47,15 @@ def compare(tasks: dict[str, Task], oracles: dict[str, Oracle], wanted: list[str
     return {name: row(oracles, {task: m[name] for task, m in measured.items()}, steps) for name in wanted}
 
 
+def ask_whole(tasks: dict[str, Task], seeds: int, steps: int) -> dict[str, grid.Full]:
+    """The sweep of rates and schedules of every task."""
+    fulls = {}
+    for name, task in tasks.items():
+        fulls[name] = grid.sweep(task, seeds, steps)
+        note(f"rates and schedules, {name}: {fulls[name].seconds:.0f} s")
+    return fulls
+
+
 def main() -> None:
     """Print the tables."""
     methods = ["fixed 1e-3", BEST_FIXED, *(m for m in CHOOSERS if m != "fixed 1e-3"), *OPTIMIZERS]
@@ -53,33 +63,45 @@ def main() -> None:
         prog="python -m benchmarks.choose", description=choose.__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help=f"two seeds of {', '.join(QUICK)}")
-    parser.add_argument("--only", action="append", choices=methods, help="this method; may be repeated")
+    parser.add_argument("--only", action="append", choices=[*methods, *grid.PICKS], help="this one; may be repeated")
     parser.add_argument("--json", help="write the numbers")
     parser.add_argument("--picture", help="write the picture")
-    parser.add_argument("--oracle", help="keep the oracle's sweeps in this file, and take them from it the next time")
+    parser.add_argument("--oracle", help="keep the sweeps in this folder, and take them from it the next time")
     args = parser.parse_args()
 
     begin, cpu = time.perf_counter(), time.process_time()
     seeds, steps = (2 if args.quick else 5), 1000
     settings = {"tasks": list(QUICK if args.quick else TASKS), "seeds": seeds, "steps": steps, "batch": BATCH}
-    settings["rates"] = RATES.tolist()
     tasks = {name: TASKS[name]() for name in settings["tasks"]}
-    oracles = remembered(args.oracle, settings, lambda: ask(tasks, seeds, steps))
-    wanted = [m for m in methods if not args.only or m in args.only]
-    rows = compare(tasks, oracles, wanted, seeds, steps)
-    minutes = {"wall": (time.perf_counter() - begin) / 60, "cpu": (time.process_time() - cpu) / 60}
+    told: dict[str, Any] = dict(settings)
 
-    for by in LOSSES:
-        print(table(rows, by), end="\n\n")
-    print(f"{minutes['wall']:.1f} minutes, {minutes['cpu']:.1f} of a core")
-    seconds = {name: o.seconds for name, o in oracles.items()}
-    best = {by: {name: float(o.rates[o.best(by)]) for name, o in oracles.items()} for by in LOSSES}
-    write(
-        args.json,
-        plain({**settings, "minutes": minutes, "oracle_seconds": seconds, "best_rates": best, "methods": rows}),
-    )
-    if args.picture:
-        picture(rows).savefig(args.picture, dpi=120)
+    wanted = [m for m in methods if not args.only or m in args.only]
+    if wanted:
+        keys = settings | {"rates": RATES.tolist()}
+        oracles = remembered(args.oracle, "rates.json", keys, Oracle, lambda: ask(tasks, seeds, steps))
+        rows = compare(tasks, oracles, wanted, seeds, steps)
+        for by in LOSSES:
+            print(table(rows, by), end="\n\n")
+        told["rates"] = RATES.tolist()
+        told["oracle_seconds"] = {name: o.seconds for name, o in oracles.items()}
+        told["best_rates"] = {by: {name: float(o.rates[o.best(by)]) for name, o in oracles.items()} for by in LOSSES}
+        told["methods"] = rows
+        if args.picture:
+            picture(rows).savefig(args.picture, dpi=120)
+
+    picks = {name: pick for name, pick in grid.PICKS.items() if not args.only or name in args.only}
+    if picks:
+        few = min(seeds, 3)
+        keys = settings | {"seeds": few, "rates": grid.RATES.tolist(), "schedules": list(grid.SCHEDULES)}
+        fulls = remembered(args.oracle, "grid.json", keys, grid.Full, lambda: ask_whole(tasks, few, steps))
+        together = grid.compare(tasks, fulls, picks, few, steps, note)
+        print(grid.table(together), end="\n\n")
+        told["grid_seconds"] = {name: f.seconds for name, f in fulls.items()}
+        told["together"] = together
+
+    told["minutes"] = {"wall": (time.perf_counter() - begin) / 60, "cpu": (time.process_time() - cpu) / 60}
+    print(f"{told['minutes']['wall']:.1f} minutes, {told['minutes']['cpu']:.1f} of a core")
+    write(args.json, plain(told))
 
 
 if __name__ == "__main__":

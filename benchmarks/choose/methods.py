@@ -59,11 +59,10 @@ def linear_gradient(learning_rates: np.ndarray, losses: np.ndarray) -> float:
     return float(rates[np.argmin(np.gradient(values, rates))])
 
 
-def by_find(task: Task, key: jax.Array, steps: int) -> Choice:
-    """`lrx.find` as it comes: three ramps."""
-    del steps
-    found = lrx.find(task.problem, lrx.adam, key=key)
-    return Choice(found.learning_rate, 3 * len(found.range_test.losses))
+def by_find(starts: int, task: Task, key: jax.Array, steps: int) -> Choice:
+    """`lrx.find` for the schedule of all runs, a quarter of a run for each start."""
+    found = lrx.find(task.problem, lrx.adam, key=key, steps=steps, schedule=linear, seeds=starts)
+    return Choice(found.learning_rate, found.gradients)
 
 
 CHOOSERS: dict[str, Choose] = {
@@ -73,7 +72,8 @@ CHOOSERS: dict[str, Choose] = {
     "range test: valley": functools.partial(by_rule, "valley"),
     "range test: slide": functools.partial(by_rule, "slide"),
     "range test: Lightning": by_linear_gradient,
-    "lrx.find": by_find,
+    "lrx.find": functools.partial(by_find, 1),
+    "lrx.find, 4 starts": functools.partial(by_find, 4),
 }
 """Ways to choose a rate for Adam."""
 

@@ -77,23 +77,28 @@ def consult(task: Task, seeds: int, steps: int, rates: np.ndarray = RATES) -> Or
     return Oracle(rates, by_name(initial), swept, time.perf_counter() - begin)
 
 
-def remembered(path: str | None, settings: dict[str, Any], ask: Callable[[], dict[str, Oracle]]) -> dict[str, Oracle]:
-    """The oracles by task: from the file if it was written under these settings, else asked, and written there."""
-    file = None if path is None else Path(path)
+def remembered(
+    folder: str | None, name: str, settings: dict[str, Any], kind: Any, ask: Callable[[], dict[str, Any]]
+) -> dict[str, Any]:
+    """Sweeps by task: from the file if it was written under these settings, else asked, and written there."""
+    file = None if folder is None else Path(folder) / name
     if file is not None and file.exists():
         told = json.loads(file.read_text())
         if told["settings"] == settings:
-            return {name: _oracle(**fields) for name, fields in told["oracles"].items()}
-    oracles = ask()
+            return {task: kind(**{k: _arrays(v) for k, v in fields.items()}) for task, fields in told["sweeps"].items()}
+    sweeps = ask()
     if file is not None:
-        kept = {"settings": settings, "oracles": {name: dataclasses.asdict(o) for name, o in oracles.items()}}
+        kept = {"settings": settings, "sweeps": {task: dataclasses.asdict(s) for task, s in sweeps.items()}}
+        file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(kept, default=np.ndarray.tolist) + "\n")
-    return oracles
+    return sweeps
 
 
-def _oracle(rates: Any, initial: Any, swept: Any, seconds: float) -> Oracle:
-    initial, swept = ({by: np.asarray(losses) for by, losses in d.items()} for d in (initial, swept))
-    return Oracle(np.asarray(rates), initial, swept, seconds)
+def _arrays(x: Any) -> Any:
+    """Lists from JSON as arrays."""
+    if isinstance(x, dict):
+        return {k: _arrays(v) for k, v in x.items()}
+    return np.asarray(x) if isinstance(x, list) else x
 
 
 @dataclasses.dataclass(frozen=True)

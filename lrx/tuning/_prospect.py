@@ -26,7 +26,8 @@ def prospect(values: np.ndarray) -> Prospect:
     D and G are set to 1.
 
     Args:
-      values: the rate of each update at any one peak, [steps].
+      values: the rate of each update at any one peak, [steps]; none negative, and not all zero. Zeros at the end move
+        nothing, so the last iterate is the one before them.
 
     References:
       Defazio, Cutkosky, Mehta and Mishchenko, Optimal linear decay learning rate schedules and further refinements
@@ -40,7 +41,7 @@ def prospect(values: np.ndarray) -> Prospect:
     squares = np.cumsum((eta**2)[::-1])[::-1]
     beta = np.cumsum(eta[::-1])[::-1]
     alpha = np.append(beta[1:], 0.0)
-    k = alpha > 0
+    k = alpha > 0  # k < T, where T is the last rate that is not zero
     a = 1 / (2 * beta[0])
     b = squares[0] / (2 * beta[0]) + 0.5 * np.sum(eta[k] / alpha[k] * squares[k] / beta[k])
     return Prospect(2 * np.sqrt(a * b), np.sqrt(a / b))

@@ -130,12 +130,11 @@ def test_the_oracle_is_asked_once_for_the_same_settings(tmp_path, oracle):
         asked.append(1)
         return {"toy": oracle}
 
-    path = str(tmp_path / "oracle.json")
-    first, second = (remembered(path, {"seeds": 3}, ask) for _ in range(2))
+    first, second = (remembered(str(tmp_path), "rates.json", {"seeds": 3}, Oracle, ask) for _ in range(2))
     assert len(asked) == 1
     assert isinstance(second["toy"], Oracle)
     jax.tree.map(np.testing.assert_array_equal, *(dataclasses.asdict(o["toy"]) for o in (first, second)))
-    remembered(path, {"seeds": 4}, ask)
+    remembered(str(tmp_path), "rates.json", {"seeds": 4}, Oracle, ask)
     assert len(asked) == 2
 
 

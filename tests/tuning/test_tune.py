@@ -10,7 +10,7 @@ from tests.tuning.bowl import bowl, validated
 @pytest.fixture(scope="module")
 def tuned():
     stages = []
-    result = lrx.tune(validated(), steps=40, seeds=2, progress=lambda *told: stages.append(told))
+    result = lrx.tune(validated(), budget=None, steps=40, seeds=2, progress=lambda *told: stages.append(told))
     return result, stages
 
 
@@ -73,8 +73,8 @@ def test_rates_are_told_in_three_digits(tuned):
 
 
 def test_a_baseline_that_diverges_is_told_not_raised(monkeypatch):
-    monkeypatch.setattr("lrx.tuning._tune.BASELINE_RATE", 1e38)
-    result = lrx.tune(bowl(), optimizers="sgd", schedules="constant", steps=20, seeds=1)
+    monkeypatch.setattr("lrx.tuning._exhaustive.BASELINE_RATE", 1e38)
+    result = lrx.tune(bowl(), budget=None, optimizers="sgd", schedules="constant", steps=20, seeds=1)
     assert result.baseline.verdict == "diverging"
     assert not np.isfinite(result.baseline.training.mean)
 
@@ -86,7 +86,7 @@ def test_a_loss_that_is_never_finite_is_told():
         sample=lambda key: np.zeros(()),
     )
     with pytest.raises(ValueError, match="must have a finite loss before the first update"):
-        lrx.tune(problem, steps=10, seeds=1)
+        lrx.tune(problem, budget=None, steps=10, seeds=1)
 
 
 def test_progress_tells_the_stages(tuned):
@@ -96,19 +96,24 @@ def test_progress_tells_the_stages(tuned):
     assert names[-2:] == ["retraining", "baseline"]
     last = {stage: (done, total) for stage, done, total in stages}
     assert all(done == total for done, total in last.values())
-    assert sum(total for _, total in last.values()) == result.runs * result.steps
+    whole = sum(total for _, total in last.values()) / result.steps
+    sweeps = [s for some in result.sweeps.values() for s in some] + list(result.confirmation.values())
+    assert whole == sum(s.final.size for s in sweeps)
+    assert 0 < result.runs - whole <= 4 * 250 / result.steps  # the short runs of four optimizers
 
 
 def test_names_and_own_functions_choose():
     own = {"mine": lambda rate: lrx.sgd(rate, momentum=0.5)}
-    result = lrx.tune(bowl(), optimizers=own, schedules=["cosine"], learning_rates=[0.1, 0.5], steps=20, seeds=1)
+    result = lrx.tune(
+        bowl(), budget=None, optimizers=own, schedules=["cosine"], learning_rates=[0.1, 0.5], steps=20, seeds=1
+    )
     assert [(r.optimizer, r.schedule) for r in result.table] == [("mine", "cosine")]
     assert result.by == "training"
     assert result.table[0].validation is None
 
 
 def test_schedules_outside_the_main_ones_alone():
-    result = lrx.tune(bowl(), optimizers="sgd", schedules="triangular", steps=20, seeds=1)
+    result = lrx.tune(bowl(), budget=None, optimizers="sgd", schedules="triangular", steps=20, seeds=1)
     assert result.schedule_name == "triangular"
     assert len(result.sweeps["sgd"][0].learning_rates) == 16
 
@@ -127,4 +132,4 @@ def test_schedules_outside_the_main_ones_alone():
 )
 def test_wrong_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
-        lrx.tune(bowl(), **kwargs)
+        lrx.tune(bowl(), budget=None, **kwargs)

@@ -1,0 +1,178 @@
+"""`Recorder`: the losses and the learning rates of a training loop that the user has written."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .. import _check as check
+from .._numbers import is_array, is_number, is_tracer
+from .._state_paths import rate_of, rules
+from ..state import learning_rate
+
+BLOCK = 256
+"""Entries that go to the host together. As many again stay behind, so that the device is not waited for."""
+
+_copied = jax.jit(jnp.copy)  # a buffer of its own, at a third of the cost of a copy outside jit
+
+
+class Recorder:
+    """Collect the losses and the learning rates of any training loop, without waiting for the device.
+
+    Made empty. Each step adds its loss and, if wanted, the rate in the state of the optimizer; NumPy arrays come out,
+    for `lrx.suggest`, `lrx.diagnose` or a plot. In a population trained under `jax.vmap` both have leading axes.
+
+    Entries stay on the device until it has computed some hundreds of later ones, and come to the host in blocks. The
+    rate is copied, so that the next step may donate the state.
+
+    Examples:
+      A range test by hand:
+
+      >>> import jax, jax.numpy as jnp, lrx
+      >>> tx = lrx.sgd(lrx.exponential_decay(1e-3, transition_steps=40, decay_rate=1e4))
+      >>> @jax.jit
+      ... def step(params, state):
+      ...   loss, grads = jax.value_and_grad(lambda p: jnp.sum(p**2))(params)
+      ...   updates, state = tx.update(grads, state, params)
+      ...   return lrx.apply_updates(params, updates), state, loss
+      >>> params, recorder = jnp.ones(2), lrx.Recorder()
+      >>> state = tx.init(params)
+      >>> for _ in range(41):
+      ...   params, state, loss = step(params, state)
+      ...   recorder.add(loss, state)
+      >>> recorder
+      Recorder(shape=(41,))
+      >>> print(f"{lrx.suggest(recorder.learning_rates, recorder.losses, 'steep'):.2f}")
+      0.06
+    """
+
+    def __init__(self) -> None:
+        self._losses, self._rates = _Series(), _Series()
+
+    @check.public
+    def add(self, loss: Any, opt_state: Any = None) -> None:
+        """Append one step.
+
+        Args:
+          loss: what the step returned: a number, or an array with an entry for each member of a population.
+          opt_state: the optimizer state that the step returned, or anything that contains it (a `TrainState`, an
+            `nnx.Optimizer`); the entry is its `lrx.learning_rate`. In every call or in none.
+
+        Raises:
+          TypeError: if the loss is not real, or under a transformation such as `jit`, where there is no number yet.
+          ValueError: if a shape is another one than before, a buffer was donated, the state comes in some calls only,
+            or it holds no learning rate or several.
+        """
+        loss = self._losses.checked("loss", loss)
+        rate = None
+        if opt_state is not None:
+            # a donated state may still hold the rate, of an earlier step: only what the step reads is given away
+            rated = [found.state for found in rules(opt_state) if rate_of(found.state) is not None]
+            if any(map(_is_deleted, jax.tree.leaves(rated))):
+                raise _donated("opt_state")
+            rate = self._rates.checked("opt_state", learning_rate(opt_state))
+        if len(self) and (rate is None) == bool(len(self._rates)):
+            told = "none" if rate is None else "one"
+            raise ValueError(
+                f"{check.where('opt_state')} must be given in every call or in none, got {told} this time."
+            )
+        self._losses.append(loss)
+        if rate is not None:
+            self._rates.append(_copied(rate))
+
+    @property
+    def losses(self) -> np.ndarray:
+        """The losses so far, float32 [steps] or [members, steps]. Waits for the device."""
+        return self._losses.read()
+
+    @property
+    def learning_rates(self) -> np.ndarray:
+        """The rate that each step applied, float32 [steps] or [members, steps]. Waits for the device.
+
+        Raises:
+          ValueError: if the steps were added without their states.
+        """
+        if len(self) and not len(self._rates):
+            raise ValueError("learning_rates needs the state of each step: recorder.add(loss, opt_state).")
+        return self._rates.read()
+
+    def __len__(self) -> int:
+        return len(self._losses)
+
+    def __repr__(self) -> str:
+        return f"Recorder(shape={(*self._losses.shape, len(self))})"
+
+
+class _Series:
+    """Numbers, or arrays of one shape, in order."""
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] = ()
+        self.blocks: list[np.ndarray] = []
+        """What is on the host, each float32 [..., entries]."""
+        self.moved = 0
+        """Entries in the blocks."""
+        self.waiting: list[Any] = []
+        """What may still be on the device, as it came."""
+
+    def __len__(self) -> int:
+        return self.moved + len(self.waiting)
+
+    def checked(self, argument: str, x: Any) -> Any:
+        """`x` as it can be kept, or the error that names `argument`."""
+        where = check.where(argument)
+        if is_tracer(x):
+            raise TypeError(f"{where} must be a number, got {x!r}. Record outside jit, what the jitted step returns.")
+        if not is_number(x) or (is_array(x) and not _is_real(x.dtype)):
+            raise TypeError(f"{where} must be a real number or an array of them, got {x!r}.")
+        if _is_deleted(x):
+            raise _donated(argument)
+        if len(self) and np.shape(x) != self.shape:
+            raise ValueError(f"{where} must have shape {self.shape} as before, got shape {np.shape(x)}.")
+        return x if isinstance(x, jax.Array) else _float32(x)  # a copy: the user may write into the array
+
+    def append(self, x: Any) -> None:
+        """Append what was checked."""
+        if len(self.waiting) >= 2 * BLOCK:
+            self._move(BLOCK)
+        self.shape = np.shape(x)
+        self.waiting.append(x)
+
+    def read(self) -> np.ndarray:
+        """All of it."""
+        self._move(len(self.waiting))
+        if not self.blocks:
+            return np.zeros(0, np.float32)
+        self.blocks = [np.concatenate(self.blocks, axis=-1)]
+        return self.blocks[0].copy()
+
+    def _move(self, n: int) -> None:
+        """Bring the first `n` that wait to the host."""
+        if not n:
+            return
+        some = self.waiting[:n]
+        for i, x in enumerate(some, self.moved):
+            if _is_deleted(x):
+                told = f"add(loss=...) was given an array that was donated later, entry {i}: its buffer is deleted"
+                raise ValueError(f"{told}. Do not donate the loss, or add jnp.copy(loss).")
+        self.blocks.append(np.stack([_float32(x) for x in jax.device_get(some)], axis=-1))
+        self.moved, self.waiting = self.moved + n, self.waiting[n:]
+
+
+def _is_deleted(x: Any) -> bool:
+    return isinstance(x, jax.Array) and not is_tracer(x) and x.is_deleted()
+
+
+def _donated(argument: str) -> ValueError:
+    told = f"{check.where(argument)} was donated: a buffer of it is deleted"
+    return ValueError(f"{told}. Give what the step returned, before the next step.")
+
+
+def _is_real(dtype: Any) -> bool:
+    return jnp.issubdtype(dtype, jnp.floating) or jnp.issubdtype(dtype, jnp.integer)
+
+
+def _float32(x: Any) -> np.ndarray:
+    with np.errstate(over="ignore"):  # a loss that float32 cannot hold is infinite
+        return np.array(float(x) if isinstance(x, int) else x).astype(np.float32)
