@@ -26,8 +26,7 @@ def test_there_are_eight_devices():
     assert len(jax.devices()) == 8
 
 
-@pytest.mark.parametrize("method", ["vmap", "map"])
-@pytest.mark.parametrize("chunk_size", [None, 8])
+@pytest.mark.parametrize(("method", "chunk_size"), [("vmap", 8), ("map", None)])
 def test_eight_devices_give_what_one_does(method, chunk_size):
     one = lrx.sweep(validated(), lrx.adam, **GRID)
     for mesh in meshes():
