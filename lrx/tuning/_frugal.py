@@ -310,7 +310,7 @@ def _prospect(name: str, make: Any, curve: Any, steps: int) -> Prospect:
     peak = 0.01
     rates = grid(make, peak, {name: curve}, {}, steps).rows[0].astype(np.float64)
     if not (np.isfinite(rates) & (rates >= 0)).all() or not rates.any():
-        i = int(np.argmax(~(np.isfinite(rates) & (rates > 0))))
+        i = int(np.argmax(~(np.isfinite(rates) & (rates >= 0))))  # the first of all, if all are zero
         rule = "must give rates that are finite and not negative, nor all zero"
         raise check.fail("schedules", rule, float(rates[i]), f"That is the rate of {name!r} at count {i}.")
     bound, best = prospect(rates)

@@ -27,14 +27,6 @@ def traces(monkeypatch):
 
 
 @pytest.fixture
-def cheap_compiles():
-    """Compile fast rather than well, where no digit is at stake."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
-@pytest.fixture
 def x64():
     """Let JAX compute in float64 for one test."""
     with jax.enable_x64(True):

@@ -34,7 +34,7 @@ def floats_of(schedule):
     return floats, put
 
 
-@every
+@every_factory
 def test_output_is_float32_in_the_shape_of_the_count(case):
     schedule = case.build()
     for count in (3, np.int64(3), jnp.uint8(3), 3.0):
@@ -51,7 +51,7 @@ def assert_close(got, want, case):
     np.testing.assert_allclose(got, want, rtol=3e-7, atol=3e-7 * case.floor)
 
 
-@every
+@every_factory
 def test_array_and_scan_give_the_values_of_single_counts(case):
     schedule, counts = case.build(), case.counts()
     values = schedule(counts)
@@ -105,7 +105,8 @@ def gradients(name):
     return jax.jit(jax.vmap(jax.grad(lambda floats, count: put(floats)(count)), (None, 0)))
 
 
-@every
+@every_factory
+@pytest.mark.usefixtures("cheap_compiles")
 def test_gradient_with_respect_to_every_number_is_finite_at_every_count(case):
     floats, _ = floats_of(case.build())
     assert finite(gradients(case.name)(floats, case.counts()))

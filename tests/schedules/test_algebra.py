@@ -137,6 +137,7 @@ def test_one_leaf_for_each_degree_of_freedom(case):
 
 
 @every
+@pytest.mark.usefixtures("cheap_compiles")
 def test_vmap_over_every_number(case):
     other = jax.tree.map(lambda x: x + 1 if isinstance(x, int) else x * 0.75, case.schedule)
     grid = jax.tree.map(lambda x, y: jnp.stack([jnp.asarray(x), jnp.asarray(y)]), case.schedule, other)
@@ -145,6 +146,7 @@ def test_vmap_over_every_number(case):
 
 
 @every
+@pytest.mark.usefixtures("cheap_compiles")
 def test_gradients_are_finite(case):
     leaves, treedef = jax.tree.flatten(case.schedule)
     floats = [x for x in leaves if isinstance(x, float)]
