@@ -47,12 +47,37 @@ CASES = {
 }
 
 
+LISTENING = {
+    "adam(plateau)": lambda: lrx.adam(lrx.plateau(1e-3)),
+    "adam(polyak)": lambda: lrx.adam(lrx.polyak(1e-3)),
+    "adam(distance_cap)": lambda: lrx.adam(lrx.distance_cap(1e-3, max_distance=1.0)),
+    "adam(curvature_cap)": lambda: lrx.adam(lrx.curvature_cap(1e-3)),
+    "adam(hypergradient)": lambda: lrx.adam(lrx.hypergradient(1e-3, hyper_learning_rate=1e-7)),
+    "adam(l4)": lambda: lrx.adam(lrx.l4()),
+    "adam(dog)": lambda: lrx.adam(lrx.dog()),
+    "adam(dowg)": lambda: lrx.adam(lrx.dowg()),
+    "momo": lrx.momo,
+    "momo_adam": lrx.momo_adam,
+    "dadapt_sgd": lrx.dadapt_sgd,
+    "dadapt_adagrad": lrx.dadapt_adagrad,
+    "dadapt_adamw": lrx.dadapt_adamw,
+    "prodigy": lrx.prodigy,
+    "prodigy, slice_p=11": lambda: lrx.prodigy(slice_p=11),
+    "mechanize(adam)": lambda: lrx.mechanize(lrx.adam(1.0)),
+    "cocob": lrx.cocob,
+    "hdm": lrx.hdm,
+    "schedule_free_adamw": lrx.schedule_free_adamw,
+    "schedule_free_adamw+": lambda: lrx.schedule_free_adamw(1.0, inner_momentum=0.9, polyak=True),
+}
+"""What listens, or finds its rate."""
+
+
 class Stepper:
     """An optimizer with its own parameters and state, stepped in place."""
 
     def __init__(self, tx: Any, apply: Callable[..., Any], leaves: int, size: int):
         def step(params: Any, state: Any, grads: Any) -> Any:
-            updates, state = tx.update(grads, state, params)
+            updates, state = optax.with_extra_args_support(tx).update(grads, state, params, value=jnp.float32(1.0))
             return apply(params, updates), state
 
         self.params = {f"p{i:04}": jnp.ones(size) for i in range(leaves)}
@@ -172,6 +197,24 @@ def row(name: str, shape: str, who: str, times: dict[str, list[float]], stepper:
     }
 
 
+def listening(name: str, make: Callable[[], Any], size: int, rounds: int, pairs: int) -> dict[str, Any]:
+    """One line of the second table."""
+    times: dict[str, list[float]] = {}
+    words = 0.0
+    for i in range(pairs):
+        makes = {"adam": lambda: lrx.adam(1e-3), name: make}
+        order = list(makes) if i % 2 == 0 else list(reversed(makes))
+        steppers = {who: Stepper(makes[who](), lrx.apply_updates, 1, size) for who in order}
+        words = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(steppers[name].state)) / 4 / size
+        for stepper in 3 * list(steppers.values()):
+            stepper()
+        for who, seconds in paired(dict(steppers), rounds).items():
+            times.setdefault(who, []).extend(seconds)
+    middle, low, high = ratio(times, name, "adam")
+    ms = 1e3 * statistics.median(times[name])
+    return {"optimizer": name, "ms": ms, "ratio": middle, "quartiles": [low, high], "state_words": words}
+
+
 def line(r: dict[str, Any], stream: float) -> str:
     """A row as text."""
     low, high = r["quartiles"]
@@ -188,6 +231,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller parameters")
+    parser.add_argument("--listening", action="store_true", help="the second table alone")
     parser.add_argument("--json")
     args = parser.parse_args()
     stream = Stream().bytes_per_second(10 if args.quick else 40)
@@ -195,7 +239,7 @@ def main() -> None:
     print(f"{'optimizer':13} {'params':>9} {'of':9} {'ms':>8} {'/optax':>6} {'quartiles':>11} {'GB/s':>6} ", end="")
     print(f"{'/stream':>7} {'trace s':>8} {'compile s':>9} {'temp MB':>7}")
     results = []
-    for shape, (leaves, size) in SHAPES.items():
+    for shape, (leaves, size) in {} if args.listening else SHAPES.items():
         size, rounds, pairs = (
             (max(100, size // 10), 10, 2)
             if args.quick
@@ -206,7 +250,16 @@ def main() -> None:
             for who in times:
                 results.append(row(name, shape, who, times, steppers[who], 4 * case.words * leaves * size))
                 print(line(results[-1], stream), flush=True)
-    write(args.json, {"stream_bytes_per_second": stream, "steps": results})
+    size, rounds, pairs = (2_000_000, 10, 1) if args.quick else (20_000_000, 20, 2)
+    print(f"\n{size:,} parameters{'':9} {'ms':>8} {'/adam':>6} {'quartiles':>11} {'state words':>11}")
+    overheads = []
+    for name, make in LISTENING.items():
+        overheads.append(r := listening(name, make, size, rounds, pairs))
+        low, high = r["quartiles"]
+        print(
+            f"{name:21} {r['ms']:8.2f} {r['ratio']:6.2f} {low:5.2f}..{high:4.2f} {r['state_words']:11.2f}", flush=True
+        )
+    write(args.json, {"stream_bytes_per_second": stream, "steps": results, "listening": overheads})
 
 
 if __name__ == "__main__":

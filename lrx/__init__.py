@@ -121,6 +121,39 @@ from .optimizers.yogi import yogi as yogi
 
 # isort: split
 
+# learning rates that listen
+from .controllers.curvature import curvature_cap as curvature_cap
+from .controllers.distance import distance_cap as distance_cap
+from .controllers.distance import dog as dog
+from .controllers.distance import dowg as dowg
+from .controllers.hypergradient import hypergradient as hypergradient
+from .controllers.l4 import l4 as l4
+from .controllers.line_search import line_search as line_search
+from .controllers.plateau import plateau as plateau
+from .controllers.plateau import reduce_on_plateau as reduce_on_plateau
+from .controllers.plateau import report as report
+from .controllers.polyak import alig as alig
+from .controllers.polyak import polyak as polyak
+
+# isort: split
+
+# optimizers that estimate their own rate
+from .optimizers.cocob import cocob as cocob
+from .optimizers.dadapt import dadapt_adagrad as dadapt_adagrad
+from .optimizers.dadapt import dadapt_adamw as dadapt_adamw
+from .optimizers.dadapt import dadapt_sgd as dadapt_sgd
+from .optimizers.hdm import hdm as hdm
+from .optimizers.mechanize import mechanize as mechanize
+from .optimizers.momo import momo as momo
+from .optimizers.momo import momo_adam as momo_adam
+from .optimizers.prodigy import prodigy as prodigy
+from .optimizers.schedule_free import schedule_free as schedule_free
+from .optimizers.schedule_free import schedule_free_adamw as schedule_free_adamw
+from .optimizers.schedule_free import schedule_free_radam as schedule_free_radam
+from .optimizers.schedule_free import schedule_free_sgd as schedule_free_sgd
+
+# isort: split
+
 # their composition
 from ._chain import chain as chain
 from ._chain import named_chain as named_chain
@@ -129,6 +162,7 @@ from .optimizers.accumulate import accumulate as accumulate
 from .optimizers.apply import apply_updates as apply_updates
 from .optimizers.averaging import eval_params as eval_params
 from .optimizers.averaging import params_ema as params_ema
+from .optimizers.averaging import polynomial_averaging as polynomial_averaging
 from .optimizers.cautious import cautious as cautious
 from .optimizers.clip_by_block import clip_by_block_rms as clip_by_block_rms
 from .optimizers.clipping import adaptive_grad_clip as adaptive_grad_clip

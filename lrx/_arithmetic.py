@@ -28,7 +28,7 @@ def real(dtype: Any) -> Any:
 
 def trainable(x: Any) -> bool:
     """Whether a leaf has a derivative."""
-    return jnp.issubdtype(x.dtype, jnp.inexact)
+    return jnp.issubdtype(jnp.result_type(x) if not hasattr(x, "dtype") else x.dtype, jnp.inexact)
 
 
 def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any, *trees: Any) -> tuple[Any, ...]:
@@ -113,6 +113,34 @@ def global_norm(tree: Any) -> jax.Array:
     return sqrt(sum((s.astype(dtype) for s in squares), jnp.zeros((), dtype)))
 
 
+def inner_product(a: Any, b: Any) -> jax.Array:
+    """Re⟨a, b⟩ over all trainable leaves, in float32 or wider; `b` is a tree like `a`."""
+    leaves, treedef = jax.tree.flatten(a)
+    pairs = [(x, y) for x, y in zip(leaves, leaves_like(treedef, b), strict=True) if trainable(jnp.asarray(x))]
+    products = [_product(jnp.asarray(x), jnp.asarray(y)) for x, y in pairs]
+    dtype = wide(*(p.dtype for p in products))
+    return sum((p.astype(dtype) for p in products), jnp.zeros((), dtype))
+
+
+def _product(x: jax.Array, y: jax.Array) -> jax.Array:
+    dtype = wide(x.dtype, y.dtype)
+    x, y = x.astype(dtype), y.astype(dtype)
+    return jnp.sum(jnp.real(jnp.conj(x) * y) if jnp.iscomplexobj(x) else x * y)
+
+
+def absolute_sum(tree: Any) -> jax.Array:
+    """The sum of the sizes of all trainable leaves' entries, in float32 or wider."""
+    sums = [jnp.sum(jnp.abs(x.astype(wide(x.dtype)))) for x in map(jnp.asarray, jax.tree.leaves(tree)) if trainable(x)]
+    dtype = wide(*(s.dtype for s in sums))
+    return sum((s.astype(dtype) for s in sums), jnp.zeros((), dtype))
+
+
+def real_dtype(tree: Any) -> Any:
+    """The dtype for sums over all leaves: float32, or float64 where a leaf is."""
+    dtypes = (jnp.result_type(x) for x in jax.tree.leaves(tree))
+    return wide(*(jnp.finfo(d).dtype for d in dtypes if jnp.issubdtype(d, jnp.inexact)))
+
+
 def one_minus_power(b: Scalar, t: jax.Array) -> jax.Array:
     """1 − bᵗ for b in [0, 1), as −expm1(t·log b): the plain difference loses four digits in float32."""
     b = jnp.asarray(b, F32)
@@ -176,6 +204,30 @@ def all_finite(tree: Any) -> jax.Array:
     """Whether every trainable leaf is finite; bool []."""
     leaves = [jnp.isfinite(x).all() for x in map(jnp.asarray, jax.tree.leaves(tree)) if trainable(x)]
     return jnp.all(jnp.stack(leaves)) if leaves else jnp.asarray(True)
+
+
+def select(wanted: jax.Array, new: Any, old: Any) -> Any:
+    """`new` where `wanted`, else `old`: selected leaf by leaf, not multiplied, since 0 times nan is nan."""
+    return jax.tree.map(lambda n, o: jnp.where(wanted, n, o), new, old)
+
+
+def stored(tree: Any, like: Any) -> Any:
+    """What a memory keeps of `tree`: its trainable leaves in the dtypes of `like`, which stands for the others."""
+
+    def leaf(x: Any, old: jax.Array) -> jax.Array:
+        return jnp.asarray(x).astype(old.dtype) if trainable(x) else old
+
+    return jax.tree.map(leaf, tree, like)
+
+
+def widened(tree: Any) -> Any:
+    """The trainable leaves in at least float32."""
+    return jax.tree.map(lambda x: jnp.asarray(x).astype(wide(x.dtype)) if trainable(x) else x, tree)
+
+
+def copied(tree: Any) -> Any:
+    """A copy that may be donated apart from `tree`, typed, so that it is not weak."""
+    return jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), tree)
 
 
 def not_moved(updates: Any) -> Any:

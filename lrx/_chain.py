@@ -9,7 +9,7 @@ import optax
 
 from . import _check as check
 from ._pytree import factory_name
-from ._transformation import Init, Transformation, as_transformation, interned, is_interned
+from ._transformation import Init, Transformation, Update, as_transformation, interned, is_interned
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,9 +45,13 @@ class ChainUpdate:
                 f"this state belongs to another optimizer: the chain has the links {names}, the state has {held}. "
                 "Use the optimizer that made it, or lrx.resume."
             )
+        # the outermost chain sees the gradient as it comes: what a controller, which stands last, listens to; another
+        # library's link may not take it, or wrap a chain that sees a gradient of its own
+        ours = {"grad": updates, **extra}
         new = {}
         for name, update in self.links:
-            updates, new[name] = update(updates, state[name], params, **extra)
+            given = ours if isinstance(update, Update) else extra
+            updates, new[name] = update(updates, state[name], params, **given)
         return updates, new
 
     def __repr__(self) -> str:
@@ -59,7 +63,8 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
 
     The state is a dict keyed by the name of each link (`scale_by_adam`; a repeat gets `_2`, `_3`, …), so that
     adding a link changes no other key. A chain inside a chain is flattened. Extra keyword arguments of `update`
-    reach every link that takes them.
+    reach every link that takes them, lrx's own with `grad=`, the gradient as it came to the
+    chain, if it is not among them.
 
     Args:
       *transformations: lrx's or optax's, in the order in which they see the updates. None at all is the identity.

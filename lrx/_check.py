@@ -94,6 +94,20 @@ def non_negative(**arguments: Any) -> None:
             raise fail(name, "must not be negative", x)
 
 
+def at_most_one(**arguments: Any) -> None:
+    """Each is <= 1."""
+    for name, x, value in _concrete(arguments):
+        if not value <= 1:
+            raise fail(name, "must not exceed 1", x)
+
+
+def at_least_one(**arguments: Any) -> None:
+    """Each is >= 1."""
+    for name, x, value in _concrete(arguments):
+        if not value >= 1:
+            raise fail(name, "must not be less than 1", x)
+
+
 def below_one(**arguments: Any) -> None:
     """Each is in [0, 1), as a decay rate must be, after rounding to float32."""
     for name, x, value in _concrete(arguments):

@@ -9,7 +9,7 @@ from jax.tree_util import GetAttrKey
 
 from ._numbers import is_tracer
 from ._pytree import key_name
-from ._state_paths import SCHEDULE, dotted, is_boxed, value_of
+from ._state_paths import TOLD_AS_RATE, dotted, is_boxed, value_of
 from ._transformation import State
 
 _MISSING = object()
@@ -54,6 +54,8 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
     new = jax.tree_util.tree_map_with_path(leaf, fresh, is_leaf=is_boxed)
     held = {tuple(map(key_name, path)) for path, _ in jax.tree_util.tree_flatten_with_path(restored)[0]}
     for path in sorted(held - used):
+        if _is_listening(path, new):
+            continue
         if "hyperparams" not in path and path[-1] not in _REBUILT and not _is_clock(path, restored):
             faults.append(f"{_told(path)} is in the checkpoint, but tx has no place for it")
     if faults:
@@ -104,7 +106,16 @@ def _is_real(x: Any) -> bool:
 
 def _counts_rates(place: tuple[str, ...], restored: Any) -> bool:
     numbers = _at(restored, (*place[:-2], "hyperparams"))
-    return hasattr(numbers, "keys") and ("learning_rate" in numbers or SCHEDULE in numbers)
+    return hasattr(numbers, "keys") and any(key in numbers for key in ("learning_rate", *TOLD_AS_RATE))
+
+
+def _is_listening(names: tuple[str, ...], other: Any) -> bool:
+    """Whether a path is that of what a controller remembers, where the other state has none in its place."""
+    if "memory" not in names:
+        return False
+    end = len(names) - names[::-1].index("memory")
+    part = names[end : end + 1]
+    return part in (("controller",), ("skipped",)) and _at(other, (*names[:end], "controller")) is _MISSING
 
 
 _REBUILT = ("learning_rate",)
@@ -123,6 +134,8 @@ def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str
         found = _counted(names, restored)  # a number of the checkpoint's that was constant is scheduled now
         if found is not _MISSING:
             return _like(fresh, jnp.array(found))  # a copy: two leaves of one buffer cannot be donated
+    if found is _MISSING and _is_listening(names, restored):
+        return fresh
     if found is _MISSING or hasattr(found, "keys"):
         faults.append(f"{_told(names)} is not in the checkpoint")
         return fresh

@@ -7,8 +7,8 @@ import jax
 from ._pytree import key_name
 from ._transformation import ScheduledState, State
 
-SCHEDULE = "schedule"
-"""The key under which a scheduled rate's numbers stand in the raw state, beside the `learning_rate` last applied."""
+TOLD_AS_RATE = ("schedule", "controller")
+"""The keys for the numbers of a rate that changes, in the raw state, beside the `learning_rate` last applied."""
 
 
 class Slot(NamedTuple):
@@ -54,6 +54,14 @@ def rules(tree: Any, place: tuple[str, ...] = (), name: tuple[str, ...] = ()) ->
             if "inner" in getattr(x.memory, "_fields", ()):
                 found += rules(x.memory.inner, (*place, *here, "memory", "inner"), told)
     return found
+
+
+def in_charge(found: list[Found]) -> list[Found]:
+    """Without the rules inside a rule that has a rate, which has theirs in it, and counts for them."""
+    outer = [
+        f.place for f in found if "inner" in getattr(f.state.memory, "_fields", ()) and rate_of(f.state) is not None
+    ]
+    return [f for f in found if not any(f.place != o and f.place[: len(o)] == o for o in outer)]
 
 
 def rate_of(state: Any) -> Any:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ._numbers import canonical, is_number, is_tracer
 from ._pytree import key_name, same_keys, to_dict
-from ._state_paths import SCHEDULE, Slot, dotted, is_boxed, rate_of, rules, value_of
+from ._state_paths import TOLD_AS_RATE, Slot, dotted, in_charge, is_boxed, rate_of, rules, value_of
 from ._transformation import ScheduledState
 
 
@@ -24,18 +24,21 @@ def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
       opt_state: the state of any optimizer, or anything that contains one, such as a `TrainState`.
 
     Returns:
-      Path of the slot -> rate last applied (before the first update, the one that the first will apply), float32 [].
+      Path of the slot -> rate last applied (before the first update, the one that the first will apply; where that
+      depends on the first loss or gradient, what it starts from), float32 []. A controller with a rate for each leaf
+      has as many, with the leaf's path at the end.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
       >>> print(lrx.learning_rates(lrx.adam(0.5).init(jnp.zeros(3))))
       {'scale_by_learning_rate.learning_rate': Array(0.5, dtype=float32)}
     """
-    found = {}
-    for _, path, state in rules(opt_state):
+    found: dict[str, jax.Array] = {}
+    for _, path, state in in_charge(rules(opt_state)):
         rate = rate_of(state)
         if rate is not None:
-            found[dotted((*path, "learning_rate"))] = value_of(rate)
+            for leaf, x in jax.tree_util.tree_flatten_with_path(rate, is_leaf=is_boxed)[0]:
+                found[dotted((*path, "learning_rate", *map(key_name, leaf)))] = value_of(x)
     return found
 
 
@@ -92,7 +95,7 @@ def count(opt_state: Any) -> jax.Array:
       1
     """
     counts, slower, rates = {}, [], []
-    for _, path, state in rules(opt_state):
+    for _, path, state in in_charge(rules(opt_state)):
         fields = getattr(state.memory, "_fields", ())
         if "mini_step" in fields:
             slower.append(path)
@@ -191,11 +194,11 @@ def _slots(opt_state: Any) -> list[Slot]:
         found.append(Slot(place, dotted(name), x))
         for k in sorted(x):
             # the raw state keeps `learning_rate` for the rate that was applied; its schedule is told by that name
-            walk((*place, k), (*name, "learning_rate" if k == SCHEDULE else k), x[k])
+            walk((*place, k), (*name, "learning_rate" if k in TOLD_AS_RATE else k), x[k])
 
     for place, name, state in rules(opt_state):
         for k in sorted(state.hyperparams):
-            named = "learning_rate" if k == SCHEDULE else k
+            named = "learning_rate" if k in TOLD_AS_RATE else k
             walk((*place, "hyperparams", k), (*name, named), state.hyperparams[k])
     return found
 
@@ -206,6 +209,8 @@ def _collect(edits: dict[Any, Any], slots: list[Slot], name: str, value: Any) ->
     hits = [s for s in slots if s.name == name or s.name.endswith("." + name)]
     exact = [s for s in hits if s.name == name]
     hits = exact or hits
+    # a controller is a learning rate with a learning rate in it: the outer one is meant
+    hits = hits[:1] if all(s.name.startswith(f"{hits[0].name}.") for s in hits[1:]) else hits
     if len(hits) != 1:
         told = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it holds no number of lrx's"
         rule = f"is the name of {len(hits)} hyperparameters" if hits else "is not in this state"
@@ -222,7 +227,8 @@ def _collect(edits: dict[Any, Any], slots: list[Slot], name: str, value: Any) ->
         return
     if slot.is_group:
         raise ValueError(
-            f"{where} is scheduled: give its numbers, {name}={{{', '.join(f'{k!r}: ...' for k in slot.value)}}}, "
+            f"{where} is {'controlled' if slot.place[-1] == 'controller' else 'scheduled'}: give its numbers, "
+            f"{name}={{{', '.join(f'{k!r}: ...' for k in slot.value)}}}, "
             f"or a schedule of the same class, got {value!r}."
         )
     edits[slot.place] = where, value

@@ -50,12 +50,7 @@ class ParamsEma:
         share = 1 - jnp.asarray(self.decay, F32)
         if self.debias:
             share = share / one_minus_power(self.decay, t.astype(F32))
-
-        def leaf(u: jax.Array, a: jax.Array, p: Any) -> tuple[jax.Array, jax.Array]:
-            a = a.astype(u.dtype)
-            return u, a + share.astype(real(u.dtype)) * (jnp.asarray(p).astype(u.dtype) + u - a)
-
-        return updates, ParamsEmaState(t, map_leaves(leaf, 2, updates, state.averaged, params)[1])
+        return updates, ParamsEmaState(t, _towards(share, updates, state, params))
 
 
 @check.public
@@ -99,16 +94,88 @@ def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = N
     return transformation(ParamsEma(decay, debias, dtype_name("accumulator_dtype", accumulator_dtype)))
 
 
+@pytree_dataclass
+class PolynomialAveraging:
+    """See `polynomial_averaging`."""
+
+    gamma: Scalar = 8.0
+    accumulator_dtype: str | None = static(default=None)
+
+    def init(self, params: Any) -> ParamsEmaState:
+        """The parameters themselves, copied."""
+        return ParamsEma(0.0, True, self.accumulator_dtype).init(params)
+
+    def update(
+        self, updates: Any, state: ParamsEmaState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ParamsEmaState]:
+        """The updates pass; the average moves towards `params + updates`."""
+        del extra
+        check.needs_params("polynomial_averaging", updates, params)
+        t, gamma = add_one(state.count), jnp.asarray(self.gamma, F32)
+        return updates, ParamsEmaState(t, _towards((gamma + 1) / (gamma + t.astype(F32)), updates, state, params))
+
+
+def _towards(share: jax.Array, updates: Any, state: ParamsEmaState, params: Any) -> Any:
+    """The average, moved by `share` of the way to the parameters after the update."""
+
+    def leaf(u: jax.Array, a: jax.Array, p: Any) -> tuple[jax.Array, jax.Array]:
+        a = a.astype(u.dtype)
+        return u, a + share.astype(real(u.dtype)) * (jnp.asarray(p).astype(u.dtype) + u - a)
+
+    return map_leaves(leaf, 2, updates, state.averaged, params)[1]
+
+
+@check.public
+def polynomial_averaging(gamma: Scalar = 8.0, *, accumulator_dtype: Any = None) -> Transformation:
+    """Keep an average of the parameters with polynomial weights. The last link of a chain: the updates pass unchanged.
+
+    With θ_t = θ_{t−1} + u_t the parameters after update t = 1, 2, …::
+
+      a_t = a_{t−1} + w_t · (θ_t − a_{t−1}),   w_t = (gamma + 1) / (gamma + t)
+
+    so that a_1 = θ_1, and θ_i has a weight of about i^gamma: the average is over the last part of training, however
+    long it is. It is the average that `dog` is to be evaluated with.
+
+    Args:
+      gamma: γ ≥ 0; 0 is the plain mean of all parameters.
+      accumulator_dtype: dtype of a; at least float32 if None.
+
+    Returns:
+      A transformation, whose update needs the parameters. `lrx.eval_params(state, params)` reads a.
+
+    Raises:
+      ValueError: if `gamma` is negative; in update, if there are no parameters.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.chain(lrx.sgd(1.0), lrx.polynomial_averaging(1.0))
+      >>> params = jnp.zeros(1)
+      >>> state = tx.init(params)
+      >>> for _ in range(2):
+      ...   updates, state = tx.update(-3 * jnp.ones(1), state, params)
+      ...   params = lrx.apply_updates(params, updates)
+      >>> print(params, lrx.eval_params(state, params))  # 3 / 3 + 2 · 6 / 3
+      [6.] [5.]
+
+    References:
+      Shamir, Zhang, Stochastic gradient descent for non-smooth optimization (ICML 2013), arXiv 1212.1824; with γ = 8 as
+      in Ivgi, Hinder, Carmon (2023), arXiv 2302.12022.
+    """
+    check.non_negative(gamma=gamma)
+    return transformation(PolynomialAveraging(gamma, dtype_name("accumulator_dtype", accumulator_dtype)))
+
+
 def eval_params(opt_state: Any, params: Any) -> Any:
     """The parameters to evaluate with, where an optimizer keeps others than those that it trains.
 
     Args:
-      opt_state: the state of an optimizer with `params_ema` or `lookahead` in it, or anything that contains one.
+      opt_state: the state of an optimizer with `params_ema`, `polynomial_averaging`, `lookahead`, `schedule_free` or
+        `hdm` in it, or anything that contains one.
       params: the parameters that are trained; the result is shaped like them and has their dtypes.
 
     Returns:
-      The average, or the slow parameters. A leaf that is not averaged (under a mask, or a whole
-      number) is that of `params`.
+      The average, or the slow parameters. A leaf that is not averaged (under a mask, or a whole number) is that of
+      `params`.
 
     Raises:
       ValueError: if no rule in the state keeps such parameters, or several do, or they are no tree like `params`.
@@ -120,22 +187,29 @@ def eval_params(opt_state: Any, params: Any) -> Any:
       >>> print(lrx.eval_params(tx.init(params), params))
       [1. 1.]
     """
-    found = {dotted(name): s.memory.averaged for _, name, s in rules(opt_state) if _averages(s.memory)}
+    found = {dotted(name): s.memory for _, name, s in rules(opt_state) if _averages(s.memory)}
     if len(found) != 1:
         told = f"several averages: {', '.join(found)}" if found else "no averaged parameters"
         raise ValueError(
             f"eval_params(opt_state, params) found {told}. One rule that keeps them is needed, such as params_ema as "
-            "the last link of the chain, or lookahead."
+            "the last link of the chain, lookahead or schedule_free."
         )
-    (averaged,) = found.values()
+    (memory,) = found.values()
+    b1 = getattr(memory, "b1", None)  # of schedule_free, which keeps z, not the average
 
     def read(a: Any, p: Any) -> Any:
         dtype = jnp.result_type(p)
-        averaged = not isinstance(a, optax.MaskedNode) and jnp.issubdtype(dtype, jnp.inexact)
-        return value_of(a).astype(dtype) if averaged else p
+        if isinstance(a, optax.MaskedNode) or not jnp.issubdtype(dtype, jnp.inexact):
+            return p
+        a = value_of(a)
+        if b1 is not None:  # y = b1 · x + (1 − b1) · z
+            share = value_of(b1).astype(real(a.dtype))
+            share = share.reshape(share.shape + (1,) * (a.ndim - share.ndim))  # of a batch of states
+            a = a + (jnp.asarray(p).astype(a.dtype) - a) / share
+        return a.astype(dtype)
 
     try:
-        return jax.tree.map(read, averaged, params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
+        return jax.tree.map(read, _kept(memory), params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
     except ValueError as error:
         raise ValueError(
             f"eval_params(opt_state, params) found averages in {dotted((*found,))} that are no tree like params "
@@ -143,5 +217,11 @@ def eval_params(opt_state: Any, params: Any) -> Any:
         ) from None
 
 
+def _kept(memory: Any) -> Any:
+    """The average, for hdm the best so far, for schedule_free z, from which x follows; None for every other rule."""
+    names = (name for name in ("averaged", "best", "z") if name in getattr(memory, "_fields", ()))
+    return getattr(memory, next(names, ""), None)
+
+
 def _averages(memory: Any) -> bool:
-    return getattr(memory, "averaged", None) is not None
+    return _kept(memory) is not None

@@ -6,10 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import add_one, scaled, zero_count
+from .._arithmetic import add_one, map_leaves, real, scaled, zero_count
 from .._numbers import F32, Scalar, is_number
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
+from ..controllers._controller import Controller, is_by_leaf, is_per_leaf, listen
 from ..schedules._schedule import Schedule, as_schedule
 
 
@@ -83,11 +84,64 @@ class ScaleBySchedule:
         return f"scale_by_learning_rate(learning_rate={self.schedule!r}{sign})"
 
 
+class ControlledRateState(NamedTuple):
+    """What a controlled rate remembers."""
+
+    count: jax.Array
+    """t, the number of updates completed; int32 []."""
+    learning_rate: Any
+    """The rate last applied, before the first update that of the controller's base; float32 [], or one each leaf."""
+    skipped: jax.Array
+    """Updates at which the loss or the rate was not finite; int32 []."""
+    controller: Any
+    """What the controller remembers."""
+
+
+@pytree_dataclass
+class ScaleByController:
+    """See `scale_by_learning_rate`. The rate is a controller."""
+
+    controller: Any
+    flip_sign: bool = static(default=True)
+
+    factory = "scale_by_learning_rate"
+    renamed = (("controller", "learning_rate"),)
+
+    @property
+    def by_leaf(self) -> bool:
+        """Whether some leaves are treated otherwise than others."""
+        return is_by_leaf(self.controller)
+
+    def init(self, params: Any) -> ControlledRateState:
+        """The state before the first update."""
+        first, memory = self.controller.first(params), self.controller.start(params)
+        return ControlledRateState(zero_count(), first, zero_count(), memory)
+
+    def update(
+        self, updates: Any, state: ControlledRateState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ControlledRateState]:
+        """`-rate * updates`, with the rate that the controller makes of what it hears."""
+        heard = listen(self, self.controller, state.controller, updates, state.count, params, extra)
+        skipped = jnp.where(heard.missed, add_one(state.skipped), state.skipped)
+        applied = jax.tree.map(lambda r: r.astype(F32), heard.rate)
+        new = ControlledRateState(add_one(state.count), applied, skipped, heard.memory)
+        rates = heard.rate if is_per_leaf(self.controller) else jax.tree.map(lambda u: heard.rate, updates)
+
+        def leaf(u: jax.Array, rate: jax.Array) -> tuple[jax.Array]:
+            rate = rate.astype(real(u.dtype))
+            return (jnp.where(heard.usable, (-rate if self.flip_sign else rate) * u, jnp.zeros_like(u)),)
+
+        return map_leaves(leaf, 1, updates, rates)[0], new
+
+
 @check.public
-def scale_by_learning_rate(learning_rate: Scalar | Schedule | Any, *, flip_sign: bool = True) -> Transformation:
+def scale_by_learning_rate(
+    learning_rate: Scalar | Schedule | Controller | Any, *, flip_sign: bool = True
+) -> Transformation:
     """Multiply the updates by the negative learning rate.
 
-    With η_t = `learning_rate`, or `learning_rate(t)` for a schedule, at t updates completed::
+    With η_t = `learning_rate`, or `learning_rate(t)` for a schedule, at t updates completed, or what a controller makes
+    of the loss, the gradient and the parameters::
 
       u_t = −η_t · g_t
 
@@ -96,15 +150,18 @@ def scale_by_learning_rate(learning_rate: Scalar | Schedule | Any, *, flip_sign:
     `lrx.learning_rate` reads it.
 
     Args:
-      learning_rate: η, a number, or a schedule: a function of the count of updates completed (int32 [], 0 at the
-        first update) that gives a scalar.
+      learning_rate: η, a number; or a schedule: a function of the count of updates completed (int32 [], 0 at the
+        first update) that gives a scalar; or a controller, such as `lrx.plateau(0.1)`, whose update may need extra
+        arguments. A rate of a controller's that is not finite is no step, and is counted in the state as
+        `skipped`.
       flip_sign: whether to multiply by −η (to descend) or by η.
 
     Returns:
       A transformation.
 
     Raises:
-      TypeError: if `learning_rate` is neither a number nor callable.
+      TypeError: if `learning_rate` is no number, no schedule and no controller.
+      ValueError: in update, if an argument is missing that the controller needs.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -113,9 +170,11 @@ def scale_by_learning_rate(learning_rate: Scalar | Schedule | Any, *, flip_sign:
       >>> print(updates)
       [-0.5 -1. ]
     """
+    if isinstance(learning_rate, Controller):
+        return transformation(ScaleByController(learning_rate, flip_sign))
     if callable(learning_rate):
         return transformation(ScaleBySchedule(as_schedule(learning_rate), flip_sign))
     if not is_number(learning_rate):
         what = check.where("learning_rate")
-        raise TypeError(f"{what} must be a number or a schedule, got {learning_rate!r}.")
+        raise TypeError(f"{what} must be a number, a schedule or a controller, got {learning_rate!r}.")
     return transformation(ScaleByLearningRate(learning_rate, flip_sign))

@@ -65,11 +65,7 @@ class ScaleByRadam:
         c1 = one_minus_power(self.b1, t.astype(F32))
         c2 = one_minus_power(self.b2, t.astype(F32))
         c1_next = one_minus_power(self.b1, add_one(t).astype(F32))
-        rho, rho_limit = _degrees_of_freedom(jnp.asarray(self.b2, F32), t.astype(F32), c2)
-        # a traced threshold may lie below 4, where the rectification has no value
-        trusted = (rho >= jnp.asarray(self.threshold, F32)) & (rho > 4)
-        rho, rho_limit = (jnp.where(trusted, x, jnp.full_like(x, 5)) for x in (rho, rho_limit))
-        rectification = sqrt((rho - 4) / (rho_limit - 4) * (rho - 2) / (rho_limit - 2) * rho_limit / rho)
+        trusted, rectification = rectified(jnp.asarray(self.b2, F32), t.astype(F32), c2, self.threshold)
 
         def leaf(g: jax.Array, m: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             r = real(g.dtype)
@@ -86,6 +82,15 @@ class ScaleByRadam:
 
         updates, m, v = map_leaves(leaf, 3, updates, state.mu, state.nu)
         return updates, ScaleByRadamState(t, m, v)
+
+
+def rectified(b2: jax.Array, t: jax.Array, c2: jax.Array, threshold: Scalar) -> tuple[jax.Array, jax.Array]:
+    """Whether the second moment is to be trusted at step t, and the factor of the rate where it is."""
+    rho, rho_limit = _degrees_of_freedom(b2, t, c2)
+    # a traced threshold may lie below 4, where the rectification has no value
+    trusted = (rho >= jnp.asarray(threshold, F32)) & (rho > 4)
+    rho, rho_limit = (jnp.where(trusted, x, jnp.full_like(x, 5)) for x in (rho, rho_limit))
+    return trusted, sqrt((rho - 4) / (rho_limit - 4) * (rho - 2) / (rho_limit - 2) * rho_limit / rho)
 
 
 def _degrees_of_freedom(b2: jax.Array, t: jax.Array, c2: jax.Array) -> tuple[jax.Array, jax.Array]:

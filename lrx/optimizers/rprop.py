@@ -11,6 +11,7 @@ from .._chain import chain
 from .._numbers import F32, Scalar, is_tracer
 from .._pytree import arguments, factory_name, pytree_dataclass, static
 from .._transformation import Transformation, transformation
+from ..controllers._controller import Controller
 from ..schedules._schedule import Schedule
 from ._blocks import refuse_complex
 from .negate import negate
@@ -144,6 +145,10 @@ def scale_by_rprop(
       Riedmiller, Braun, A direct adaptive method for faster backpropagation learning: the RPROP algorithm (ICNN 1993);
       the variant iRprop⁻ of Igel, Hüsken, Improving the Rprop learning algorithm (NC 2000).
     """
+    if isinstance(learning_rate, Controller):
+        raise check.fail(
+            "learning_rate", "must be a number or a schedule: its steps have sizes of their own", learning_rate
+        )
     check.non_negative(learning_rate=learning_rate, min_step_size=min_step_size, max_step_size=max_step_size)
     check.below_one(eta_minus=eta_minus)
     check.non_negative(eta_plus=eta_plus)

@@ -29,11 +29,11 @@ def train(tx, params=PARAMS, grads=GRADS, steps=3, **extra):
     return params, state
 
 
-def scan(tx, params, grads, state=None):
+def scan(tx, params, grads, state=None, **extra):
     """The path of the parameters, one more than `grads` has gradients on its leading axis."""
 
     def body(carry, g):
-        params, state = one_step(tx, *carry, g)
+        params, state = one_step(tx, *carry, g, **extra)
         return (params, state), params
 
     carry = params, tx.init(params) if state is None else state

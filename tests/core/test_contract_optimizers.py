@@ -1,6 +1,7 @@
 """What every optimizer promises, asked of each in turn: one list of records, the same questions to all."""
 
 import copy
+import functools
 import inspect
 import pickle
 from collections.abc import Callable
@@ -25,18 +26,25 @@ class Case:
     make: Callable[..., Any]
     arguments: dict[str, Any] = field(default_factory=dict)
     takes_complex: bool = True
-    has_rate_link: bool = True
-    """Whether `scale_by_learning_rate` stands in it; False for one whose rate is where its own step sizes begin."""
+    needs: tuple[str, ...] = ()
+    """The extra arguments that its update cannot do without, of `SIGNALS`."""
+    rate: float = 0.01
+    differentiable: bool = True
+    """In reverse mode: a loop whose length depends on the data is not."""
+
+    @property
+    def extra(self):
+        return {name: SIGNALS[name] for name in self.needs}
 
     def build(self, learning_rate=None, **numbers):
-        arguments = {"learning_rate": 0.01, **self.arguments, **numbers}
+        arguments = {"learning_rate": self.rate, **self.arguments, **numbers}
         return self.make(**arguments if learning_rate is None else {**arguments, "learning_rate": learning_rate})
 
     def numbers(self):
         """Every float argument, defaults included."""
-        bound = inspect.signature(self.make).bind(**{"learning_rate": 0.01, **self.arguments})
+        bound = inspect.signature(self.make).bind(**{"learning_rate": self.rate, **self.arguments})
         bound.apply_defaults()
-        return {k: v for k, v in bound.arguments.items() if isinstance(v, float)}
+        return {k: v for k, v in bound.arguments.items() if isinstance(v, float) and np.isfinite(v)}
 
     def mixed(self):
         """Parameters of several dtypes."""
@@ -47,8 +55,34 @@ def not_biases(params):
     return {"w": True, "b": False}
 
 
+def under(controller, optimizer=lrx.sgd, **options):
+    """An optimizer as a function of the arguments of the controller that it has."""
+
+    @functools.wraps(controller)
+    def make(learning_rate, **numbers):
+        return optimizer(controller(learning_rate, **numbers), **options)
+
+    first, *others = inspect.signature(controller).parameters.values()
+    make.__signature__ = inspect.Signature([first.replace(name="learning_rate"), *others])  # polyak calls it otherwise
+    return make
+
+
+def around(wrapper, optimizer):
+    """A wrapper as a function of its own arguments and of the rate of the optimizer that it wraps."""
+
+    def make(learning_rate, **numbers):
+        return wrapper(optimizer(learning_rate), **numbers)
+
+    first, *others = inspect.signature(wrapper).parameters.values()
+    own = [p.replace(kind=p.KEYWORD_ONLY) for p in others if p.name != "learning_rate"]
+    make.__signature__ = inspect.Signature([first.replace(name="learning_rate"), *own])
+    return make
+
+
+SIGNALS = {"value": 1.0, "value_fn": lambda params: 0.0}
 MASK = {"w": True, "b": False}
 SMALL = {"min_dim_size_to_factor": 2}
+PER_LEAF = {"hyper_learning_rate": 1e-3, "per_leaf": True}
 
 CASES = [
     Case("sgd", lrx.sgd),
@@ -82,7 +116,27 @@ CASES = [
     Case("lamb", lrx.lamb, {"weight_decay": 0.1}),
     Case("novograd", lrx.novograd, {"weight_decay": 0.1}),
     Case("sm3", lrx.sm3, takes_complex=False),
-    Case("rprop", lrx.rprop, takes_complex=False, has_rate_link=False),
+    Case("rprop", lrx.rprop, takes_complex=False),
+    Case("plateau", under(lrx.plateau), needs=("value",)),
+    Case("polyak", under(lrx.polyak), {"growth": 2.0}, needs=("value",)),
+    Case("hypergradient", under(lrx.hypergradient, lrx.adam), {"hyper_learning_rate": 1e-3}),
+    Case("l4", under(lrx.l4), needs=("value",)),
+    Case("dog", under(lrx.dog), {"init_distance": 0.01}),
+    Case("dowg", under(lrx.dowg)),
+    Case("distance_cap", under(lrx.distance_cap), {"max_distance": 0.01}),
+    Case("curvature_cap", under(lrx.curvature_cap)),
+    Case("line_search", under(lrx.line_search), needs=("value", "value_fn"), differentiable=False),
+    Case("momo", lrx.momo, needs=("value",)),
+    Case("momo_adam", lrx.momo_adam, needs=("value",)),
+    Case("hdm", lrx.hdm, needs=("value",)),
+    Case("prodigy", lrx.prodigy, {"estim_lr0": 1e-2}),
+    Case("dadapt_sgd", lrx.dadapt_sgd, {"momentum": 0.5, "estim_lr0": 1e-2}),
+    Case("dadapt_adagrad", lrx.dadapt_adagrad, {"estim_lr0": 1e-2}),
+    Case("dadapt_adamw", lrx.dadapt_adamw, {"estim_lr0": 1e-2}),
+    Case("mechanize", around(lrx.mechanize, lrx.adam), {"s_init": 1e-2}),
+    Case("cocob", lrx.cocob),
+    Case("schedule_free", around(lrx.schedule_free, lrx.sgd), {"decoupling": 20.0}),
+    Case("schedule_free_adamw", lrx.schedule_free_adamw),
 ]
 VARIANTS = [
     Case("sgd_nesterov", lrx.sgd, {"momentum": 0.9, "nesterov": True}),
@@ -110,6 +164,15 @@ VARIANTS = [
     ),
     Case("lars_masked", lrx.lars, {"trust_ratio_mask": MASK, "weight_decay_mask": not_biases, "nesterov": True}),
     Case("lamb_masked", lrx.lamb, {"weight_decay": 0.1, "mask": MASK}),
+    # whose first updates only fill the second moment
+    Case("schedule_free_radam", lrx.schedule_free_radam),
+    Case("plateau_reported", under(lrx.plateau, lrx.adam), {"metric": "reported", "mode": "max", "nan": "skip"}),
+    Case("hypergradient_per_leaf", under(lrx.hypergradient), {**PER_LEAF, "mode": "multiplicative"}),
+    Case("dog_per_leaf", under(lrx.dog), {"per_leaf": True}),
+    Case("curvature_cap_exact", under(lrx.curvature_cap), {"exact": True}, needs=("value_fn",), takes_complex=False),
+    Case("momo_adapting", lrx.momo, {"adapt_lower_bound": True}, needs=("value",)),
+    Case("prodigy_sliced", lrx.prodigy, {"slice_p": 2, "safeguard_warmup": True}),
+    Case("schedule_free_plus", lrx.schedule_free_adamw, {"inner_momentum": 0.9, "polyak": True}, needs=("value",)),
 ]
 pytestmark = pytest.mark.usefixtures("cheap_compiles")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
@@ -123,7 +186,7 @@ def test_first_update_keeps_the_avals_of_the_state(case):
     for rate in (0.01, warmup_cosine()):
         tx = case.build(rate)
         state = tx.init(PARAMS)
-        assert avals(tx.update(GRADS, state, PARAMS)[1]) == avals(state)
+        assert avals(tx.update(GRADS, state, PARAMS, **case.extra)[1]) == avals(state)
 
 
 @every_variant
@@ -131,7 +194,7 @@ def test_dtypes_hold_under_mixed_precision(case):
     tx = case.build()
     params = case.mixed()
     state = tx.init(params)
-    updates, after = jax.jit(tx.update)(params, state, params)
+    updates, after = jax.jit(lambda *trees: tx.update(*trees, **case.extra))(params, state, params)
     assert avals(after) == avals(state)
     assert avals(updates) == avals(params)
     assert finite(updates)
@@ -143,7 +206,7 @@ def test_runs_under_strict_promotion_and_debug_nans(case):
     real = {"w": MIXED["w"], "b": MIXED["b"][:2]}  # JAX itself refuses complex times real under strict promotion
     tx = case.build(warmup_cosine())
     with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads))
+        step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads, **case.extra))
         params, state = step(real, tx.init(real), jax.tree.map(jnp.zeros_like, real))
         step(params, state, real)
 
@@ -151,14 +214,14 @@ def test_runs_under_strict_promotion_and_debug_nans(case):
 @every
 def test_donated_loop_compiles_once_and_gives_what_scan_gives(case):
     tx = case.build(warmup_cosine(init_value=1e-3))
-    step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads), donate_argnums=(0, 1))
+    step = jax.jit(lambda *trees: one_step(tx, *trees, **case.extra), donate_argnums=(0, 1))
     params = jax.tree.map(jnp.array, PARAMS)
     state = tx.init(params)
     for _ in range(3):
         params, state = step(params, state, GRADS)
     assert step._cache_size() == 1
     assert lrx.count(state) == 3
-    path = scan(tx, PARAMS, jax.tree.map(lambda g: jnp.stack([g] * 3), GRADS))
+    path = scan(tx, PARAMS, jax.tree.map(lambda g: jnp.stack([g] * 3), GRADS), **case.extra)
     assert distance(jax.tree.map(lambda p: p[-1], path), params) < 1e-6
 
 
@@ -166,9 +229,9 @@ def test_donated_loop_compiles_once_and_gives_what_scan_gives(case):
 def test_float64_parameters_are_computed_in_float64(case, x64):
     params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float64), PARAMS)
     grads = jax.tree.map(lambda p: jnp.asarray(np.random.default_rng(0).normal(size=(4, *p.shape))), PARAMS)
-    wide = scan(case.build(), params, grads)
+    wide = scan(case.build(), params, grads, **case.extra)
     assert {x.dtype.name for x in jax.tree.leaves(wide)} == {"float64"}
-    narrow = scan(case.build(), PARAMS, jax.tree.map(lambda g: g.astype(jnp.float32), grads))
+    narrow = scan(case.build(), PARAMS, jax.tree.map(lambda g: g.astype(jnp.float32), grads), **case.extra)
     assert 0 < distance(wide, narrow) < 1e-5
 
 
@@ -179,7 +242,7 @@ def test_state_holds_no_float64(case, x64):
 
 
 def final(case, numbers, grads):
-    return scan(case.build(**numbers), PARAMS, grads)
+    return scan(case.build(**numbers), PARAMS, grads, **case.extra)
 
 
 @every
@@ -193,7 +256,7 @@ def test_vmap_over_every_hyperparameter(case):
         assert distance(jax.tree.map(lambda x, i=i: x[i], swept), alone) < 1e-6
 
 
-@every
+@pytest.mark.parametrize("case", [case for case in CASES if case.differentiable], ids=lambda case: case.name)
 def test_gradient_with_respect_to_every_hyperparameter_is_finite(case):
     """Also where a gradient was zero from the start, and a root therefore has no derivative."""
     grads = {"w": jnp.stack([0 * GRADS["w"]] * 3), "b": jnp.stack([GRADS["b"], 0 * GRADS["b"], 2 * GRADS["b"]])}
@@ -220,17 +283,16 @@ def test_equal_optimizers_are_equal_and_other_numbers_are_not(case):
 @every
 def test_pickle_and_copy_give_an_equal_optimizer(case):
     tx = case.build(warmup_cosine())
-    expected = tx.update(GRADS, tx.init(PARAMS), PARAMS)
+    expected = tx.update(GRADS, tx.init(PARAMS), PARAMS, **case.extra)
     for other in (pickle.loads(pickle.dumps(tx)), copy.copy(tx), copy.deepcopy(tx)):
         assert other == tx
         assert hash(other) == hash(tx)
-        assert same(other.update(GRADS, other.init(PARAMS), PARAMS), expected)
+        assert same(other.update(GRADS, other.init(PARAMS), PARAMS, **case.extra), expected)
 
 
 @every
 def test_repr_names_the_numbers(case):
-    rule = "scale_by_learning_rate(" if case.has_rate_link else f"scale_by_{case.name}("
-    assert f"{rule}learning_rate=0.01" in repr(case.build())
+    assert "learning_rate=0.01" in repr(case.build())
 
 
 @every
@@ -244,12 +306,13 @@ def test_init_on_shapes_alone(case):
 def test_unknown_extra_arguments_are_ignored(case):
     tx = case.build()
     state = tx.init(PARAMS)
-    with_extra = tx.update(GRADS, state, PARAMS, value=1.0, anything="else")
-    assert same(with_extra, tx.update(GRADS, state, PARAMS))
+    with_extra = tx.update(GRADS, state, PARAMS, **{"value": 1.0, "anything": "else", **case.extra})
+    assert same(with_extra, tx.update(GRADS, state, PARAMS, **case.extra))
 
 
 @every
 def test_zero_gradients_do_not_move_the_parameters(case):
     zero = jax.tree.map(np.zeros_like, GRADS)
-    params, _ = train(case.build(**({"weight_decay": 0.0} if "weight_decay" in case.numbers() else {})), grads=zero)
+    no_decay = {"weight_decay": 0.0} if "weight_decay" in case.numbers() else {}
+    params, _ = train(case.build(**no_decay), grads=zero, **case.extra)
     assert same(params, jax.tree.map(jnp.asarray, PARAMS))

@@ -1,0 +1,131 @@
+"""COCOB: each coordinate bets on its gradients' signs, and the stakes are the steps."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from .. import _check as check
+from .._arithmetic import add_one, all_finite, full_like_second, map_leaves, real, select, wide_zeros_like, zero_count
+from .._chain import chain
+from .._numbers import Scalar
+from .._pytree import pytree_dataclass
+from .._transformation import Transformation, transformation
+from .learning_rate import scale_by_learning_rate
+from .weight_decay import add_decayed_weights
+
+
+class ScaleByCocobState(NamedTuple):
+    """What the bets remember, each shaped like the parameters."""
+
+    theta: Any
+    """C, minus the sum of the gradients, float32 or wider."""
+    scale: Any
+    """L, the greatest |g| so far, float32 or wider."""
+    total: Any
+    """G, the sum of |g|, float32 or wider."""
+    reward: Any
+    """R, what has been won, float32 or wider."""
+    skipped: jax.Array
+    """Updates whose gradient was not finite; int32 []."""
+
+
+@pytree_dataclass
+class ScaleByCocob:
+    """See `cocob`."""
+
+    alpha: Scalar = 100.0
+    eps: Scalar = 1e-8
+
+    def init(self, params: Any) -> ScaleByCocobState:
+        """Nothing bet, nothing won."""
+        # zeros of their own for each: two memories of one buffer could not be donated
+        scale, total, reward = (full_like_second(params, fill) for fill in (self.eps, 0.0, 0.0))
+        return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, zero_count())
+
+    def update(
+        self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ScaleByCocobState]:
+        """Minus the change of the bet."""
+        del params, extra
+        usable = all_finite(updates)
+
+        def leaf(g: jax.Array, c: Any, scale: Any, total: Any, reward: Any) -> tuple[jax.Array, ...]:
+            c, kind = c.astype(g.dtype), real(g.dtype)
+            scale, total, reward = scale.astype(kind), total.astype(kind), reward.astype(kind)
+            alpha = jnp.asarray(self.alpha, kind)
+
+            def bet(c: jax.Array, scale: jax.Array, total: jax.Array, reward: jax.Array) -> jax.Array:
+                return c / (scale * jnp.maximum(total + scale, alpha * scale)) * (scale + reward)
+
+            old = bet(c, scale, total, reward)
+            size = jnp.abs(g)
+            new_scale, new_total = jnp.maximum(scale, size), total + size
+            new_reward = jnp.maximum(reward - jnp.real(jnp.conj(g) * old), 0)
+            new = bet(c - g, new_scale, new_total, new_reward)
+            # a reward may outgrow the dtype: its coordinate then stays where it is
+            return select(
+                usable & jnp.isfinite(new),
+                (old - new, c - g, new_scale, new_total, new_reward),
+                (jnp.zeros_like(g), c, scale, total, reward),
+            )
+
+        updates, *memory = map_leaves(leaf, 5, updates, *state[:4])
+        return updates, ScaleByCocobState(*memory, skipped=jnp.where(usable, state.skipped, add_one(state.skipped)))
+
+
+@check.public
+def cocob(
+    learning_rate: Any = 1.0,
+    alpha: Scalar = 100.0,
+    eps: Scalar = 1e-8,
+    weight_decay: Scalar = 0.0,
+    mask: Any = None,
+) -> Transformation:
+    """COCOB-Backprop: stochastic optimization by coin betting, without a rate to choose.
+
+    For each coordinate, with g_t the gradient and everything 0 at the start but L_0 = `eps`::
+
+      L_t = max(L_{t−1}, |g_t|),   G_t = G_{t−1} + |g_t|
+      R_t = max(R_{t−1} − g_t · b_{t−1}, 0),   C_t = C_{t−1} − g_t
+      b_t = C_t / (L_t · max(G_t + L_t, alpha · L_t)) · (L_t + R_t)
+      θ_t = θ_{t−1} + η_t · (b_t − b_{t−1} − weight_decay · θ_{t−1})
+
+    With η = 1 and without decay θ_t = θ_0 + b_t, as in the paper. A schedule in its place scales the changes of the
+    bet: it starts at 1, and with one that falls to 0 the last parameters are as good as an average. (In optax the rate
+    scales the gradient, to which the bets are indifferent.) A gradient that is not finite is no bet, and is counted in
+    the state as `skipped`.
+
+    Args:
+      learning_rate: η, a factor around 1: a number, a schedule or a controller.
+      alpha: keeps the first bets small, > 0.
+      eps: L_0 > 0.
+      weight_decay: λ ≥ 0, decoupled.
+      mask: a tree of bools like the parameters, or a function from parameters to one: decay where True. None decays
+        all.
+
+    Returns:
+      A transformation. It keeps four words per parameter.
+
+    Raises:
+      ValueError: if a number is out of its range.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.cocob(alpha=4.0)
+      >>> params = jnp.array([1.0])
+      >>> updates, state = tx.update(jnp.array([2.0]), tx.init(params), params)
+      >>> print(updates)  # C = −2, L = G = 2, R = 0: −2 / (2 · 8) · 2
+      [-0.25]
+
+    References:
+      Orabona, Tommasi, Training deep networks without learning rates through coin betting (NeurIPS 2017),
+      arXiv 1705.07795, algorithm 2; that changes may be scaled so: Defazio, Cutkosky, Mehta, Mishchenko, Optimal linear
+      decay learning rate schedules and further refinements (2023), arXiv 2310.07831.
+    """
+    check.positive(alpha=alpha, eps=eps)
+    return chain(
+        transformation(ScaleByCocob(alpha, eps)),
+        add_decayed_weights(weight_decay, mask),
+        scale_by_learning_rate(learning_rate),
+    )

@@ -1,0 +1,169 @@
+"""Mechanic: learn the scale of any optimizer's updates."""
+
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from .. import _check as check
+from .._arithmetic import (
+    add_one,
+    copied,
+    global_norm,
+    inner_product,
+    map_leaves,
+    real,
+    real_dtype,
+    select,
+    sqrt,
+    widened,
+    zero_count,
+)
+from .._numbers import F32, Scalar
+from .._pytree import pytree_dataclass, static
+from .._transformation import Transformation, as_transformation, transformation
+from ..state import learning_rates
+
+
+class MechanizeState(NamedTuple):
+    """What Mechanic remembers."""
+
+    count: jax.Array
+    """t, the number of updates completed; int32 []."""
+    skipped: jax.Array
+    """Those of them whose gradient was not finite; int32 []."""
+    learning_rate: jax.Array
+    """The scale last applied, Σs, times the rate of the inner optimizer if it has one; float32 []."""
+    start: Any
+    """θ_0, a copy."""
+    r: jax.Array
+    """The reward of each of the n bettors; float32 or wider [num_betas], as the next three."""
+    m: jax.Array
+    """The greatest |h| that each remembers."""
+    v: jax.Array
+    """The sum of h² that each remembers."""
+    s: jax.Array
+    """The scale that each bets on."""
+    inner: Any
+    """The state of the inner optimizer."""
+
+
+@pytree_dataclass
+class Mechanize:
+    """See `mechanize`."""
+
+    inner: Any = static()
+    weight_decay: Scalar = 1e-2
+    eps: Scalar = 1e-8
+    s_init: Scalar = 1e-6
+    num_betas: int = static(default=6)
+
+    renamed = (("inner", "base_optimizer"),)
+
+    def init(self, params: Any) -> MechanizeState:
+        """The state before the first update."""
+        dtype = real_dtype(params)
+        r, m, v = (jnp.zeros((self.num_betas,), dtype) for _ in range(3))
+        s = jnp.full((self.num_betas,), jnp.asarray(self.s_init).astype(dtype), dtype)
+        inner = self.inner.init(params)
+        return MechanizeState(zero_count(), zero_count(), _rate(s, inner), copied(params), r, m, v, s, inner)
+
+    def update(
+        self, updates: Any, state: MechanizeState, params: Any = None, **extra: Any
+    ) -> tuple[Any, MechanizeState]:
+        """θ_0 + Σs · (sum of the inner updates) − θ."""
+        check.needs_params("mechanize", updates, params)
+        dtype = state.s.dtype
+        number = {name: jnp.asarray(getattr(self, name), dtype) for name in ("weight_decay", "eps", "s_init")}
+        steps, inner = self.inner.update(updates, state.inner, params, **extra)
+        scale = jnp.sum(state.s)
+
+        # Δ, the sum of the inner updates so far, is recovered from where they have led
+        def travelled(u: jax.Array, p: Any, start: Any) -> tuple[jax.Array]:
+            gone = jnp.asarray(p).astype(u.dtype) - start.astype(u.dtype)
+            return (gone / (scale + number["eps"]).astype(real(u.dtype)),)
+
+        delta = map_leaves(travelled, 1, widened(updates), params, state.start)[0]
+        pull = number["weight_decay"] * scale * global_norm(updates).astype(dtype)
+        pull = pull / (global_norm(params).astype(dtype) + number["eps"])
+        h = -inner_product(updates, delta).astype(dtype) - pull * inner_product(params, delta).astype(dtype)
+
+        betas = 1 - jnp.asarray(0.1, dtype) ** jnp.arange(1, self.num_betas + 1).astype(dtype)
+        m = jnp.maximum(betas * state.m, jnp.abs(h) + number["eps"])
+        v = betas**2 * state.v + h**2
+        r = betas * state.r + jnp.clip(h, -state.m, state.m) * state.s
+        s = (number["s_init"] / self.num_betas * m + jnp.maximum(r, 0)) / (sqrt(v) + number["eps"])
+
+        usable = jnp.isfinite(h)
+        new_scale = jnp.sum(s)
+
+        def leaf(u: jax.Array, delta: jax.Array, p: Any, start: Any) -> tuple[jax.Array]:
+            to = start.astype(u.dtype) + new_scale.astype(real(u.dtype)) * (delta.astype(u.dtype) + u)
+            return (jnp.where(usable, to - jnp.asarray(p).astype(u.dtype), jnp.zeros_like(u)),)
+
+        moved = map_leaves(leaf, 1, steps, delta, params, state.start)[0]
+        rate = jnp.where(usable, _rate(s, inner), 0)
+        kept = select(usable, (r, m, v, s, inner), (state.r, state.m, state.v, state.s, state.inner))
+        skipped = jnp.where(usable, state.skipped, add_one(state.skipped))
+        return moved, MechanizeState(add_one(state.count), skipped, rate, state.start, *kept)
+
+
+def _rate(s: jax.Array, inner: Any) -> jax.Array:
+    scale, rates = jnp.sum(s).astype(F32), list(learning_rates(inner).values())
+    return scale * rates[0] if len(rates) == 1 else scale
+
+
+@check.public
+def mechanize(
+    base_optimizer: optax.GradientTransformation,
+    weight_decay: Scalar = 1e-2,
+    eps: Scalar = 1e-8,
+    s_init: Scalar = 1e-6,
+    num_betas: int = 6,
+) -> Transformation:
+    """Mechanic: find the scale for the updates of any optimizer while they are made.
+
+    With u_t the updates of `base_optimizer`, g_t the gradient, λ = `weight_decay`, n = `num_betas` bettors with decays
+    β_i = 1 − 10^−i and s_i = s_init at the start::
+
+      Δ_t = (θ_t − θ_0) / (Σs + eps)                               the sum of the updates so far
+      h = −⟨g_t + λ · Σs · ‖g_t‖/(‖θ_t‖ + eps) · θ_t, Δ_t⟩
+      r_i ← β_i·r_i + clip(h, −m_i, m_i)·s_i,   m_i ← max(β_i·m_i, |h| + eps),   v_i ← β_i²·v_i + h²
+      s_i ← (s_init/n · m_i + [r_i]₊) / (√v_i + eps)
+      θ_{t+1} = θ_0 + Σs · (Δ_t + u_t)
+
+    `lrx.learning_rate(state)` is Σs times the rate of `base_optimizer`. Give that a rate of 1, or a schedule that
+    starts there. A gradient that is not finite moves nothing, and is counted in the state as `skipped`.
+
+    Args:
+      base_optimizer: lrx's or optax's.
+      weight_decay: λ ≥ 0, a regularization of the scale; the decay of `base_optimizer` goes on beside it.
+      eps: > 0.
+      s_init: > 0, well below the scale.
+      num_betas: n > 0.
+
+    Returns:
+      A transformation, whose update needs the parameters. It keeps one word per parameter.
+
+    Raises:
+      ValueError: if a number is out of its range; in update, if there are no parameters.
+      TypeError: if `base_optimizer` is no transformation.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.mechanize(lrx.adam(1.0), s_init=0.5, num_betas=1)
+      >>> params = jnp.array([2.0])
+      >>> state = tx.init(params)
+      >>> print(lrx.learning_rate(state))
+      0.5
+
+    References:
+      Cutkosky, Defazio, Mehta, Mechanic: a learning rate tuner (NeurIPS 2023), arXiv 2306.00144, algorithm 1, with the
+      clipping of optax.contrib.
+    """
+    check.non_negative(weight_decay=weight_decay)
+    check.positive(s_init=s_init, eps=eps)
+    check.positive_count(num_betas=num_betas)
+    inner = as_transformation("base_optimizer", base_optimizer)
+    return transformation(Mechanize(inner, weight_decay, eps, s_init, int(num_betas)))

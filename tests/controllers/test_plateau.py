@@ -1,0 +1,247 @@
+"""Reduce on plateau: the peers' lists, what the mode promises, and every way to hand over the metric."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import lrx
+from tests.reference import controllers as reference
+
+PARAMS = {"w": jnp.ones(2)}
+GRADS = {"w": jnp.ones(2)}
+
+
+def rates(controller, metrics):
+    """The rate after each metric, which comes with the update."""
+    tx = lrx.sgd(controller)
+
+    def step(state, metric):
+        _, state = tx.update(GRADS, state, PARAMS, value=metric)
+        return state, lrx.learning_rate(state)
+
+    return np.asarray(jax.jit(lambda metrics: jax.lax.scan(step, tx.init(PARAMS), metrics)[1])(jnp.asarray(metrics)))
+
+
+# ---------------------------------------------------------------- golden lists
+
+
+def test_optax_patience_and_cooldown():
+    controller = lrx.plateau(1.0, patience=5, cooldown=5, min_value=0.01)
+    got = rates(controller, np.ones(30, np.float32))
+    # one improvement on infinity, five bad, a cut; five let pass, five bad, a cut to the minimum, which holds
+    np.testing.assert_allclose(got, [1.0] * 5 + [0.1] * 10 + [0.01] * 15, rtol=1e-6)
+
+
+def test_torch_lists():
+    def torch(**options):
+        return lrx.plateau(0.5, counting="torch", rtol=0.0, **options)
+
+    t = np.arange(20)
+    got = rates(torch(atol=0.01, patience=5, cooldown=5), (10 - 0.0167 * t).astype(np.float32))
+    np.testing.assert_allclose(got, [0.5] * 20)
+    slow = lrx.plateau(0.5, mode="max", rtol=0.1, patience=5, cooldown=5, counting="torch")
+    got = rates(slow, (1.5 * 1.005 ** np.arange(21)).astype(np.float32))
+    np.testing.assert_allclose(got, [0.5] * 6 + [0.05] * 11 + [0.005] * 4, rtol=1e-6)
+    fast = lrx.plateau(0.5, rtol=0.1, patience=5, cooldown=5, counting="torch")
+    np.testing.assert_allclose(rates(fast, (1.5 * 0.85**t).astype(np.float32)), [0.5] * 20)
+
+
+@pytest.mark.parametrize(("counting", "cut"), [("optax", 3), ("keras", 3), ("torch", 4)])
+def test_torch_94450_patience_is_counted_as_documented(counting, cut):
+    got = rates(lrx.plateau(1.0, patience=3, counting=counting), np.ones(6, np.float32))
+    assert list(np.flatnonzero(got < 1)[:1]) == [cut]
+
+
+@pytest.mark.parametrize("counting", ["optax", "torch", "keras"])
+@pytest.mark.parametrize("nan", ["bad", "skip"])
+def test_against_the_reference(counting, nan):
+    rng = np.random.default_rng(5)
+    for mode in ("min", "max"):
+        metrics = rng.normal(size=120).cumsum().astype(np.float32)
+        metrics[rng.random(120) < 0.1] = np.nan
+        options = dict(
+            factor=0.5,
+            patience=2,
+            cooldown=3,
+            window=2,
+            mode=mode,
+            atol=0.3,
+            min_value=0.05,
+            counting=counting,
+            nan=nan,
+        )
+        schedule = lrx.linear_schedule(1.0, 0.5, transition_steps=100)
+        expected = reference.plateau(metrics, learning_rate=schedule, **options)
+        np.testing.assert_allclose(rates(lrx.plateau(schedule, **options), metrics), expected, rtol=2e-6)
+
+
+# ---------------------------------------------------------------- what the mode promises
+
+walks = st.lists(st.integers(-8, 8), min_size=1, max_size=30).map(lambda x: np.cumsum(x).astype(np.float32))
+numbers = dict(factor=0.5, patience=2, cooldown=1)
+
+
+@settings(max_examples=20, deadline=None)
+@given(walks, st.sampled_from([0.5, 2.0, 1024.0]))
+def test_a_relative_margin_does_not_see_the_unit(metrics, unit):
+    controller = lrx.plateau(1.0, rtol=0.125, **numbers)
+    assert np.array_equal(rates(controller, padded(metrics)), rates(controller, padded(metrics) * unit))
+
+
+@settings(max_examples=20, deadline=None)
+@given(walks, st.integers(-1000, 1000))
+def test_an_absolute_margin_does_not_see_the_origin(metrics, origin):
+    controller = lrx.plateau(1.0, rtol=0.0, atol=1.5, **numbers)
+    assert np.array_equal(rates(controller, padded(metrics)), rates(controller, padded(metrics) + origin))
+
+
+@settings(max_examples=20, deadline=None)
+@given(walks)
+def test_max_is_min_of_the_negative(metrics):
+    least = rates(lrx.plateau(1.0, rtol=0.125, **numbers), padded(metrics))
+    most = rates(lrx.plateau(1.0, rtol=0.125, mode="max", **numbers), -padded(metrics))
+    assert np.array_equal(least, most)
+
+
+def padded(metrics):
+    """All of one length, so that nothing is compiled anew."""
+    return np.concatenate([metrics, np.repeat(metrics[-1:], 30 - len(metrics))]).astype(np.float32)
+
+
+@pytest.mark.parametrize("mode", ["min", "max"])
+def test_optax_1767_torch_47513_a_negative_metric_that_stagnates_reduces_the_rate(mode):
+    metrics = -np.ones(8, np.float32)
+    assert rates(lrx.plateau(1.0, patience=3, rtol=0.1, mode=mode), metrics)[-1] < 1
+    improving = -np.arange(1, 9, dtype=np.float32) if mode == "min" else -1 / np.arange(1, 9, dtype=np.float32)
+    assert rates(lrx.plateau(1.0, patience=3, rtol=0.1, mode=mode), improving)[-1] == 1
+
+
+def test_keras_36612_a_plateau_of_a_schedule_multiplies():
+    schedule = lrx.linear_schedule(1.0, 0.0, transition_steps=4)
+    got = rates(lrx.plateau(schedule, factor=0.5, patience=1), np.ones(4, np.float32))
+    np.testing.assert_allclose(got, [1.0, 0.75 * 0.5, 0.5 * 0.25, 0.25 * 0.125])
+
+
+def test_bfloat16_parameters_do_not_round_the_metric():
+    tx = lrx.sgd(lrx.plateau(1.0, patience=10))
+    params = jnp.ones(2, jnp.bfloat16)
+    state, update = tx.init(params), jax.jit(tx.update)
+    for t in range(60):  # falls by 0.02 % an update, which bfloat16 does not see
+        _, state = update(params, state, params, value=jnp.float32(1.0 * 0.9998**t))
+    assert lrx.learning_rate(state) == 1.0
+
+
+# ---------------------------------------------------------------- how the metric arrives
+
+
+def test_timm_871_a_restored_plateau_counts_on():
+    tx = lrx.sgd(lrx.plateau(1.0, patience=3))
+    state = tx.init(PARAMS)
+    for _ in range(3):
+        _, state = tx.update(GRADS, state, PARAMS, value=1.0)
+    restored = lrx.resume(tx, PARAMS, jax.tree.map(np.asarray, state))
+    _, restored = tx.update(GRADS, restored, PARAMS, value=1.0)
+    assert lrx.learning_rate(restored) == pytest.approx(0.1)
+
+
+def test_optax_679_plateau_inside_an_accumulation_hears_the_mean_of_the_window():
+    tx = lrx.accumulate(lrx.sgd(lrx.plateau(1.0, patience=1, factor=0.5)), every=2)
+    state = tx.init(PARAMS)
+    seen = []
+    for value in (1.0, 3.0, 3.0, 1.0, 0.0, 2.0):
+        _, state = tx.update(GRADS, state, PARAMS, value=value)
+        seen.append(float(lrx.learning_rate(state)))
+    assert seen == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]
+
+
+def test_flax_train_state_takes_reports():
+    from flax.training.train_state import TrainState
+
+    tx = lrx.adam(lrx.plateau(1.0, patience=2, metric="reported"))
+    state = TrainState.create(apply_fn=None, params=PARAMS, tx=tx)
+    step = jax.jit(lambda state: state.apply_gradients(grads=GRADS))
+    told, compiled = [], []
+    for _ in range(4):
+        for _ in range(3):
+            state = step(state)
+        told.append(float(lrx.learning_rate(state)))
+        compiled.append(step._cache_size())
+        state = lrx.report(state, 1.0)
+    np.testing.assert_allclose(told, [1.0, 1.0, 1.0, 0.1], rtol=1e-6)
+    assert len(set(compiled)) == 1
+
+
+def test_flax_nnx_takes_values_and_reports():
+    from flax import nnx
+
+    model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
+    for metric in ("value", "reported"):
+        tx = lrx.sgd(lrx.plateau(1.0, patience=1, metric=metric))
+        optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
+        for _ in range(3):
+            grads = nnx.grad(lambda m: jnp.sum(m(jnp.ones((1, 2))) ** 2))(model)
+            if metric == "value":
+                optimizer.update(model, grads, value=jnp.float32(1.0))
+            else:
+                optimizer.opt_state = nnx.data(lrx.report(optimizer.opt_state, 1.0))
+                optimizer.update(model, grads)
+        assert lrx.learning_rate(optimizer.opt_state) == pytest.approx(0.01)
+
+
+def test_several_reports_between_two_updates_are_one():
+    tx = lrx.sgd(lrx.plateau(1.0, patience=1, metric="reported"))
+    state = tx.init(PARAMS)
+    for metrics in ((2.0,), (0.0, 2.0), (1.0,)):  # means 2, 1, 1
+        for metric in metrics:
+            state = lrx.report(state, metric)
+        _, state = tx.update(GRADS, state, PARAMS)
+    assert lrx.learning_rate(state) == pytest.approx(0.1)
+
+
+def test_a_batch_of_states_takes_a_batch_of_reports():
+    tx = lrx.sgd(lrx.plateau(1.0, patience=1, metric="reported"))
+    params = {"w": jnp.ones((2, 2))}
+    state = jax.vmap(tx.init)(params)
+    for metrics in (jnp.array([1.0, 2.0]), jnp.array([1.0, 1.0])):
+        state = lrx.report(state, metrics)
+        _, state = jax.vmap(tx.update)(params, state, params)
+    np.testing.assert_allclose(lrx.learning_rate(state), [0.1, 1.0], rtol=1e-6)
+
+
+def test_report_without_a_plateau_says_what_to_build():
+    for tx in (lrx.sgd(1.0), lrx.sgd(lrx.plateau(1.0))):
+        with pytest.raises(ValueError, match=r"no plateau that takes reports.*metric='reported'"):
+            lrx.report(tx.init(PARAMS), 1.0)
+
+
+def test_report_refuses_what_is_no_metric():
+    state = lrx.sgd(lrx.plateau(1.0, metric="reported")).init(PARAMS)
+    with pytest.raises(ValueError, match=r"report\(metric=...\) must have shape \(\), got shape \(2,\)"):
+        lrx.report(state, jnp.ones(2))
+    with pytest.raises(TypeError, match="must be a real number"):
+        lrx.report(state, True)
+
+
+# ---------------------------------------------------------------- optax.contrib's transformation
+
+
+def test_reduce_on_plateau_scales_as_optax_does():
+    rng = np.random.default_rng(2)
+    metrics = 5 + rng.normal(size=60).cumsum().astype(np.float32) * 0.3
+    options = dict(factor=0.5, patience=2, rtol=0.01, atol=0.1, cooldown=2, accumulation_size=2, min_scale=0.05)
+    ours, theirs = lrx.reduce_on_plateau(**options), optax.contrib.reduce_on_plateau(**options)
+    a, b = ours.init(PARAMS), theirs.init(PARAMS)
+    for metric in metrics:
+        u, a = ours.update(GRADS, a, PARAMS, value=metric)
+        v, b = theirs.update(GRADS, b, PARAMS, value=metric)
+        np.testing.assert_allclose(u["w"], v["w"], rtol=1e-6)
+
+
+def test_reduce_on_plateau_refuses_what_optax_refuses():
+    for options in (dict(factor=0.0), dict(factor=1.0), dict(rtol=-0.1), dict(rtol=1.5), dict(rtol=0.0, atol=0.0)):
+        with pytest.raises(ValueError, match=r"reduce_on_plateau\("):
+            lrx.reduce_on_plateau(**options)
