@@ -104,8 +104,8 @@ def curvature_cap(
     Along its own direction a step with a rate above 2/κ raises a quadratic loss. Without `exact` H·d comes from the
     gradients themselves, at no cost but one word per parameter: (1 − ⟨g_t, d_{t−1}⟩/⟨g_{t−1}, d_{t−1}⟩)/η_{t−1}.
     Batches that differ make that larger: at worst 1/η_{t−1}, which does not bind. For gradient descent κ ≤ λ_max, and
-    comes to it as steps above 2/λ_max turn towards its eigenvector. The first update, before which nothing is known, has
-    a hundredth of the rate.
+    comes to it as steps above 2/λ_max turn towards its eigenvector. The first update, before which nothing is known,
+    has a hundredth of the rate.
 
     Args:
       learning_rate: a number, a schedule or another controller with one rate for all leaves.

@@ -262,7 +262,9 @@ def schedule_free_sgd(
     r: Scalar = 0.0,
     decoupling: Scalar | None = None,
 ) -> Transformation:
-    """Schedule-free SGD. **Evaluate with `lrx.eval_params(state, params)`, not with the parameters.**
+    """Schedule-free SGD.
+
+    **Evaluate with `lrx.eval_params(state, params)`, not with the parameters.**
 
     ::
 
@@ -322,7 +324,9 @@ def schedule_free_adamw(
     polyak: bool = False,
     averaging_start: Count = 0,
 ) -> Transformation:
-    """Schedule-free AdamW. **Evaluate with `lrx.eval_params(state, params)`, not with the parameters.**
+    """Schedule-free AdamW.
+
+    **Evaluate with `lrx.eval_params(state, params)`, not with the parameters.**
 
     With ν the second moment of the gradients, corrected as in Adam, and m their mean with decay `inner_momentum`, which
     is g_t itself without one::
@@ -401,7 +405,9 @@ def schedule_free_radam(
     r: Scalar = 0.0,
     decoupling: Scalar | None = None,
 ) -> Transformation:
-    """Schedule-free RAdam: no warmup to choose. **Evaluate with `lrx.eval_params(state, params)`.**
+    """Schedule-free RAdam: no warmup to choose.
+
+    **Evaluate with `lrx.eval_params(state, params)`, not with the parameters.**
 
     As `schedule_free_adamw`, with the rate of the rectified Adam, t the updates from 1 on::
 
