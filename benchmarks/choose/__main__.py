@@ -9,7 +9,7 @@ from .. import choose
 from .._timing import write
 from . import grid
 from .measure import best_fixed, measure, plain, row
-from .methods import CHOOSERS, OPTIMIZERS, Choice
+from .methods import CHOOSERS, FREE, OPTIMIZERS, Choice
 from .show import picture, table
 from .tasks import BATCH, QUICK, TASKS, Task
 from .train import LOSSES, RATES, Oracle, consult, remembered
@@ -64,6 +64,7 @@ def main() -> None:
     )
     parser.add_argument("--quick", action="store_true", help=f"two seeds of {', '.join(QUICK)}")
     parser.add_argument("--only", action="append", choices=[*methods, *grid.PICKS], help="this one; may be repeated")
+    parser.add_argument("--free", action="store_true", help="lrx's optimizers without a rate to choose, alone")
     parser.add_argument("--json", help="write the numbers")
     parser.add_argument("--picture", help="write the picture")
     parser.add_argument("--oracle", help="keep the sweeps in this folder, and take them from it the next time")
@@ -75,7 +76,8 @@ def main() -> None:
     tasks = {name: TASKS[name]() for name in settings["tasks"]}
     told: dict[str, Any] = dict(settings)
 
-    wanted = [m for m in methods if not args.only or m in args.only]
+    only = [*(args.only or []), *(FREE if args.free else [])]
+    wanted = [m for m in methods if m in only or (not only and m not in FREE)]
     if wanted:
         keys = settings | {"rates": RATES.tolist()}
         oracles = remembered(args.oracle, "rates.json", keys, Oracle, lambda: ask(tasks, seeds, steps))
@@ -89,7 +91,7 @@ def main() -> None:
         if args.picture:
             picture(rows).savefig(args.picture, dpi=120)
 
-    picks = {name: pick for name, pick in grid.PICKS.items() if not args.only or name in args.only}
+    picks = {name: pick for name, pick in grid.PICKS.items() if not only or name in only}
     if picks:
         few = min(seeds, 3)
         keys = settings | {"seeds": few, "rates": grid.RATES.tolist(), "schedules": list(grid.SCHEDULES)}

@@ -103,8 +103,61 @@ class Optimizer:
     """(state, parameters) at the end -> the parameters to score."""
 
 
+def gentle(peak: Any, steps: int) -> Any:
+    """A warmup of a twentieth to a rate that stays, for those that average."""
+    warmup = steps // 20
+    return lrx.warmup_constant_schedule(peak / warmup, peak, warmup)
+
+
+def averaged(tx: Any) -> Any:
+    """With DoG's average of the parameters as the last link."""
+    return lrx.chain(tx, lrx.polynomial_averaging())
+
+
+def hyper(rate: Any) -> Any:
+    """The multiplicative hypergradient in Adam."""
+    return lrx.adam(lrx.hypergradient(rate, hyper_learning_rate=0.02, mode="multiplicative"))
+
+
+def free_plus(rate: Any) -> Any:
+    """ScheduleFree+."""
+    return lrx.schedule_free_adamw(rate, b2=0.95, inner_momentum=0.9, polyak=True)
+
+
+FREE: dict[str, Optimizer] = {
+    "prodigy": Optimizer(lrx.prodigy, schedule=linear),
+    "prodigy, estim_lr_coef=2": Optimizer(lambda rate: lrx.prodigy(rate, estim_lr_coef=2.0), schedule=linear),
+    "prodigy, slice_p=11": Optimizer(lambda rate: lrx.prodigy(rate, slice_p=11), schedule=linear),
+    "dadapt_adamw": Optimizer(lrx.dadapt_adamw, schedule=linear),
+    "dadapt_adagrad": Optimizer(lrx.dadapt_adagrad, schedule=linear),
+    "dadapt_sgd, momentum": Optimizer(lambda rate: lrx.dadapt_sgd(rate, 0.9), schedule=linear),
+    "mechanize(adam)": Optimizer(lambda rate: lrx.mechanize(lrx.adam(rate)), schedule=linear),
+    "cocob": Optimizer(lrx.cocob, schedule=linear),
+    "sgd(dog), averaged": Optimizer(lambda rate: averaged(lrx.sgd(lrx.dog(rate))), 1.0, constant, lrx.eval_params),
+    "sgd(l-dog), averaged": Optimizer(
+        lambda rate: averaged(lrx.sgd(lrx.dog(rate, per_leaf=True))), 1.0, constant, lrx.eval_params
+    ),
+    "sgd(dowg)": Optimizer(lambda rate: lrx.sgd(lrx.dowg(rate)), schedule=linear),
+    "sgd(polyak)": Optimizer(lambda rate: lrx.sgd(lrx.polyak(rate)), schedule=linear),
+    "sgd(line_search)": Optimizer(lambda rate: lrx.sgd(lrx.line_search(rate, max_steps=30)), 10.0, constant),
+    "adam(polyak)": Optimizer(lambda rate: lrx.adam(lrx.polyak(rate)), 0.1, linear),
+    "adam(l4)": Optimizer(lambda rate: lrx.adam(lrx.l4(rate), eps=1e-4), 0.15, linear),
+    "adam(hypergradient)": Optimizer(hyper, 1e-3, linear),
+    "momo": Optimizer(lrx.momo, schedule=linear),
+    "momo_adam": Optimizer(lrx.momo_adam, 0.01, constant),
+    "momo_adam, 0.1 to zero": Optimizer(lrx.momo_adam, 0.1, linear),
+    "schedule_free_adamw": Optimizer(lrx.schedule_free_adamw, 0.0025, gentle, lrx.eval_params),
+    "schedule_free_radam": Optimizer(lrx.schedule_free_radam, 0.0025, constant, lrx.eval_params),
+    "schedule_free_adamw+": Optimizer(free_plus, 1.0, gentle, lrx.eval_params),
+}
+"""lrx's learning rates that listen and optimizers that find theirs, at the defaults of their papers.
+
+Under the schedule of all runs, but for those that average, and MoMo and the line search as their papers have them.
+"""
+
 contrib = optax.contrib
 OPTIMIZERS: dict[str, Optimizer] = {
+    **FREE,
     "optax prodigy": Optimizer(contrib.prodigy),
     "optax dadapt_adamw": Optimizer(contrib.dadapt_adamw),
     "optax mechanize(adam)": Optimizer(lambda rate: contrib.mechanize(optax.adam(rate))),

@@ -138,7 +138,8 @@ def train(
             params, state = carry
             batch = sample(jax.random.fold_in(data_key, t))
             loss, grads = jax.value_and_grad(problem.loss)(params, batch, None)
-            updates, state = tx.update(grads, state, params, value=loss)
+            extra = {"value": loss, "value_fn": lambda params: problem.loss(params, batch, None)}
+            updates, state = tx.update(grads, state, params, **extra)
             return (optax.apply_updates(params, updates), state), None
 
         params = problem.init(init_key)
