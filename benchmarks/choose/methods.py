@@ -127,6 +127,7 @@ def free_plus(rate: Any) -> Any:
 FREE: dict[str, Optimizer] = {
     "prodigy": Optimizer(lrx.prodigy, schedule=linear),
     "prodigy, estim_lr_coef=2": Optimizer(lambda rate: lrx.prodigy(rate, estim_lr_coef=2.0), schedule=linear),
+    "prodigy, estim_lr_coef=3": Optimizer(lambda rate: lrx.prodigy(rate, estim_lr_coef=3.0), schedule=linear),
     "prodigy, slice_p=11": Optimizer(lambda rate: lrx.prodigy(rate, slice_p=11), schedule=linear),
     "dadapt_adamw": Optimizer(lrx.dadapt_adamw, schedule=linear),
     "dadapt_adagrad": Optimizer(lrx.dadapt_adagrad, schedule=linear),
