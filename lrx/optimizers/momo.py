@@ -227,7 +227,6 @@ def momo(
       arXiv 2305.07583, algorithm 1.
     """
     check.below_one(beta=beta)
-    check.number(lower_bound=lower_bound)
     check.non_negative(weight_decay=weight_decay)
     base = as_one_rate("learning_rate", learning_rate)
     return transformation(Momo(base, beta, lower_bound, weight_decay, adapt_lower_bound))
@@ -284,7 +283,6 @@ def momo_adam(
     """
     check.below_one(b1=b1, b2=b2)
     check.epsilon(eps=eps)
-    check.number(lower_bound=lower_bound)
     check.non_negative(weight_decay=weight_decay)
     base = as_one_rate("learning_rate", learning_rate)
     return transformation(MomoAdam(base, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound))
