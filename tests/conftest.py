@@ -1,17 +1,57 @@
 """For all tests."""
 
+import contextlib
+import functools
 import gc
 
 import jax
 import pytest
+from jax._src import compiler
 
 # thousands of compiled programs live in a worker: each full collection would walk all of them
 gc.set_threshold(50_000, 50, 1000)
 
 
+@functools.cache
+def cheap_options():
+    """XLA's older way from fused loops to LLVM, without MLIR: half the time. Nothing if XLA has it no more."""
+    options = {"xla_cpu_use_fusion_emitters": False}
+    try:
+        jax.jit(lambda x: x, compiler_options=options)(0)
+    except jax.errors.JaxRuntimeError:
+        return {}
+    return options
+
+
+@contextlib.contextmanager
+def cheaply():
+    """The programs are what they are, up to the digits: the graph is optimised as ever, the machine code is not."""
+    get, options = getattr(compiler, "get_compile_options", None), cheap_options()
+    before = jax.config.read("jax_disable_most_optimizations")
+
+    def get_cheap(*args, env_options_overrides=None, **kwargs):
+        return get(*args, env_options_overrides={**options, **(env_options_overrides or {})}, **kwargs)
+
+    with pytest.MonkeyPatch.context() as patch:
+        # no setting of JAX's gives options to all programs that the code under test compiles
+        if get is not None:  # private to JAX, which may rename it
+            patch.setattr(compiler, "get_compile_options", get_cheap)
+        jax.config.update("jax_disable_most_optimizations", True)
+        try:
+            yield
+        finally:
+            jax.config.update("jax_disable_most_optimizations", before)
+
+
 @pytest.fixture
 def cheap_compiles():
     """Compile fast rather than well, where no digit is at stake."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    with cheaply():
+        yield
+
+
+@pytest.fixture(scope="module")
+def cheap_module():
+    """The same for a whole module and what its tests share."""
+    with cheaply():
+        yield

@@ -13,6 +13,7 @@ from lrx import cli
 from lrx._drawing import drawing
 from lrx.cli import make_app
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 FILE = """
 import jax, jax.numpy as jnp, lrx
 

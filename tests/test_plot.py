@@ -14,6 +14,7 @@ from lrx.tuning._range_test import RangeTest
 from lrx.tuning._search import Round
 from lrx.tuning._sweep import Sweep
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 PNG = b"\x89PNG\r\n\x1a\n"
 COSINE = lrx.cosine_decay_schedule(0.1, decay_steps=100)
 

@@ -1,8 +1,11 @@
 import re
 from pathlib import Path
 
+import pytest
+
 import lrx
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 README = Path(__file__).parent.parent / "README.md"
 
 

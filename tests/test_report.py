@@ -14,6 +14,7 @@ from lrx import report
 from lrx.tuning._tuned import Score
 from tests.tuning.bowl import validated
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 NAME = '<b>bowl</b> & "co"'
 
 

@@ -29,6 +29,7 @@ from ..loops.frameworks import (
 )
 from .common import avals, one_step, same, warmup_cosine
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 SPECS = {"w": P("x", "y"), "b": P(None)}
 HOST = {"w": np.ones((8, 4), np.float32), "b": np.zeros(4, np.float32)}
 

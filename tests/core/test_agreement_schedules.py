@@ -7,7 +7,7 @@ import pytest
 
 import lrx
 
-from .schedule_cases import CASES, INT32_MAX, VARIANTS
+from .schedule_cases import CASES, INT32_MAX, VARIANTS, at
 
 every = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
 
@@ -29,7 +29,7 @@ def ulps(got, want, floor=0.0):
 def test_values_are_those_of_the_float64_formula(case, wrap):
     counts = np.concatenate([np.arange(200), [500, 1000, 10_000]])
     expected = [case.reference(int(count)) for count in counts]
-    assert ulps(wrap(case.build())(counts), expected, case.floor) <= case.ulps
+    assert ulps(at(wrap(case.build()), counts), expected, case.floor) <= case.ulps
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_values_are_those_of_the_float64_formula(case, wrap):
 def test_values_are_those_of_optax(case):
     counts = np.arange(150)
     theirs = getattr(optax, case.factory.__name__)(**case.arguments)
-    theirs = np.broadcast_to(jax.vmap(theirs)(counts), counts.shape)
-    np.testing.assert_allclose(case.build()(counts), theirs, rtol=1e-5, atol=1e-7)
+    theirs = at(lambda counts: np.broadcast_to(jax.vmap(theirs)(counts), counts.shape), counts)
+    np.testing.assert_allclose(at(case.build(), counts), theirs, rtol=1e-5, atol=1e-7)
 
 
 # ---------------------------------------------------------------- long horizons
@@ -81,7 +81,7 @@ LONG = {
 @pytest.mark.parametrize(("schedule", "formula", "bound"), LONG.values(), ids=LONG)
 def test_optax_10e10_steps_of_a_long_schedule_are_exact_to_the_end(schedule, formula, bound):
     """optax's cosine is 0 well before its end, and its linear and exponential overflow at 1e10 steps."""
-    assert ulps(schedule(NEAR_THE_END), formula(NEAR_THE_END)) <= bound
+    assert ulps(at(schedule, NEAR_THE_END), formula(NEAR_THE_END)) <= bound
 
 
 def test_one_slow_exponential_is_followed_for_a_million_steps():
@@ -168,7 +168,7 @@ GOLDEN = {
 
 @pytest.mark.parametrize(("schedule", "expected"), GOLDEN.values(), ids=GOLDEN)
 def test_values_that_other_libraries_assert(schedule, expected):
-    np.testing.assert_allclose(schedule(np.arange(len(expected))), expected, rtol=1e-5)
+    np.testing.assert_allclose(at(schedule, np.arange(len(expected))), expected, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -180,4 +180,4 @@ def test_values_that_other_libraries_assert(schedule, expected):
     ids=["cosine", "warmup_cosine"],
 )
 def test_values_that_optax_asserts_at_some_counts(schedule, expected):
-    np.testing.assert_allclose(schedule(np.array([0, 10, 50, 75, 100])), expected, rtol=1e-6)
+    np.testing.assert_allclose(at(schedule, [0, 10, 50, 75, 100]), expected, rtol=1e-6)

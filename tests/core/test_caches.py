@@ -6,6 +6,7 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 from flax.training.train_state import TrainState
 
 import lrx
@@ -13,6 +14,8 @@ from lrx._transformation import transformation
 
 from .common import GRADS, PARAMS, python, same, warmup_cosine
 from .rules import Join, Table, Typed
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 def pool():

@@ -46,6 +46,11 @@ class Case:
         bound.apply_defaults()
         return {k: v for k, v in bound.arguments.items() if isinstance(v, float) and np.isfinite(v)}
 
+    def scheduled(self):
+        """The arguments with a schedule for every number that takes one: of a controller's, the rate below it."""
+        numbers = {"learning_rate": self.rate} if hasattr(self.make, "controlled") else self.numbers()
+        return {name: lrx.constant_schedule(x) for name, x in numbers.items()}
+
     def mixed(self):
         """Parameters of several dtypes."""
         return MIXED if self.takes_complex else {"w": MIXED["w"], "b": MIXED["b"][:2]}
@@ -64,6 +69,7 @@ def under(controller, optimizer=lrx.sgd, **options):
 
     first, *others = inspect.signature(controller).parameters.values()
     make.__signature__ = inspect.Signature([first.replace(name="learning_rate"), *others])  # polyak calls it otherwise
+    make.controlled = True
     return make
 
 
@@ -84,7 +90,7 @@ MASK = {"w": True, "b": False}
 SMALL = {"min_dim_size_to_factor": 2}
 PER_LEAF = {"hyper_learning_rate": 1e-3, "per_leaf": True}
 
-CASES = [
+FAMILY = [
     Case("sgd", lrx.sgd),
     Case("sgd_momentum", lrx.sgd, {"momentum": 0.9}),
     Case("sign_sgd", lrx.sign_sgd),
@@ -117,6 +123,8 @@ CASES = [
     Case("novograd", lrx.novograd, {"weight_decay": 0.1}),
     Case("sm3", lrx.sm3, takes_complex=False),
     Case("rprop", lrx.rprop, takes_complex=False),
+]
+LISTENING = [
     Case("plateau", under(lrx.plateau), needs=("value",)),
     Case("polyak", under(lrx.polyak), {"growth": 2.0}, needs=("value",)),
     Case("hypergradient", under(lrx.hypergradient, lrx.adam), {"hyper_learning_rate": 1e-3}),
@@ -138,6 +146,7 @@ CASES = [
     Case("schedule_free", around(lrx.schedule_free, lrx.sgd), {"decoupling": 20.0}),
     Case("schedule_free_adamw", lrx.schedule_free_adamw),
 ]
+CASES = FAMILY + LISTENING
 VARIANTS = [
     Case("sgd_nesterov", lrx.sgd, {"momentum": 0.9, "nesterov": True}),
     Case("adagrad_from_zero", lrx.adagrad, {"initial_accumulator_value": 0.0}),

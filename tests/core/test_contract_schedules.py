@@ -21,6 +21,7 @@ every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # one for each factory, where another shape or another length asks nothing new
 FACTORIES = {case.factory: case for case in reversed(CASES)}.values()
 every_factory = pytest.mark.parametrize("case", FACTORIES, ids=lambda case: case.name)
+cheap = pytest.mark.usefixtures("cheap_compiles")
 
 
 def floats_of(schedule):
@@ -35,6 +36,7 @@ def floats_of(schedule):
 
 
 @every_factory
+@cheap
 def test_output_is_float32_in_the_shape_of_the_count(case):
     schedule = case.build()
     for count in (3, np.int64(3), jnp.uint8(3), 3.0):
@@ -52,6 +54,7 @@ def assert_close(got, want, case):
 
 
 @every_factory
+@cheap
 def test_array_and_scan_give_the_values_of_single_counts(case):
     schedule, counts = case.build(), case.counts()
     values = schedule(counts)
@@ -77,6 +80,7 @@ def test_landmarks_are_the_same_eager_jitted_and_in_a_state(case):
 
 
 @every_factory
+@cheap
 def test_vmap_over_every_number(case):
     """Also over lengths, which optax's factories refuse to trace."""
     schedule = case.build()
@@ -91,6 +95,7 @@ def test_vmap_over_every_number(case):
 
 
 @every_factory
+@cheap
 def test_factory_takes_tracers(case):
     numbers = {k: v for k, v in case.arguments.items() if isinstance(v, int | float) and not isinstance(v, bool)}
     others = {k: v for k, v in case.arguments.items() if k not in numbers}
@@ -106,7 +111,7 @@ def gradients(name):
 
 
 @every_factory
-@pytest.mark.usefixtures("cheap_compiles")
+@cheap
 def test_gradient_with_respect_to_every_number_is_finite_at_every_count(case):
     floats, _ = floats_of(case.build())
     assert finite(gradients(case.name)(floats, case.counts()))
@@ -114,6 +119,7 @@ def test_gradient_with_respect_to_every_number_is_finite_at_every_count(case):
 
 
 @every
+@cheap
 def test_gradient_is_that_of_the_formula(case):
     floats, put = floats_of(case.build())
     counts = np.arange(1, 97, 3, np.int32)
@@ -153,6 +159,7 @@ def test_copies_pickles_repr_and_json_are_equal(case):
 
 
 @every_factory
+@cheap
 def test_strict_promotion_and_debug_nans(case):
     with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
         assert finite(jax.jit(case.build())(case.counts()))
@@ -160,6 +167,7 @@ def test_strict_promotion_and_debug_nans(case):
 
 
 @every_factory
+@cheap
 def test_x64_changes_nothing(case):
     expected = jax.jit(case.build())(case.counts())
     with jax.enable_x64(True):
@@ -178,6 +186,7 @@ def test_counts_beyond_int32_hold_the_last_value_and_negative_ones_the_first(cas
 
 
 @every_factory
+@cheap
 def test_a_step_of_an_optimizer_uses_the_value_at_its_count(case):
     tx = lrx.sgd(case.build())
     state, update = tx.init(jnp.ones(1)), jax.jit(tx.update)

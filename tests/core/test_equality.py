@@ -19,6 +19,8 @@ from lrx._transformation import transformation
 from .common import GRADS, PARAMS, python, same, train, warmup_cosine
 from .rules import Join, Ramp, Table, Typed
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
+
 # ---------------------------------------------------------------- comparing
 
 

@@ -18,6 +18,7 @@ import lrx
 
 from .common import GRADS, PARAMS, avals, distance, one_step, same, train, warmup_cosine
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 OPTIMIZERS = [
     lrx.adam(1e-3),
     lrx.adam(warmup_cosine()),

@@ -94,9 +94,21 @@ def test_array_given_as_a_number_is_copied():
 # ---------------------------------------------------------------- refused
 
 REFUSED = [
-    (lambda: lrx.adam("1e-3"), TypeError, "adam(learning_rate=...) must be a number or a schedule, got '1e-3'."),
-    (lambda: lrx.adam(True), TypeError, "adam(learning_rate=...) must be a number or a schedule, got True."),
-    (lambda: lrx.adam(None), TypeError, "adam(learning_rate=...) must be a number or a schedule, got None."),
+    (
+        lambda: lrx.adam("1e-3"),
+        TypeError,
+        "adam(learning_rate=...) must be a number, a schedule or a controller, got '1e-3'.",
+    ),
+    (
+        lambda: lrx.adam(True),
+        TypeError,
+        "adam(learning_rate=...) must be a number, a schedule or a controller, got True.",
+    ),
+    (
+        lambda: lrx.adam(None),
+        TypeError,
+        "adam(learning_rate=...) must be a number, a schedule or a controller, got None.",
+    ),
     (lambda: lrx.adam(1e-3, b1="x"), TypeError, "adam(b1=...) must be a number, got 'x'."),
     (
         lambda: lrx.adam(np.ones(3)),

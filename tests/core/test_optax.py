@@ -11,6 +11,7 @@ import lrx
 
 from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, train, warmup_cosine
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 MASK = {"w": True, "b": False}
 OPTIMIZERS = {"constant": lrx.adam(1e-3), "scheduled": lrx.adam(warmup_cosine(init_value=1e-4))}
 optimizers = pytest.mark.parametrize("tx", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())

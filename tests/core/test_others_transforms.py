@@ -12,6 +12,7 @@ import lrx
 
 from .common import avals, one_step
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS = {"w": jnp.linspace(-1, 1, 12).reshape(4, 3), "v": jnp.ones((3, 4))}
 
 

@@ -13,6 +13,7 @@ import lrx
 
 from .common import GRADS, PARAMS, avals, distance, one_step, same, scan, train, warmup_cosine
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 SHAPES = {"a": (2, 3), "b": [(3,), (), (6,)], "c": ((2, 5), (0, 2)), "d": {"e": (1, 3), "f": None}, "g": (3,)}
 
 

@@ -13,7 +13,9 @@ from hypothesis import given, settings
 import lrx
 
 from .common import avals, distance, finite, leaf_pairs, one_step, same
-from .test_contract_optimizers import CASES
+from .test_contract_optimizers import FAMILY
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,11 @@ TRAITS = {
     "sm3": Traits(by_coordinate=False),
     "rprop": Traits(unscaled={}),
 }
-every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every = pytest.mark.parametrize("case", FAMILY, ids=lambda case: case.name)
 
 
 def of(wanted):
-    return pytest.mark.parametrize("case", [c for c in CASES if wanted(TRAITS[c.name])], ids=lambda case: case.name)
+    return pytest.mark.parametrize("case", [c for c in FAMILY if wanted(TRAITS[c.name])], ids=lambda case: case.name)
 
 
 def over(*strategies, examples=5):
@@ -82,7 +84,7 @@ def over(*strategies, examples=5):
 
 
 def test_every_optimizer_has_its_traits():
-    assert list(TRAITS) == [case.name for case in CASES]
+    assert list(TRAITS) == [case.name for case in FAMILY]
 
 
 # ---------------------------------------------------------------- any tree, any size, any numbers

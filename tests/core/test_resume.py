@@ -12,6 +12,7 @@ import lrx
 
 from .common import GRADS, PARAMS, avals, same, train
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 CONSTANT = lrx.adam(1e-3)
 SCHEDULED = lrx.adam(lrx.linear_schedule(1.0, 0.0, 10))
 

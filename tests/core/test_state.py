@@ -12,6 +12,8 @@ import lrx
 
 from .common import GRADS, PARAMS, WARMUP_COSINE, avals, same, train, warmup_cosine
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
+
 # ---------------------------------------------------------------- reading
 
 

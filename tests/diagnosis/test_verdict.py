@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from lrx.diagnosis import Diagnosis, diagnose
 from lrx.problems import digits
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS = np.arange(200)
 KEYS = {
     "steps", "non_finite", "gap", "early_gap", "early_speed", "falling", "progress",

@@ -11,6 +11,8 @@ from ..core.common import same
 from .common import loops, optimizer, restored, schedule, train, written
 from .frameworks import NNX
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
+
 
 def on_host(run):
     return jax.device_get(run.saved())

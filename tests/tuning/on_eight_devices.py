@@ -14,6 +14,7 @@ from lrx.tuning._program import lay_out
 
 from .bowl import bowl, validated
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 RATES = np.geomspace(0.01, 1.0, 11)
 GRID = dict(learning_rate=RATES, seeds=2, steps=16)
 

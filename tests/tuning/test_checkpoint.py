@@ -17,6 +17,7 @@ from tests.core.common import REPOSITORY
 from tests.core.test_mesh import environment
 from tests.tuning.bowl import bowl, validated
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 GRID = dict(learning_rate=[0.01, 0.1, 0.5], schedule={"cosine": lrx.cosine_decay_schedule}, seeds=2, steps=32)
 SIZE = 3 * 2 * 32
 
@@ -71,11 +72,13 @@ def test_a_complete_file_is_read_and_nothing_is_trained(tmp_path, whole):
 
 KILLED = """
 import sys, time, lrx
+from tests.conftest import cheaply
 from tests.tuning.test_checkpoint import GRID, validated
 def progress(done):
     print(done, flush=True)
     time.sleep(0.05)
-lrx.sweep(validated(), lrx.adam, checkpoint=sys.argv[1], progress=progress, **GRID)
+with cheaply():  # as here: the file goes on with the same bits
+    lrx.sweep(validated(), lrx.adam, checkpoint=sys.argv[1], progress=progress, **GRID)
 """
 
 

@@ -16,6 +16,7 @@ from benchmarks.choose.tasks import Task
 from benchmarks.choose.train import Oracle, consult, linear, remembered, train
 from tests.tuning.bowl import CURVATURE, bowl
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS, SEEDS = 40, 3
 SLOW, FAST = RATES = np.array([1e-3, 0.1])
 

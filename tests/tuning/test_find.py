@@ -14,6 +14,7 @@ from lrx.tuning._search import Round, least
 from tests.tuning.bowl import bowl
 
 BOWL = bowl(0.1)
+pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 def flat(noise=0.01):

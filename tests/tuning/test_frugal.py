@@ -10,6 +10,7 @@ from lrx.tuning._prospect import Prospect
 from lrx.tuning._search import least
 from tests.tuning.bowl import bowl
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 PLAIN = bowl(0.1)
 GRID = np.geomspace(0.01, 1.5, 12)
 

@@ -9,6 +9,7 @@ import pytest
 
 import lrx
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 RATES = [0.05, 0.4]
 
 

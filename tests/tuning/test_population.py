@@ -14,6 +14,7 @@ from tests.core.common import REPOSITORY
 from tests.core.test_mesh import environment
 from tests.tuning.bowl import bowl, validated
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {"constant": lambda peak, steps: peak, "cosine": lrx.cosine_decay_schedule}
 GRID = dict(learning_rate=[0.01, 0.1, 0.2, 0.5, 1.0], schedule=SCHEDULES, seeds=2, steps=16)
 

@@ -8,6 +8,7 @@ import lrx
 from lrx.tuning._population import report_every
 from tests.tuning.bowl import bowl, validated
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {
     "constant": lambda peak, steps: peak,
     "step": lambda peak, steps: lrx.step_decay_schedule(peak, steps // 4),

@@ -14,6 +14,8 @@ import lrx
 from lrx.tuning._prospect import prospect
 from lrx.tuning._transfer import RULES, Transferred
 
+pytestmark = pytest.mark.usefixtures("cheap_module")
+
 
 def linear(peak, steps):
     return lrx.linear_schedule(peak, 0.0, steps)
