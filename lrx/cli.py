@@ -300,7 +300,7 @@ def _print_tuned(tuned: Tuned) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .report import choice, columns, comparison, cost, evidence, notes
+    from ._report import choice, columns, comparison, cost, evidence, notes
 
     console, shown = Console(highlight=False, markup=False, emoji=False), columns(tuned)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

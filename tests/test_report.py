@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import pytest
 
 import lrx
-from lrx import report
+from lrx import _report as report
 from lrx.tuning._tuned import Score
 from tests.tuning.bowl import validated
 

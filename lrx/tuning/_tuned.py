@@ -98,7 +98,7 @@ class Tuned:
         Returns:
           The path of report.html.
         """
-        from ..report import write_report
+        from .._report import write_report
 
         return write_report(self, Path(path))
 
