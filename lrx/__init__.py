@@ -130,27 +130,27 @@ from .controllers.hypergradient import hypergradient as hypergradient
 from .controllers.l4 import l4 as l4
 from .controllers.line_search import line_search as line_search
 from .controllers.plateau import plateau as plateau
-from .controllers.plateau import reduce_on_plateau as reduce_on_plateau
 from .controllers.plateau import report as report
 from .controllers.polyak import alig as alig
 from .controllers.polyak import polyak as polyak
+from .controllers.reduce_on_plateau import reduce_on_plateau as reduce_on_plateau
 
 # isort: split
 
 # optimizers that estimate their own rate
 from .optimizers.cocob import cocob as cocob
-from .optimizers.dadapt import dadapt_adagrad as dadapt_adagrad
-from .optimizers.dadapt import dadapt_adamw as dadapt_adamw
-from .optimizers.dadapt import dadapt_sgd as dadapt_sgd
+from .optimizers.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
+from .optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
+from .optimizers.dadapt_sgd import dadapt_sgd as dadapt_sgd
 from .optimizers.hdm import hdm as hdm
 from .optimizers.mechanize import mechanize as mechanize
 from .optimizers.momo import momo as momo
 from .optimizers.momo import momo_adam as momo_adam
 from .optimizers.prodigy import prodigy as prodigy
 from .optimizers.schedule_free import schedule_free as schedule_free
-from .optimizers.schedule_free import schedule_free_adamw as schedule_free_adamw
-from .optimizers.schedule_free import schedule_free_radam as schedule_free_radam
-from .optimizers.schedule_free import schedule_free_sgd as schedule_free_sgd
+from .optimizers.schedule_free_made import schedule_free_adamw as schedule_free_adamw
+from .optimizers.schedule_free_made import schedule_free_sgd as schedule_free_sgd
+from .optimizers.schedule_free_radam import schedule_free_radam as schedule_free_radam
 
 # isort: split
 

@@ -230,6 +230,11 @@ def copied(tree: Any) -> Any:
     return jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), tree)
 
 
+def wide_copied(tree: Any, dtype: Any = None) -> Any:
+    """A copy in at least float32, or in `dtype`: what moves by little must not be rounded to bfloat16."""
+    return jax.tree.map(lambda x: jnp.array(x, memory_dtype(x, dtype, widened=True)), tree)
+
+
 def not_moved(updates: Any) -> Any:
     """The updates that change nothing: zeros like `updates`."""
     return map_leaves(lambda u: (jnp.zeros_like(u),), 1, updates)[0]

@@ -1,7 +1,8 @@
 """How good is an automatic learning rate? Every way of choosing one, beside the best of a dense sweep.
 
-`python -m benchmarks.choose [--quick] [--only METHOD] [--json FILE] [--picture FILE] [--oracle FOLDER]`, with the data
-from `pip install "lrx[bench]"`. A new method is one line in `methods.py` or in `grid.py`.
+`python -m benchmarks.choose [--quick] [--only METHOD] [--free] [--json FILE] [--picture FILE] [--oracle FOLDER]`,
+with the data from `pip install "lrx[bench]"`; `--free` for lrx's optimizers without a rate to choose. A new method is
+one line in `methods.py` or in `grid.py`.
 
 Nine small tasks, batches of 64, 1,000 steps, five seeds; 5 % warmup, then linear to zero. The oracle is Adam at 25
 rates from 1e-5 to 10 on the same seeds. A method that picks a rate picks one for each seed, from batches of its own

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import inner_product, real_dtype
-from .._numbers import Scalar
+from .._arithmetic import absolute_sum, inner_product, real_dtype
+from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from ._controller import Controller, as_one_rate, rate_of_update, start_of
 
@@ -55,6 +55,26 @@ class Polyak(Controller):
             rate = jnp.where(known, jnp.minimum(rate, bound), rate)
             last = jnp.where(rate > 0, rate, last).astype(last.dtype)
         return rate, PolyakMemory(last, base)
+
+
+@pytree_dataclass
+class L1Polyak(Controller):
+    """Polyak's rate for directions of unit size, that of ScheduleFree+: see `schedule_free_adamw`."""
+
+    learning_rate: Any
+
+    needs = ("value", "grad")
+
+    def start(self, params: Any) -> Any:
+        """What the base remembers."""
+        return start_of(self.learning_rate, params)
+
+    def rate(self, memory: Any, direction: Any, signals: dict[str, Any]) -> tuple[Any, Any]:
+        """`learning_rate(t) · [f]₊ / (‖g‖₁ · √(π/2))`."""
+        base, memory = rate_of_update(self.learning_rate, memory, direction, signals)
+        size = absolute_sum(signals["grad"]) * jnp.sqrt(jnp.pi / 2).astype(F32)
+        gap = jnp.maximum(signals["value"].astype(size.dtype), 0)
+        return base.astype(size.dtype) * over(gap, size), memory
 
 
 def over(gap: jax.Array, slope: jax.Array, eps: Scalar = 0.0) -> jax.Array:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, memory_dtype, one_minus_power, real, zero_count
+from .._arithmetic import add_one, map_leaves, one_minus_power, real, wide_copied, zero_count
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._state_paths import dotted, rules, value_of
@@ -34,11 +34,7 @@ class ParamsEma:
 
     def init(self, params: Any) -> ParamsEmaState:
         """The parameters themselves, copied."""
-
-        def copy(p: Any) -> jax.Array:
-            return jnp.array(p, memory_dtype(p, self.accumulator_dtype, widened=True))
-
-        return ParamsEmaState(zero_count(), jax.tree.map(copy, params))
+        return ParamsEmaState(zero_count(), wide_copied(params, self.accumulator_dtype))
 
     def update(
         self, updates: Any, state: ParamsEmaState, params: Any = None, **extra: Any
@@ -103,7 +99,7 @@ class PolynomialAveraging:
 
     def init(self, params: Any) -> ParamsEmaState:
         """The parameters themselves, copied."""
-        return ParamsEma(0.0, True, self.accumulator_dtype).init(params)
+        return ParamsEmaState(zero_count(), wide_copied(params, self.accumulator_dtype))
 
     def update(
         self, updates: Any, state: ParamsEmaState, params: Any = None, **extra: Any
@@ -187,7 +183,8 @@ def eval_params(opt_state: Any, params: Any) -> Any:
       >>> print(lrx.eval_params(tx.init(params), params))
       [1. 1.]
     """
-    found = {dotted(name): s.memory for _, name, s in rules(opt_state) if _averages(s.memory)}
+    memories = {dotted(name): s.memory for _, name, s in rules(opt_state)}
+    found = {name: memory for name, memory in memories.items() if getattr(memory, "averaged", None) is not None}
     if len(found) != 1:
         told = f"several averages: {', '.join(found)}" if found else "no averaged parameters"
         raise ValueError(
@@ -195,33 +192,23 @@ def eval_params(opt_state: Any, params: Any) -> Any:
             "the last link of the chain, lookahead or schedule_free."
         )
     (memory,) = found.values()
-    b1 = getattr(memory, "b1", None)  # of schedule_free, which keeps z, not the average
+    kept_share = getattr(memory, "share", None)  # of the average in `params`, where what is kept is the rest
 
     def read(a: Any, p: Any) -> Any:
         dtype = jnp.result_type(p)
         if isinstance(a, optax.MaskedNode) or not jnp.issubdtype(dtype, jnp.inexact):
             return p
         a = value_of(a)
-        if b1 is not None:  # y = b1 · x + (1 − b1) · z
-            share = value_of(b1).astype(real(a.dtype))
+        if kept_share is not None:
+            share = value_of(kept_share).astype(real(a.dtype))
             share = share.reshape(share.shape + (1,) * (a.ndim - share.ndim))  # of a batch of states
             a = a + (jnp.asarray(p).astype(a.dtype) - a) / share
         return a.astype(dtype)
 
     try:
-        return jax.tree.map(read, _kept(memory), params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
+        return jax.tree.map(read, memory.averaged, params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
     except ValueError as error:
         raise ValueError(
             f"eval_params(opt_state, params) found averages in {dotted((*found,))} that are no tree like params "
             f"(`pack` goes inside: chain(pack(tx), params_ema(...))): {' '.join(str(error).split())}"
         ) from None
-
-
-def _kept(memory: Any) -> Any:
-    """The average, for hdm the best so far, for schedule_free z, from which x follows; None for every other rule."""
-    names = (name for name in ("averaged", "best", "z") if name in getattr(memory, "_fields", ()))
-    return getattr(memory, next(names, ""), None)
-
-
-def _averages(memory: Any) -> bool:
-    return _kept(memory) is not None

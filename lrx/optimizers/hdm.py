@@ -61,6 +61,11 @@ class HdmState(NamedTuple):
     """The sum of its squared hypergradients; likewise."""
     base: Any
 
+    @property
+    def averaged(self) -> Any:
+        """The parameters to evaluate with, by the name under which `eval_params` looks for them."""
+        return self.best
+
 
 @pytree_dataclass
 class Hdm:
