@@ -154,11 +154,17 @@ def _numbered(stem: str) -> Iterator[str]:
 def _stem(name: str, init: Any, update: Any = None) -> str:
     """A rule's factory; for another library's link the function that made it (`optax.clip` gives `clip`)."""
     if _is_ours(init):
-        return factory_name(init.rule)
+        return getattr(init.rule, "key", "") or factory_name(init.rule)
     if name:
         return name.rstrip("0123456789").removesuffix("_")
     stem = getattr(update, "__qualname__", "").split(".")[0]
-    return stem if stem.isidentifier() and stem not in ("with_extra_args_support", "GradientTransformation") else "link"
+    if not stem.isidentifier() or stem in ("with_extra_args_support", "GradientTransformation"):
+        return "link"
+    return _KEYS.get(stem, stem)
+
+
+_KEYS = {"trace": "momentum", "ema": "moving_average"}
+"""The keys of optax's links whose states have a field of the same name, which `tree_get` would find twice."""
 
 
 def _is_ours(init: Any) -> bool:

@@ -6,8 +6,9 @@ Checks look at concrete values only: a traced argument passes, and the function 
 The call that is named is the outermost public function that the user typed, which `public` remembers.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any, ParamSpec, TypeVar
 
@@ -34,6 +35,16 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
             _call.reset(token)
 
     return named
+
+
+@contextlib.contextmanager
+def calling(name: str) -> Iterator[None]:
+    """Errors raised inside name this call; none, if the name is empty, as in code of the user's own."""
+    token = _call.set(name)
+    try:
+        yield
+    finally:
+        _call.reset(token)
 
 
 def where(argument: str, fallback: str = "") -> str:

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from jax.tree_util import GetAttrKey
 
+from ._boxes import boxed_like, is_boxed, map_with_names, value_of
 from ._numbers import is_tracer
 from ._pytree import key_name
-from ._state_paths import TOLD_AS_RATE, dotted, is_boxed, value_of
-from ._transformation import State
+from ._rule import State
+from ._state_paths import TOLD_AS_RATE, dotted
 
 _MISSING = object()
 
@@ -43,20 +44,21 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
       >>> print(lrx.count(state), lrx.learning_rate(state))
       2 0.9
     """
+    if jax.tree.leaves(restored) == [restored]:
+        raise TypeError(f"resume(restored=...) must be a state, or the dicts and lists of one, got {restored!r}.")
     fresh, restored = tx.init(params), _unboxed(restored)
     used: set[tuple[str, ...]] = set()
     faults: list[str] = []
 
     def leaf(path: Any, x: Any) -> Any:
-        new = _leaf(path, value_of(x), restored, used, faults)
-        return x.replace(new) if is_boxed(x) else new
+        return boxed_like(x, _leaf(path, value_of(x), restored, used, faults))
 
-    new = jax.tree_util.tree_map_with_path(leaf, fresh, is_leaf=is_boxed)
+    new = map_with_names(leaf, fresh)
     held = {tuple(map(key_name, path)) for path, _ in jax.tree_util.tree_flatten_with_path(restored)[0]}
     for path in sorted(held - used):
         if _is_listening(path, new):
             continue
-        if "hyperparams" not in path and path[-1] not in _REBUILT and not _is_clock(path, restored):
+        if "hyperparams" not in path and path[-1] not in _REBUILT and not _is_of_a_rule(path, restored):
             faults.append(f"{_told(path)} is in the checkpoint, but tx has no place for it")
     if faults:
         raise ValueError(
@@ -75,9 +77,9 @@ def _unboxed(restored: Any) -> Any:
     return jax.tree.map(lambda x: x["value"], restored, is_leaf=lambda x: hasattr(x, "keys") and set(x) == {"value"})
 
 
-def _is_clock(names: tuple[str, ...], restored: Any) -> bool:
-    """Whether a path is that of the count by which a rule evaluates the schedules among its numbers."""
-    return names[-1] == "count" and _at(restored, (*names[:-1], "hyperparams")) is not _MISSING
+def _is_of_a_rule(names: tuple[str, ...], restored: Any) -> bool:
+    """Whether a path is that of a rule's stamp, or of the count by which it evaluates the schedules of its numbers."""
+    return names[-1] in ("count", "stamp") and _at(restored, (*names[:-1], "hyperparams")) is not _MISSING
 
 
 def _counted(names: tuple[str, ...], restored: Any) -> Any:
@@ -88,7 +90,7 @@ def _counted(names: tuple[str, ...], restored: Any) -> Any:
     counts = {}
     for path, x in jax.tree_util.tree_flatten_with_path(restored)[0]:
         place = tuple(map(key_name, path))
-        if place[-1:] == ("count",) and "hyperparams" not in place and not np.ndim(x) and not _is_real(x):
+        if place and place[-1] in _COUNTS and "hyperparams" not in place and not np.ndim(x) and not _is_real(x):
             counts[place] = x
     for end in range(max(len(names) - 2, 0), -1, -1):  # from the chain of the clock's rule outwards
         near = {place: x for place, x in counts.items() if place[:end] == names[:end]}
@@ -118,15 +120,23 @@ def _is_listening(names: tuple[str, ...], other: Any) -> bool:
     return part in (("controller",), ("skipped",)) and _at(other, (*names[:end], "controller")) is _MISSING
 
 
+_COUNTS = ("count", "num_updates")
+"""The two names of the number of updates: a constant rate's has the second."""
+
 _REBUILT = ("learning_rate",)
 """Memory that only repeats what can be known otherwise: the rate last applied."""
 
 
 def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str]) -> Any:
     names = tuple(map(key_name, path))
-    if any(isinstance(k, GetAttrKey) and k.name == "hyperparams" for k in path):  # not a parameter of that name
+    if any(isinstance(k, GetAttrKey) and k.name in ("hyperparams", "stamp") for k in path):  # not parameters' names
         return fresh
     found = _at(restored, names)
+    if found is _MISSING and names[-1] in _COUNTS and names[-2:-1] == ("memory",):
+        other = next(name for name in _COUNTS if name != names[-1])
+        found = _at(restored, (*names[:-1], other))
+        if found is not _MISSING:
+            names = (*names[:-1], other)
     if found is _MISSING and names[-1] in _REBUILT:  # the checkpoint's rate was constant: it stands among its numbers
         found = _at(restored, (*names[:-2], "hyperparams", names[-1]))
         return fresh if found is _MISSING or hasattr(found, "keys") else _like(fresh, found)

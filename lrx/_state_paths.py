@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ._pytree import key_name
-from ._transformation import ScheduledState, State
+from ._rule import ScheduledState, State, is_rule_state
 
 TOLD_AS_RATE = ("schedule", "controller")
 """The keys for the numbers of a rate that changes, in the raw state, beside the `learning_rate` last applied."""
@@ -24,11 +24,6 @@ class Slot(NamedTuple):
     def is_group(self) -> bool:
         """Whether it holds several numbers, under names of their own."""
         return hasattr(self.value, "keys")
-
-
-def is_rule_state(x: Any) -> bool:
-    """Whether `x` is the state of one rule."""
-    return isinstance(x, State | ScheduledState)
 
 
 class Found(NamedTuple):
@@ -73,13 +68,3 @@ def rate_of(state: Any) -> Any:
 def dotted(path: tuple[str, ...]) -> str:
     """The path as it is told."""
     return ".".join(path)
-
-
-def is_boxed(x: Any) -> bool:
-    """Whether `x` is an array that a framework has boxed (an `nnx.Variable`, itself a pytree)."""
-    return hasattr(x, "get_value")
-
-
-def value_of(x: Any) -> Any:
-    """The array in a leaf, boxed or not."""
-    return x[...] if is_boxed(x) else x

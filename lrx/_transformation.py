@@ -1,9 +1,13 @@
-"""A rule, lifted to an (init, update) pair whose compiled update holds no hyperparameter.
+"""A rule, lifted to an (init, update) pair whose state keeps the rule's numbers.
 
-`init` puts the rule's numbers into the state; `update` rebuilds the rule from the state's numbers and applies it.
-So a new number, or a whole grid of them under `vmap`, traces nothing again. `init` compares by its numbers (a
-jitted `init` bakes them in), `update` by structure alone. Both pickle, and both are objects of their own because
-JAX's caches hold functions by weak reference.
+A number in the state counts as long as the code still says what it said when that number was written; once the code
+says something else, the code counts. `init` writes the rule's numbers into the state, with a stamp of what the code
+said; `update` takes the state's numbers where the stamp is its own, else the rule's, and writes back what it took. The
+numbers of a rule go together. So an edit of the state lasts through steps, checkpoints and restarts of the same code,
+and traces nothing again; and new code has its way with an old state.
+
+Both functions compare, hash and pickle by value, numbers included, and are objects of their own because JAX's caches
+hold functions by weak reference.
 
 A number of a rule may be a schedule. Its numbers are then in the state, with a count of the updates completed; the rule
 itself sees the value at that count, a number.
@@ -16,7 +20,7 @@ import collections
 import dataclasses
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,30 +30,12 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from . import _check as check
 from ._arithmetic import add_one, zero_count
-from ._numbers import F32, is_tracer, state_dtype
-from ._provenance import Provenance, provenance_of
-from ._pytree import factory_name, from_dict, holds_code, replaced, scheduled, to_dict
+from ._factory_checks import remember
+from ._numbers import F32, in_state, is_tracer, state_dtype
+from ._pytree import factory_name, holds_code, replaced, same_keys, scheduled, to_dict
+from ._rule import ScheduledState, State, wrapped_by
+from ._stamp import stamp_of
 from .schedules._schedule import as_schedule
-
-
-class State(NamedTuple):
-    """What one rule needs for its next step."""
-
-    hyperparams: Any
-    """The rule's numbers: a nested dict of float32 and int32 arrays. Editing them changes the next update."""
-    memory: Any
-    """What the rule remembers of past updates: counts and moments."""
-
-
-class ScheduledState(NamedTuple):
-    """What one rule needs for its next step if some of its numbers are schedules."""
-
-    hyperparams: Any
-    """As in `State`; a schedule is a nested dict of its numbers."""
-    memory: Any
-    """As in `State`."""
-    count: jax.Array
-    """The number of updates completed, at which the schedules are evaluated; int32 []."""
 
 
 class Transformation(optax.GradientTransformationExtraArgs):
@@ -61,88 +47,118 @@ class Transformation(optax.GradientTransformationExtraArgs):
         return repr(self.init)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Init:
-    """`init(params) -> State`. Compares by value, numbers included."""
+    """`init(params) -> State`."""
 
     rule: Any
-    provenance: Provenance | None = None
     __name__ = "init"  # what profiles and compiler output show; the default is the whole repr
 
     def __call__(self, params: Any) -> State | ScheduledState:
-        if self.provenance is not None:
-            self.provenance.initialised = True
-        rule, numbers = self.rule, to_dict(self.rule)
+        rule, numbers, stamp = self.rule, to_dict(self.rule), jnp.asarray(stamp_of(self.rule))
         if not scheduled(rule):
-            return _on_mesh_of(params, State(numbers, rule.init(params)))
+            return _on_mesh_of(params, State(numbers, rule.init(params), stamp))
         count = zero_count()
-        return _on_mesh_of(params, ScheduledState(numbers, _at(rule, count).init(params), count))
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Init and self.rule == other.rule
-
-    def __hash__(self) -> int:
-        return hash(self.rule)
+        return _on_mesh_of(params, ScheduledState(numbers, _at(rule, count).init(params), count, stamp))
 
     def __repr__(self) -> str:
         return repr(self.rule)
 
-    def __reduce__(self) -> Any:
-        return _revive_init, (self.rule,)
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Update:
-    """`update(updates, state, params) -> (updates, state)`. Compares by structure: it holds no number."""
+    """`update(updates, state, params) -> (updates, state)`."""
 
-    template: Any
-    """The rule with a dtype in place of every number."""
-    provenance: Provenance | None = None
+    rule: Any
     __name__ = "update"
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        if not hasattr(state, "hyperparams"):
-            raise ValueError(
-                f"this state belongs to another optimizer: {factory_name(self.template)} has a state of its own kind, "
-                f"got {type(state).__name__}. Use the optimizer that made it, or lrx.resume."
-            )
-        if self.provenance is not None:
-            self.provenance.check(self.template, state.hyperparams)
-        rule = from_dict(self.template, state.hyperparams)
+        rule, numbers, stamp = _in_force(self.rule, state)
         if not scheduled(rule):
             updates, memory = rule.update(updates, state.memory, params, **extra)
-            return updates, State(state.hyperparams, memory)
+            return updates, State(numbers, memory, stamp)
         updates, memory = _at(rule, state.count).update(updates, state.memory, params, **extra)
-        return updates, ScheduledState(state.hyperparams, memory, add_one(state.count))
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Update and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def _key(self) -> Any:
-        traced = self.provenance is not None and self.provenance.traced
-        return self.template, self.provenance if traced else None
+        return updates, ScheduledState(numbers, memory, add_one(state.count), stamp)
 
     def __repr__(self) -> str:
         return "update"
 
-    def __reduce__(self) -> Any:
-        return Update, (self.template,)
-
 
 def transformation(rule: Any) -> Transformation:
-    """The pair of a rule: a pytree dataclass with `init(params)` and `update(updates, memory, params, **extra)`."""
+    """The (init, update) pair of a rule.
+
+    Args:
+      rule: a `pytree_dataclass` that derives from `Rule`. A field for one number may hold a schedule.
+
+    Returns:
+      A transformation, usable wherever optax's are.
+    """
     rule = replaced(rule, {name: as_schedule(s) for name, s in scheduled(rule).items()}) if scheduled(rule) else rule
-    provenance = provenance_of(rule)
-    template, wrapped = jax.tree.map(state_dtype, rule), _inner(rule)
-    keep = provenance is None and all(is_interned(t.update) for t in wrapped)
-    if wrapped and not getattr(rule, "reset_state", False):  # which needs the whole of them
-        template = replaced(template, {"inner": _updates_only(rule.inner)})
+    update: Any = Update(rule)
+    wrapped = wrapped_by(rule)
+    keep = all(is_interned(t.update) for t in wrapped) and not any(map(is_tracer, jax.tree.leaves(rule)))
+    # a user's function must not be kept alive here
     keep = keep and not holds_code(replaced(rule, {"inner": ()}) if wrapped else rule)
-    update: Any = Update(template, provenance)  # a user's function must not be kept alive here
-    return Transformation(Init(rule, provenance), interned(update) if keep else update)
+    remember(rule)
+    return Transformation(Init(rule), interned(update) if keep else update)
+
+
+# ---------------------------------------------------------------- the numbers that count
+
+
+def _in_force(rule: Any, state: Any) -> tuple[Any, Any, Any]:
+    """The rule with the numbers that count, these numbers as the new state holds them, and its stamp."""
+    leaves, structure = jax.tree.flatten(rule)
+    places = to_dict(structure.unflatten(range(len(leaves))), lambda i: i)  # the numbers, by their index
+    own = jnp.asarray(stamp_of(rule))
+    held = _held(rule, places, state, leaves)
+    if held is None:  # other code, whose numbers have other names or shapes
+        return structure.unflatten([in_state(x) for x in leaves]), to_dict(rule), own
+    numbers, layout = jax.tree.flatten(held)
+    agree: Any = state.stamp == own
+    if not is_tracer(agree) and not np.ndim(agree):
+        agree = bool(agree)
+    counts = list(leaves)
+    for n, i in enumerate(jax.tree.leaves(places)):
+        x = counts[i] = _chosen(agree, numbers[n], leaves[i])
+        # a state that was cast as a whole keeps the dtypes that it has
+        given = getattr(numbers[n], "dtype", x.dtype)
+        numbers[n] = x if given == x.dtype else x.astype(given)
+    return structure.unflatten(counts), layout.unflatten(numbers), _where(agree, state.stamp, own)
+
+
+def _held(rule: Any, places: Any, state: Any, leaves: list[Any]) -> Any:
+    """The state's numbers, or None if the code's have other names or shapes."""
+    held = getattr(state, "hyperparams", None)
+    clocked = isinstance(state, ScheduledState)
+    if not hasattr(held, "keys") or set(held) != set(places) or bool(scheduled(rule)) != clocked:
+        kept = f"the hyperparameters {sorted(held)}" if hasattr(held, "keys") else f"a {type(state).__name__}"
+        raise ValueError(
+            f"this state belongs to another optimizer: it holds {kept}, {factory_name(rule)} has {sorted(places)}. "
+            "Use the optimizer that made it, or lrx.resume."
+        )
+    fits = same_keys(places, held) and all(
+        np.ndim(leaves[i]) == 0 or np.shape(leaves[i]) == np.shape(x)
+        for i, x in zip(jax.tree.leaves(places), jax.tree.leaves(held), strict=True)
+    )
+    return held if fits else None
+
+
+def _chosen(agree: Any, held: Any, own: Any) -> jax.Array:
+    """The number that counts. A traced one is what the code says now."""
+    if is_tracer(own):
+        try:
+            return in_state(own)
+        except jax.errors.UnexpectedTracerError:  # the code spoke in a `vmap` that has ended: only its state knows
+            return held
+    dtype = state_dtype(own)
+    return _where(agree, held if getattr(held, "dtype", None) == dtype else jnp.asarray(held, dtype), own)
+
+
+def _where(agree: Any, held: Any, own: Any) -> jax.Array:
+    if isinstance(agree, bool):  # outside `jit`
+        return held if agree else in_state(own)
+    return jnp.where(agree, held, in_state(own))
 
 
 def _at(rule: Any, count: jax.Array) -> Any:
@@ -154,10 +170,6 @@ def _at(rule: Any, count: jax.Array) -> Any:
             what = f"{factory_name(rule)}({name}=...) must give a scalar"
             raise ValueError(f"{what}, got shape {values[name].shape} from {schedule!r}.")
     return replaced(rule, values)
-
-
-def _revive_init(rule: Any) -> Init:
-    return Init(rule, provenance_of(rule))
 
 
 # ---------------------------------------------------------------- transformations inside a rule
@@ -194,22 +206,6 @@ def update_where(wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], st
     if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
         return update(state) if wanted else skip(state)
     return jax.lax.cond(wanted, update, skip, state)
-
-
-def _inner(rule: Any) -> tuple[Transformation, ...]:
-    inner = getattr(rule, "inner", ())
-    return (inner,) if isinstance(inner, Transformation) else inner
-
-
-def _updates_only(inner: Any) -> Any:
-    """The transformations that an update needs, without their `init`, which holds numbers."""
-    if isinstance(inner, Transformation):
-        return Transformation(_no_init, inner.update)
-    return tuple(map(_updates_only, inner))
-
-
-def _no_init(params: Any) -> Any:
-    raise NotImplementedError("an update has no init")
 
 
 # ---------------------------------------------------------------- one object for equal updates

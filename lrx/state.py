@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._boxes import boxed_like, is_boxed, map_with_names, value_of
+from ._factory_checks import verify
 from ._numbers import canonical, is_number, is_tracer
 from ._pytree import key_name, same_keys, to_dict
-from ._state_paths import TOLD_AS_RATE, Slot, dotted, in_charge, is_boxed, rate_of, rules, value_of
-from ._transformation import ScheduledState
+from ._rule import ScheduledState
+from ._state_paths import TOLD_AS_RATE, Slot, dotted, in_charge, rate_of, rules
 
 
 def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
@@ -82,7 +84,7 @@ def count(opt_state: Any) -> jax.Array:
       opt_state: the state of any optimizer, or anything that contains one.
 
     Returns:
-      The count, int32 [].
+      The count, int32 [] (with a leading axis for a batch of states made under `vmap`).
 
     Raises:
       ValueError: if no rule in the state counts, or if its learning rates have counted differently.
@@ -101,9 +103,10 @@ def count(opt_state: Any) -> jax.Array:
             slower.append(path)
         if rate_of(state) is not None:
             rates.append(path)
-        if "count" in fields:  # every tuple has a method of that name
-            counts[path] = value_of(state.memory.count)
-        elif isinstance(state, ScheduledState):
+        for name in ("count", "num_updates"):
+            if name in fields:
+                counts[path] = value_of(getattr(state.memory, name))
+        if isinstance(state, ScheduledState) and path not in counts:
             counts[path] = value_of(state.count)
     if not counts:
         raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")
@@ -112,8 +115,10 @@ def count(opt_state: Any) -> jax.Array:
     # what stands outside an accumulation counts micro-steps, what stands inside counts updates
     inside = {path: n for path, n in counts.items() if any(path[: len(s)] == s for s in slower)}
     counts = rated if inside.keys() & rated.keys() else inside or rated or counts
-    values = list(counts.values())
-    if not any(map(is_tracer, values)) and any(not np.array_equal(values[0], v) for v in values):
+    values = sorted(
+        counts.values(), key=np.ndim
+    )  # one group's optimizer may be batched: then the others' count is given
+    if not any(map(is_tracer, values)) and any(np.any(np.asarray(v) != np.asarray(values[0])) for v in values):
         listed = ", ".join(f"{dotted((*path, 'count'))}={v}" for path, v in counts.items())
         raise ValueError(f"count(opt_state) found counts that differ: {listed}.")
     return values[0]
@@ -133,17 +138,22 @@ def hyperparams(opt_state: Any) -> dict[str, jax.Array]:
       >>> schedule = lrx.linear_schedule(1.0, 0.0, transition_steps=4)
       >>> for path, number in lrx.hyperparams(lrx.sgd(schedule, momentum=0.75).init(jnp.zeros(3))).items():
       ...   print(path, number)
+      momentum.decay 0.75
       scale_by_learning_rate.learning_rate.end_value 0.0
       scale_by_learning_rate.learning_rate.init_value 1.0
       scale_by_learning_rate.learning_rate.transition_begin 0
       scale_by_learning_rate.learning_rate.transition_steps 4
-      trace.decay 0.75
     """
     return {slot.name: value_of(slot.value) for slot in _slots(opt_state) if not slot.is_group}
 
 
 def with_hyperparams(opt_state: Any, **values: Any) -> Any:
     """A state with some hyperparameters replaced. Nothing is traced or compiled again.
+
+    The new number counts, through steps, checkpoints and restarts, for as long as the code says what it says now. Once
+    the rule is built with another number, that one counts, and the edits of this rule are void. Not so by
+    `optax.tree_utils.tree_set(state, learning_rate=...)` under a schedule or a controller: that changes the record of
+    the rate applied last, which the next update writes again.
 
     Args:
       opt_state: the state of any optimizer, or anything that contains one.
@@ -158,7 +168,8 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
       from the next update on, since a state holds numbers and not the schedule's code.
 
     Raises:
-      ValueError: if the name is unknown or ambiguous, if a number is given for a schedule, or if it does not fit.
+      ValueError: if the name is unknown or ambiguous, if a number is given for a schedule, if it does not fit, or if
+        the factory of the rule would refuse it.
       TypeError: if the value is not a number.
 
     Examples:
@@ -177,7 +188,11 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
         key = tuple(map(key_name, path))
         return _replaced(edits[key][0], old, edits[key][1]) if key in edits else old
 
-    return jax.tree_util.tree_map_with_path(edit, opt_state, is_leaf=is_boxed)
+    new = map_with_names(edit, opt_state)
+    for place, _, state in rules(new):
+        if any(key[: len(place)] == place for key in edits):
+            verify("with_hyperparams", jax.tree.map(value_of, state, is_leaf=is_boxed))
+    return new
 
 
 # ---------------------------------------------------------------- finding
@@ -271,4 +286,4 @@ def _replaced(where: str, old: Any, value: Any) -> Any:
     else:
         new = np.broadcast_to(np.asarray(value).astype(held.dtype), held.shape)
         new = jax.device_put(new, held.sharding) if held.committed else jnp.asarray(new)
-    return old.replace(new) if is_boxed(old) else new
+    return boxed_like(old, new)

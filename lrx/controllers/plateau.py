@@ -7,9 +7,9 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import select
+from .._boxes import boxed_like, is_boxed, value_of
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
-from .._state_paths import is_boxed, value_of
 from ._controller import Controller, as_rate, rate_of_update, start_of
 from ._metric import Watch, check_numbers, unwatched, watched
 
@@ -138,7 +138,7 @@ def _added(old: Any, more: Any) -> Any:
     new = held + jnp.asarray(more).astype(held.dtype)
     if new.shape != held.shape:
         raise ValueError(f"report(metric=...) must have shape {held.shape}, got shape {jnp.shape(more)}.")
-    return old.replace(new) if is_boxed(old) else new
+    return boxed_like(old, new)
 
 
 @check.public

@@ -12,6 +12,7 @@ import jax
 
 from .. import _check as check
 from .._arithmetic import leaves_like
+from .._boxes import map_with_names
 from .._numbers import is_array, is_tracer
 from .._pytree import key_name
 
@@ -87,7 +88,7 @@ class ByPath:
 
     def __call__(self, tree: Any) -> Any:
         """The value of each leaf."""
-        return jax.tree_util.tree_map_with_path(lambda path, _: self._value(".".join(map(key_name, path))), tree)
+        return map_with_names(lambda path, _: self._value(".".join(map(key_name, path))), tree)
 
     def _value(self, path: str) -> Any:
         for pattern, value in self.patterns:

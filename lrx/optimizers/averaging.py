@@ -8,9 +8,10 @@ import optax
 
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, one_minus_power, real, wide_copied, zero_count
+from .._boxes import boxed_like, is_box_or_masked, value_of
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
-from .._state_paths import dotted, rules, value_of
+from .._state_paths import dotted, rules
 from .._transformation import Transformation, transformation
 from ._dtype import dtype_name
 
@@ -194,19 +195,21 @@ def eval_params(opt_state: Any, params: Any) -> Any:
     (memory,) = found.values()
     kept_share = getattr(memory, "share", None)  # of the average in `params`, where what is kept is the rest
 
-    def read(a: Any, p: Any) -> Any:
+    def read(a: Any, box: Any) -> Any:
+        p = value_of(box)
         dtype = jnp.result_type(p)
         if isinstance(a, optax.MaskedNode) or not jnp.issubdtype(dtype, jnp.inexact):
-            return p
+            return box
         a = value_of(a)
         if kept_share is not None:
             share = value_of(kept_share).astype(real(a.dtype))
             share = share.reshape(share.shape + (1,) * (a.ndim - share.ndim))  # of a batch of states
             a = a + (jnp.asarray(p).astype(a.dtype) - a) / share
-        return a.astype(dtype)
+        return boxed_like(box, a.astype(dtype))
 
     try:
-        return jax.tree.map(read, memory.averaged, params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
+        boxes, structure = jax.tree.flatten(params, is_leaf=is_box_or_masked)
+        return structure.unflatten(map(read, structure.flatten_up_to(memory.averaged), boxes))
     except ValueError as error:
         raise ValueError(
             f"eval_params(opt_state, params) found averages in {dotted((*found,))} that are no tree like params "

@@ -17,8 +17,8 @@ from ..schedules._schedule import Schedule, as_schedule
 class RateState(NamedTuple):
     """What a constant rate remembers. The rate itself is the hyperparameter, the state's one `learning_rate`."""
 
-    count: jax.Array
-    """t, the number of updates completed; int32 []."""
+    num_updates: jax.Array
+    """t, the number of updates completed; int32 []. Not `count`: optax's state of a constant rate has none."""
 
 
 class ScheduledRateState(NamedTuple):
@@ -48,7 +48,7 @@ class ScaleByLearningRate:
         """`-learning_rate * updates`."""
         del params, extra
         rate = jnp.asarray(self.learning_rate, F32)
-        return scaled(-rate if self.flip_sign else rate, updates), RateState(add_one(state.count))
+        return scaled(-rate if self.flip_sign else rate, updates), RateState(add_one(state.num_updates))
 
 
 @pytree_dataclass
@@ -161,7 +161,7 @@ def scale_by_learning_rate(
 
     Raises:
       TypeError: if `learning_rate` is no number, no schedule and no controller.
-      ValueError: in update, if an argument is missing that the controller needs.
+      ValueError: if it is a number that is negative or not finite; in update, if an argument is missing that the controller needs.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -177,4 +177,6 @@ def scale_by_learning_rate(
     if not is_number(learning_rate):
         what = check.where("learning_rate")
         raise TypeError(f"{what} must be a number, a schedule or a controller, got {learning_rate!r}.")
+    check.finite(learning_rate=learning_rate)
+    check.non_negative(learning_rate=learning_rate)
     return transformation(ScaleByLearningRate(learning_rate, flip_sign))

@@ -10,7 +10,8 @@ from .. import _check as check
 from .._arithmetic import add_one, map_leaves, real, zero_count
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
-from .._state_paths import is_rule_state, rate_of
+from .._rule import is_rule_state
+from .._state_paths import rate_of
 from .._transformation import Transformation, as_transformation, transformation
 
 

@@ -17,7 +17,7 @@ import lrx
 from lrx._transformation import transformation
 
 from .common import GRADS, PARAMS, python, same, train, warmup_cosine
-from .rules import Join, Ramp, Table, Typed
+from .rules import Join, Table, Typed
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 
@@ -117,9 +117,8 @@ def test_users_function_is_not_kept_alive():
 @pytest.mark.parametrize(
     ("tx", "state", "told"),
     [
-        (lrx.sgd(1e-3), lrx.sgd(warmup_cosine()), r"\{schedule: \{.*peak_value.*\}\}, scale_by_learning_rate has"),
-        (lrx.sgd(Ramp(1.0, 100)), lrx.sgd(warmup_cosine()), r"scale_by_learning_rate has \{schedule: \{peak_value, d"),
-        (lrx.sgd(Ramp(1.0, 100)), lrx.sgd(lrx.constant_schedule(1.0)), r"\{schedule: \{value\}\}"),
+        (lrx.sgd(1e-3), lrx.sgd(warmup_cosine()), r"\['schedule'\], scale_by_learning_rate has \['learning_rate'\]"),
+        (lrx.sgd(warmup_cosine()), lrx.sgd(1e-3), r"\['learning_rate'\], scale_by_learning_rate has \['schedule'\]"),
         (lrx.adam(1e-3), lrx.sgd(1e-3), r"the chain has the links \['scale_by_adam', 'scale_by_learning_rate'\]"),
         (lrx.adam(1e-3), optax.adam(1e-3), "the state has tuple"),
     ],

@@ -16,8 +16,8 @@ from flax.training.train_state import TrainState
 import lrx
 
 from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
+from .optimizer_cases import CASES, VARIANTS
 from .test_composition import WRAPPERS
-from .test_contract_optimizers import CASES, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 import lrx
 
 from .common import avals, distance, finite, leaf_pairs, one_step, same
-from .test_contract_optimizers import FAMILY
+from .optimizer_cases import FAMILY
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 
