@@ -2,6 +2,9 @@
 
 A leaf is computed in `wide(dtype)`, float32 for bfloat16 and float16, and cast once at the end. Leaves that
 have no derivative (integers, booleans, JAX's float0) are never trained: their update is zero.
+
+Where the updates have None, as Equinox gives it for what is not an array, the leaf is not trained either: None is
+passed through and the memory stays as it was, whatever stands there in the parameters (a function, a string).
 """
 
 import functools
@@ -27,8 +30,20 @@ def real(dtype: Any) -> Any:
 
 
 def trainable(x: Any) -> bool:
-    """Whether a leaf has a derivative."""
-    return jnp.issubdtype(jnp.result_type(x) if not hasattr(x, "dtype") else x.dtype, jnp.inexact)
+    """Whether a leaf has a derivative. Functions, strings and whatever else a model holds have none."""
+    if not hasattr(x, "dtype"):
+        return isinstance(x, float | complex)
+    return jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def is_none(x: Any) -> bool:
+    """Whether `x` is None, which JAX takes for an empty tree and not for a leaf."""
+    return x is None
+
+
+def arrays(tree: Any) -> list[jax.Array]:
+    """The trainable leaves of a tree."""
+    return [jnp.asarray(x) for x in jax.tree.leaves(tree) if trainable(x)]
 
 
 def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any, *trees: Any) -> tuple[Any, ...]:
@@ -36,10 +51,13 @@ def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any,
 
     `u` comes in `wide(dtype)` and the update goes back to its own dtype; each memory keeps the dtype that it had.
     """
-    us, treedef = jax.tree.flatten(updates)
+    us, treedef = jax.tree.flatten(updates, is_leaf=is_none)
     columns = [leaves_like(treedef, t) for t in trees]
     results = []
     for u, *xs in zip(us, *columns, strict=True):
+        if u is None:
+            results.append((None, *xs[: outputs - 1]))
+            continue
         u = u if isinstance(u, jax.Array) or getattr(u, "dtype", None) == jax.dtypes.float0 else jnp.asarray(u)
         if not trainable(u):
             still = u if u.dtype == jax.dtypes.float0 else jnp.zeros_like(u)
@@ -60,6 +78,9 @@ def leaves_like(treedef: Any, tree: Any) -> list[Any]:
     try:
         return treedef.flatten_up_to(tree)
     except ValueError as error:
+        marks, with_none = jax.tree.flatten(treedef.unflatten([True] * treedef.num_leaves), is_leaf=is_none)
+        if None in marks:  # where the updates have None, anything may stand
+            return [x for x, mark in zip(leaves_like(with_none, tree), marks, strict=True) if mark]
         told = str(error).split("\n")[0]
         raise ValueError(
             "tx.update(updates, state, params) must be given updates with the structure of the parameters and of those "
@@ -106,9 +127,7 @@ def _sqrt_jvp(primals: Any, tangents: Any) -> Any:
 
 def global_norm(tree: Any) -> jax.Array:
     """The Euclidean norm of all trainable leaves together, in float32 or wider."""
-    squares = [
-        jnp.sum(squared(x.astype(wide(x.dtype)))) for x in map(jnp.asarray, jax.tree.leaves(tree)) if trainable(x)
-    ]
+    squares = [jnp.sum(squared(x.astype(wide(x.dtype)))) for x in arrays(tree)]
     dtype = wide(*(s.dtype for s in squares))
     return sqrt(sum((s.astype(dtype) for s in squares), jnp.zeros((), dtype)))
 
@@ -116,7 +135,7 @@ def global_norm(tree: Any) -> jax.Array:
 def inner_product(a: Any, b: Any) -> jax.Array:
     """Re⟨a, b⟩ over all trainable leaves, in float32 or wider; `b` is a tree like `a`."""
     leaves, treedef = jax.tree.flatten(a)
-    pairs = [(x, y) for x, y in zip(leaves, leaves_like(treedef, b), strict=True) if trainable(jnp.asarray(x))]
+    pairs = [(x, y) for x, y in zip(leaves, leaves_like(treedef, b), strict=True) if trainable(x) and y is not None]
     products = [_product(jnp.asarray(x), jnp.asarray(y)) for x, y in pairs]
     dtype = wide(*(p.dtype for p in products))
     return sum((p.astype(dtype) for p in products), jnp.zeros((), dtype))
@@ -130,15 +149,14 @@ def _product(x: jax.Array, y: jax.Array) -> jax.Array:
 
 def absolute_sum(tree: Any) -> jax.Array:
     """The sum of the sizes of all trainable leaves' entries, in float32 or wider."""
-    sums = [jnp.sum(jnp.abs(x.astype(wide(x.dtype)))) for x in map(jnp.asarray, jax.tree.leaves(tree)) if trainable(x)]
+    sums = [jnp.sum(jnp.abs(x.astype(wide(x.dtype)))) for x in arrays(tree)]
     dtype = wide(*(s.dtype for s in sums))
     return sum((s.astype(dtype) for s in sums), jnp.zeros((), dtype))
 
 
 def real_dtype(tree: Any) -> Any:
     """The dtype for sums over all leaves: float32, or float64 where a leaf is."""
-    dtypes = (jnp.result_type(x) for x in jax.tree.leaves(tree))
-    return wide(*(jnp.finfo(d).dtype for d in dtypes if jnp.issubdtype(d, jnp.inexact)))
+    return wide(*(jnp.finfo(x.dtype).dtype for x in arrays(tree)))
 
 
 def one_minus_power(b: Scalar, t: jax.Array) -> jax.Array:
@@ -202,8 +220,30 @@ def full_like_second(params: Any, fill: Scalar, dtype: Any = None) -> Any:
 
 def all_finite(tree: Any) -> jax.Array:
     """Whether every trainable leaf is finite; bool []."""
-    leaves = [jnp.isfinite(x).all() for x in map(jnp.asarray, jax.tree.leaves(tree)) if trainable(x)]
+    leaves = [jnp.isfinite(x).all() for x in arrays(tree)]
     return jnp.all(jnp.stack(leaves)) if leaves else jnp.asarray(True)
+
+
+def varying_axes(tree: Any) -> frozenset[str]:
+    """The mesh axes over which the leaves differ from device to device, inside a `shard_map` that checks them."""
+    leaves = [x for x in jax.tree.leaves(tree) if is_tracer(x) or isinstance(x, jax.ShapeDtypeStruct)]
+    types = [getattr(jax.typeof(x) if is_tracer(x) else x, "manual_axis_type", None) for x in leaves]
+    return frozenset().union(*(t.varying for t in types if t is not None))
+
+
+def vary_like(tree: Any, like: Any) -> Any:
+    """`tree` with leaves that may differ wherever those of `like` do; the same tree outside `shard_map`.
+
+    A number that will depend on the parameters or gradients of one device must be of that type from the start, or a
+    loop whose carry it is changes its type.
+    """
+    axes = varying_axes(like)
+
+    def cast(x: Any) -> Any:
+        missing = axes - varying_axes(x)
+        return jax.lax.pcast(x, tuple(sorted(missing)), to="varying") if missing else x
+
+    return jax.tree.map(cast, tree) if axes else tree
 
 
 def select(wanted: jax.Array, new: Any, old: Any) -> Any:
@@ -214,10 +254,10 @@ def select(wanted: jax.Array, new: Any, old: Any) -> Any:
 def stored(tree: Any, like: Any) -> Any:
     """What a memory keeps of `tree`: its trainable leaves in the dtypes of `like`, which stands for the others."""
 
-    def leaf(x: Any, old: jax.Array) -> jax.Array:
+    def leaf(x: Any, old: Any) -> Any:
         return jnp.asarray(x).astype(old.dtype) if trainable(x) else old
 
-    return jax.tree.map(leaf, tree, like)
+    return jax.tree.map(leaf, tree, like, is_leaf=is_none)
 
 
 def widened(tree: Any) -> Any:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _check as check
-from .._arithmetic import inner_product, real_dtype, stored, trainable, zeros_like
+from .._arithmetic import inner_product, real_dtype, stored, trainable, vary_like, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
 from ._controller import Controller, as_one_rate, rate_of_update, start_of
@@ -39,6 +39,8 @@ class CurvatureCap(Controller):
     bound: Scalar = 2.0
     decay: Scalar = 0.99
     exact: bool = static(default=False)
+
+    elementwise = True
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on how it is measured
@@ -77,7 +79,7 @@ def _quotient(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _hessian_times(direction: Any, signals: dict[str, Any]) -> Any:
-    params = signals["params"]
+    params = vary_like(signals["params"], direction)
     refuse_masked("curvature_cap", params)
     loss = loss_of(signals)
 

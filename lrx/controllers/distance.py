@@ -35,6 +35,7 @@ class Dog(Controller):
     per_leaf: bool = static(default=False)
 
     needs = ("params", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> DistanceMemory:
         """At the start."""
@@ -82,6 +83,7 @@ class Dowg(Controller):
     eps: Scalar = 1e-4
 
     needs = ("params", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> DistanceMemory:
         """At the start."""
@@ -106,6 +108,7 @@ class DistanceCap(Controller):
     max_distance: Scalar
 
     needs = ("direction",)
+    elementwise = True
 
     def start(self, params: Any) -> Any:
         """What the base remembers."""

@@ -65,7 +65,11 @@ class LineSearch(Controller):
             return step + 1, rate, too_far(rate)
 
         first = jnp.minimum(memory.last * jnp.asarray(self.increase, dtype), most.astype(dtype))
-        step, last, failed = jax.lax.while_loop(go_on, shorter, (jnp.zeros((), jnp.int32), first, too_far(first)))
+        failed = too_far(first)
+        step = 0 * failed.astype(
+            jnp.int32
+        )  # as varied as the condition: a plain 0 fails under vmap on an explicit mesh
+        step, last, failed = jax.lax.while_loop(go_on, shorter, (step, first, failed))
         rate = jnp.where(jnp.isfinite(value + slope), jnp.where(failed, jnp.zeros_like(last), last), jnp.nan)
         return rate, LineSearchMemory(jnp.where(last > 0, last, memory.last), step + 1, base)
 

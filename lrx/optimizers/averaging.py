@@ -32,6 +32,8 @@ class ParamsEma:
     debias: bool = static(default=True)
     accumulator_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ParamsEmaState:
         """The parameters themselves, copied."""
         return ParamsEmaState(zero_count(), wide_copied(params, self.accumulator_dtype))
@@ -96,6 +98,8 @@ class PolynomialAveraging:
 
     gamma: Scalar = 8.0
     accumulator_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ParamsEmaState:
         """The parameters themselves, copied."""

@@ -30,6 +30,8 @@ class Ema:
     debias: bool = static(default=True)
     accumulator_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> EmaState:
         """The state before the first update."""
         return EmaState(zero_count(), zeros_like(params, self.accumulator_dtype))

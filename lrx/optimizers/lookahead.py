@@ -35,6 +35,7 @@ class Lookahead:
     reset_state: bool = static(default=False)
 
     renamed = (("inner", "fast_optimizer"),)
+    elementwise = True
 
     def init(self, params: Any) -> LookaheadState:
         """The state before the first step."""

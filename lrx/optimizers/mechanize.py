@@ -17,6 +17,7 @@ from .._arithmetic import (
     real_dtype,
     select,
     sqrt,
+    vary_like,
     widened,
     zero_count,
 )
@@ -60,6 +61,7 @@ class Mechanize:
     num_betas: int = static(default=6)
 
     renamed = (("inner", "base_optimizer"),)
+    elementwise = True
 
     def init(self, params: Any) -> MechanizeState:
         """The state before the first update."""
@@ -67,7 +69,8 @@ class Mechanize:
         r, m, v = (jnp.zeros((self.num_betas,), dtype) for _ in range(3))
         s = jnp.full((self.num_betas,), jnp.asarray(self.s_init).astype(dtype), dtype)
         inner = self.inner.init(params)
-        return MechanizeState(zero_count(), zero_count(), _rate(s, inner), copied(params), r, m, v, s, inner)
+        memory = zero_count(), _rate(s, inner), copied(params), r, m, v, s, inner
+        return MechanizeState(zero_count(), *vary_like(memory, params))
 
     def update(
         self, updates: Any, state: MechanizeState, params: Any = None, **extra: Any

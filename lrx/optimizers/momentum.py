@@ -28,6 +28,8 @@ class Trace:
     nesterov: bool = static(default=False)
     accumulator_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> TraceState:
         """The state before the first update."""
         return TraceState(zeros_like(params, self.accumulator_dtype))

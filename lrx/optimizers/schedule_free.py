@@ -7,16 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import (
-    add_one,
-    inner_product,
-    map_leaves,
-    real,
-    real_dtype,
-    wide,
-    wide_copied,
-    zero_count,
-)
+from .._arithmetic import add_one, inner_product, map_leaves, real, real_dtype, vary_like, wide, wide_copied, zero_count
 from .._chain import ChainInit
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
@@ -74,9 +65,11 @@ class ScheduleFree:
 
     renamed = (("inner", "base_optimizer"), ("weights_of", "learning_rate"))
 
+    elementwise = True
+
     def init(self, params: Any) -> ScheduleFreeState:
         """z = x = y, the parameters, copied."""
-        weight_sum, max_rate = (jnp.zeros((), real_dtype(params)) for _ in range(2))
+        weight_sum, max_rate = vary_like([jnp.zeros((), real_dtype(params)) for _ in range(2)], params)
         b1, z = jnp.array(self.b1, F32), wide_copied(params, self.state_dtype)
         return ScheduleFreeState(zero_count(), b1, weight_sum, max_rate, z, self.inner.init(params))
 

@@ -50,6 +50,8 @@ class ScaleByYogi:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByYogiState:
         """The state before the first update."""
         start = jnp.asarray(self.initial_accumulator_value, F32)
