@@ -73,6 +73,11 @@ def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any,
     return tuple(treedef.unflatten(column) for column in zip(*results, strict=True)) if us else (updates,) * outputs
 
 
+def map_present(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
+    """As `jax.tree.map`; where `tree` has None it stays None, whatever stands there in the others."""
+    return jax.tree.map(lambda x, *ys: None if x is None else function(x, *ys), tree, *others, is_leaf=is_none)
+
+
 def leaves_like(treedef: Any, tree: Any) -> list[Any]:
     """What stands in `tree`, of a state or of the parameters, for each leaf of the updates."""
     try:

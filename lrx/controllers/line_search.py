@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import inner_product, map_leaves, real, real_dtype
+from .._arithmetic import inner_product, is_none, map_leaves, real, real_dtype, trainable
 from .._numbers import Count, Scalar, is_number
 from .._pytree import pytree_dataclass
 from ._controller import Controller, as_one_rate, rate_of_update, start_of
@@ -79,9 +79,7 @@ def _moved(params: Any, direction: Any, rate: jax.Array) -> Any:
         return (jnp.asarray(p).astype(d.dtype) - rate.astype(real(d.dtype)) * d,)
 
     new = map_leaves(leaf, 1, direction, params)[0]
-    return jax.tree.map(
-        lambda n, p: n.astype(jnp.result_type(p)) if jnp.issubdtype(jnp.result_type(p), jnp.inexact) else p, new, params
-    )
+    return jax.tree.map(lambda n, p: n.astype(jnp.result_type(p)) if trainable(n) else p, new, params, is_leaf=is_none)
 
 
 @check.public

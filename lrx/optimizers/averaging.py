@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, one_minus_power, real, wide_copied, zero_count
+from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable, wide_copied, zero_count
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._state_paths import dotted, rules, value_of
@@ -199,20 +199,24 @@ def eval_params(opt_state: Any, params: Any) -> Any:
     kept_share = getattr(memory, "share", None)  # of the average in `params`, where what is kept is the rest
 
     def read(a: Any, p: Any) -> Any:
-        dtype = jnp.result_type(p)
-        if isinstance(a, optax.MaskedNode) or not jnp.issubdtype(dtype, jnp.inexact):
+        if _is_absent(a) or not trainable(p):
             return p
         a = value_of(a)
         if kept_share is not None:
             share = value_of(kept_share).astype(real(a.dtype))
             share = share.reshape(share.shape + (1,) * (a.ndim - share.ndim))  # of a batch of states
             a = a + (jnp.asarray(p).astype(a.dtype) - a) / share
-        return a.astype(dtype)
+        return a.astype(jnp.result_type(p))
 
     try:
-        return jax.tree.map(read, memory.averaged, params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
+        return jax.tree.map(read, memory.averaged, params, is_leaf=_is_absent)
     except ValueError as error:
         raise ValueError(
             f"eval_params(opt_state, params) found averages in {dotted((*found,))} that are no tree like params "
             f"(`pack` goes inside: chain(pack(tx), params_ema(...))): {' '.join(str(error).split())}"
         ) from None
+
+
+def _is_absent(x: Any) -> bool:
+    """Whether there is no average: under a mask, or of what is no array."""
+    return x is None or isinstance(x, optax.MaskedNode)

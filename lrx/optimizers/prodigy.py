@@ -13,6 +13,7 @@ from .._arithmetic import (
     full_like_second,
     inner_product,
     map_leaves,
+    map_present,
     one_minus_power,
     real,
     real_dtype,
@@ -101,7 +102,7 @@ class Prodigy:
 
         b3 = sqrt(jnp.asarray(self.b2, dtype)) if self.beta3 is None else jnp.asarray(self.beta3, dtype)
         g = jax.tree.map(self._sliced, updates)
-        gap = jax.tree.map(lambda x, p: x - self._sliced(p).astype(x.dtype), state.start, params)
+        gap = map_present(lambda x, p: x - self._sliced(p).astype(x.dtype), state.start, params)
         r = b3 * state.r + d / d0 * rate * inner_product(g, gap).astype(dtype)
         weight = d / d0 * (d if self.safeguard_warmup else rate)
         s = map_leaves(
@@ -132,9 +133,9 @@ class Prodigy:
 
     def _sliced(self, x: Any) -> jax.Array:
         """A copy of the coordinates by which the distance is estimated."""
-        x = jnp.asarray(x)
         if not trainable(x):
             return jnp.zeros((0,), F32)
+        x = jnp.asarray(x)
         return (
             jnp.array(x, x.dtype)
             if self.slice_p == 1

@@ -7,7 +7,19 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, inner_product, map_leaves, real, real_dtype, vary_like, wide, wide_copied, zero_count
+from .._arithmetic import (
+    add_one,
+    inner_product,
+    map_leaves,
+    map_present,
+    real,
+    real_dtype,
+    trainable,
+    vary_like,
+    wide,
+    wide_copied,
+    zero_count,
+)
 from .._chain import ChainInit
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
@@ -124,7 +136,7 @@ class ScheduleFree:
 
 def _ahead(params: Any, z: Any) -> Any:
     """z − y, in the precision of z."""
-    return jax.tree.map(lambda y, z: z - jnp.asarray(y).astype(z.dtype), params, z)
+    return map_present(lambda z, y: z - jnp.asarray(y).astype(z.dtype) if trainable(y) else None, z, params)
 
 
 def _needs(tx: Any) -> tuple[str, ...]:
