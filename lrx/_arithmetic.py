@@ -1,6 +1,6 @@
 """The arithmetic that all rules share: one precision policy, leaf by leaf.
 
-A leaf is computed in `wide(dtype)`, float32 for bfloat16 and float16, and cast once at the end. Leaves that
+A leaf is computed in `wide(dtype)`, float32 for bfloat16, float16 and float8, and cast once at the end. Leaves that
 have no derivative (integers, booleans, JAX's float0) are never trained: their update is zero.
 
 Where the updates have None, as Equinox gives it for what is not an array, the leaf is not trained either: None is
@@ -20,8 +20,16 @@ from ._numbers import F32, I32, INT32_MAX, Scalar, is_tracer
 
 def wide(*dtypes: Any) -> Any:
     """The dtype in which leaves are computed: at least float32; float64 and complex stay what they are."""
+    if any(jnp.dtype(d).name == "float8_e8m0fnu" for d in dtypes):
+        raise TypeError("float8_e8m0fnu has powers of two alone, neither 0 nor a sign, and cannot be trained: mask it.")
+    known = [F32 if is_tiny(d) else d for d in dtypes]
     with jax.numpy_dtype_promotion("standard"):  # under "strict", bfloat16 and float32 have no common dtype
-        return functools.reduce(jnp.promote_types, dtypes, F32)
+        return functools.reduce(jnp.promote_types, known, F32)
+
+
+def is_tiny(dtype: Any) -> bool:
+    """Whether a dtype is floating with eight bits or fewer, which JAX promotes to nothing."""
+    return jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 2
 
 
 def real(dtype: Any) -> Any:
@@ -67,8 +75,8 @@ def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any,
         if new.shape != u.shape or any(m.shape != np.shape(x) for m, x in zip(memories, xs, strict=False)):
             raise _misfit(u, xs)  # by broadcasting, which would go on without a word
         kept = [_cast(m, x.dtype) for m, x in zip(memories, xs, strict=False)]
-        # a state must not hold the buffer of a gradient, which may be donated; traced, there are no buffers
-        results.append((_cast(new, u.dtype), *(jnp.array(m) if m is u and not is_tracer(m) else m for m in kept)))
+        new = _cast(new, u.dtype)
+        results.append((new, *_own_buffers(u, new, *kept)[1:]))
     # jax.tree.transpose fails on an empty tree
     return tuple(treedef.unflatten(column) for column in zip(*results, strict=True)) if us else (updates,) * outputs
 
@@ -91,6 +99,18 @@ def leaves_like(treedef: Any, tree: Any) -> list[Any]:
             "tx.update(updates, state, params) must be given updates with the structure of the parameters and of those "
             f"that made the state: {told}"
         ) from None
+
+
+def _own_buffers(first: jax.Array, *others: jax.Array) -> list[jax.Array]:
+    """`others`, with copies of what stands before them: a buffer that is in two places cannot be donated.
+
+    A state holds none of a gradient's or of an update's, and none twice. Traced, there are no buffers.
+    """
+    seen, own = {id(first)}, list[jax.Array]()
+    for x in others:
+        own.append(jnp.array(x) if id(x) in seen and not is_tracer(x) else x)
+        seen.add(id(x))
+    return own
 
 
 def _misfit(u: jax.Array, xs: list[Any]) -> ValueError:
@@ -202,12 +222,19 @@ def wide_zeros_like(params: Any, dtype: Any = None) -> Any:
 
 
 def memory_dtype(p: Any, dtype: Any = None, widened: bool = False) -> Any:
-    """The dtype of a memory of `p`: `dtype`, or `p`'s own, at least float32 if `widened`; complex if `p` is."""
+    """The dtype of a memory of `p`: `dtype`, or `p`'s own, at least float32 if `widened` or of eight bits; complex if
+    `p` is."""
     own = jnp.result_type(p)
     if not jnp.issubdtype(own, jnp.inexact):
         return own
-    dtype = dtype or (wide(own) if widened else own)
+    dtype = dtype or (wide(own) if widened or is_tiny(own) else own)  # a mean in eight bits would not move
     return wide(dtype, jnp.complex64) if jnp.issubdtype(own, jnp.complexfloating) else jnp.finfo(dtype).dtype
+
+
+def filled(p: Any, fill: Scalar, dtype: Any) -> jax.Array:
+    """An array like `p` of one number, in a buffer of its own: a scalar would be the number's."""
+    x = jnp.full_like(p, jnp.asarray(fill).astype(dtype), dtype=dtype)
+    return x if x.ndim else jnp.copy(x)
 
 
 def full_like_second(params: Any, fill: Scalar, dtype: Any = None) -> Any:
@@ -218,7 +245,7 @@ def full_like_second(params: Any, fill: Scalar, dtype: Any = None) -> Any:
         if not jnp.issubdtype(own, jnp.inexact):
             return jnp.zeros_like(p, dtype=own)
         kind = jnp.finfo(dtype).dtype if dtype else real(own)
-        return jnp.full_like(p, jnp.asarray(fill).astype(kind), dtype=kind)
+        return filled(p, fill, kind)
 
     return jax.tree.map(full, params)
 

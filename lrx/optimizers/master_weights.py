@@ -144,8 +144,8 @@ def master_weights(tx: optax.GradientTransformation, rounding: str = "nearest", 
 
     The difference is float32, whatever the dtype of the gradients: in bfloat16 it could miss θ_t. It is exact as long
     as one update takes no parameter to less than 2^−15 (float16: 2^−12) of its size without making it 0, and none from
-    infinity back; there θ ends at the nearest that can be reached, and counts. `eqx.apply_updates` does not cast: with
-    Equinox, and under strict dtype promotion, take `lrx.apply_updates`.
+    infinity back; there θ ends at the nearest that can be reached, and counts. `eqx.apply_updates` does not cast, and
+    JAX adds no float32 to float8: with Equinox, float8 parameters and strict dtype promotion take `lrx.apply_updates`.
 
     Args:
       tx: the optimizer. Put what else changes the updates inside: `master_weights(chain(adamw(1e-3), freeze(mask)))`.
