@@ -86,8 +86,8 @@ class MasterWeights:
             return jnp.where(_cast(kept, p.dtype) == wide, kept, wide)
         if self.rounding == "kahan":
             rest = kept.astype(F32)
-            # a rest of more than two thirds of an ulp is not of this parameter; a tie of one half may be
-            return jnp.where(_cast(wide + 0.75 * rest, p.dtype) == wide, wide + rest, wide)
+            # of at most half an ulp, or it is another parameter's; half an ulp itself would be a tie
+            return jnp.where(_cast(wide + (1 - 2.0**-8) * rest, p.dtype) == wide, wide + rest, wide)
         return wide
 
     def _rounded(self, leaf: int, draws: Any, exact: jax.Array, p: jax.Array) -> tuple[jax.Array, Any]:

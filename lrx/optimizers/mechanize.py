@@ -13,6 +13,7 @@ from .._arithmetic import (
     global_norm,
     inner_product,
     map_leaves,
+    map_present,
     real,
     real_dtype,
     select,
@@ -89,7 +90,8 @@ class Mechanize:
 
         delta = map_leaves(travelled, 1, widened(updates), params, state.start)[0]
         pull = number["weight_decay"] * scale * global_norm(updates).astype(dtype)
-        pull = pull / (global_norm(params).astype(dtype) + number["eps"])
+        trained = map_present(lambda _, p: p, updates, params)
+        pull = pull / (global_norm(trained).astype(dtype) + number["eps"])
         h = -inner_product(updates, delta).astype(dtype) - pull * inner_product(params, delta).astype(dtype)
 
         betas = 1 - jnp.asarray(0.1, dtype) ** jnp.arange(1, self.num_betas + 1).astype(dtype)
