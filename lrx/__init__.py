@@ -159,7 +159,8 @@ from ._chain import chain as chain
 from ._chain import named_chain as named_chain
 from .optimizers._labels import by_path as by_path
 from .optimizers.accumulate import accumulate as accumulate
-from .optimizers.apply import apply_updates as apply_updates
+from .optimizers.apply_if_finite import apply_if_finite as apply_if_finite
+from .optimizers.apply_updates import apply_updates as apply_updates
 from .optimizers.averaging import eval_params as eval_params
 from .optimizers.averaging import params_ema as params_ema
 from .optimizers.averaging import polynomial_averaging as polynomial_averaging
@@ -168,16 +169,16 @@ from .optimizers.clip_by_block import clip_by_block_rms as clip_by_block_rms
 from .optimizers.clipping import adaptive_grad_clip as adaptive_grad_clip
 from .optimizers.clipping import clip as clip
 from .optimizers.clipping import clip_by_global_norm as clip_by_global_norm
-from .optimizers.decay_laws import with_weight_decay as with_weight_decay
-from .optimizers.finite import apply_if_finite as apply_if_finite
 from .optimizers.layer_decay import layer_wise_decay as layer_wise_decay
 from .optimizers.learning_rate import scale_by_learning_rate as scale_by_learning_rate
 from .optimizers.lookahead import lookahead as lookahead
 from .optimizers.masking import freeze as freeze
 from .optimizers.masking import masked as masked
+from .optimizers.master_weights import master_weights as master_weights
 from .optimizers.pack import pack as pack
 from .optimizers.partition import partition as partition
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
+from .optimizers.with_weight_decay import with_weight_decay as with_weight_decay
 
 # isort: split
 

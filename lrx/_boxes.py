@@ -7,17 +7,11 @@ name of the parameter, not `value`, and what comes back is boxed as what was giv
 from typing import Any
 
 import jax
-import optax
 
 
 def is_boxed(x: Any) -> bool:
     """Whether `x` is a box."""
     return hasattr(x, "get_value") or hasattr(x, "replace_boxed")
-
-
-def is_box_or_masked(x: Any) -> bool:
-    """Whether `x` is a box, or stands for a parameter that a mask leaves out."""
-    return is_boxed(x) or isinstance(x, optax.MaskedNode)
 
 
 def value_of(x: Any) -> Any:

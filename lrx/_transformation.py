@@ -29,7 +29,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from . import _check as check
-from ._arithmetic import add_one, zero_count
+from ._arithmetic import add_one, vary_like, zero_count
 from ._factory_checks import remember
 from ._numbers import F32, in_state, is_tracer, state_dtype
 from ._pytree import factory_name, holds_code, replaced, same_keys, scheduled, to_dict
@@ -57,9 +57,9 @@ class Init:
     def __call__(self, params: Any) -> State | ScheduledState:
         rule, numbers, stamp = self.rule, to_dict(self.rule), jnp.asarray(stamp_of(self.rule))
         if not scheduled(rule):
-            return _on_mesh_of(params, State(numbers, rule.init(params), stamp))
+            return _on_mesh_of(params, State(numbers, _placed(rule, params), stamp))
         count = zero_count()
-        return _on_mesh_of(params, ScheduledState(numbers, _at(rule, count).init(params), count, stamp))
+        return _on_mesh_of(params, ScheduledState(numbers, _placed(_at(rule, count), params), count, stamp))
 
     def __repr__(self) -> str:
         return repr(self.rule)
@@ -196,16 +196,26 @@ class _IgnoreExtra:
         return self.update(updates, state, params)
 
 
-def update_where(wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], state: Any) -> tuple[Any, Any]:
-    """`update(state) -> (updates, state)` where `wanted`; elsewhere updates of zero and the state as it was."""
-    shapes = jax.eval_shape(update, state)[0]
+def update_where(wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], state: Any, like: Any) -> tuple[Any, Any]:
+    """`update(state) -> (updates, state)` where `wanted`; elsewhere updates of zero, placed as `like`, and `state`."""
+    if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
+        types = jax.eval_shape(update, state)[0]
+        return update(state) if wanted else (jax.tree.map(_zeros, types, like), state)
+    types, new_types = jax.eval_shape(update, state)
+
+    def take(state: Any) -> tuple[Any, Any]:
+        updates, new = update(state)
+        return updates, jax.tree.map(vary_like, new, state)
 
     def skip(state: Any) -> tuple[Any, Any]:
-        return jax.tree.map(lambda u: jnp.zeros(u.shape, u.dtype), shapes), state
+        # like the types, so that sharding and manual axes are those of the other branch
+        return jax.tree.map(jnp.zeros_like, types), jax.tree.map(vary_like, state, new_types)
 
-    if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
-        return update(state) if wanted else skip(state)
-    return jax.lax.cond(wanted, update, skip, state)
+    return jax.lax.cond(wanted, take, skip, state)
+
+
+def _zeros(t: Any, like: Any) -> Any:
+    return np.zeros(t.shape, t.dtype) if t.dtype == jax.dtypes.float0 else jnp.zeros_like(like, dtype=t.dtype)
 
 
 # ---------------------------------------------------------------- one object for equal updates
@@ -238,6 +248,12 @@ def is_interned(update: Any) -> bool:
 
 
 # ---------------------------------------------------------------- placement
+
+
+def _placed(rule: Any, params: Any) -> Any:
+    """The memory of a rule; in `shard_map`, one that may depend on what is each device's own is of that type."""
+    memory = rule.init(params)
+    return memory if getattr(rule, "elementwise", False) else vary_like(memory, params)
 
 
 def _on_mesh_of(params: Any, state: Any) -> Any:

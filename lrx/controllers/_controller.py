@@ -29,6 +29,9 @@ class Controller:
 
     needs: ClassVar[tuple[str, ...]] = ()
     """The arguments of `rate` that must be there: `direction`, `grad`, `params`, `value`, `value_fn`."""
+    elementwise: ClassVar[bool] = False
+    """Whether it is the same to the rate how the coordinates are divided into leaves. What does not say so is not
+    packed."""
 
     def start(self, params: Any) -> Any:
         """The memory before the first update. It holds no buffer of `params`."""
@@ -91,8 +94,10 @@ def is_per_leaf(rate: Any) -> bool:
 
 
 def is_by_leaf(rate: Any) -> bool:
-    """Whether it matters to a rate which leaf is which: it has one for each, or evaluates the loss."""
-    return is_per_leaf(rate) or "value_fn" in needs_of(rate)
+    """Whether it matters to a rate which leaf is which: it has one for each, evaluates the loss, or is unknown."""
+    if not isinstance(rate, Controller):
+        return False
+    return not rate.elementwise or is_per_leaf(rate) or "value_fn" in needs_of(rate) or is_by_leaf(base_of(rate))
 
 
 def base_of(controller: Controller) -> Any:

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _check as check
-from .._arithmetic import inner_product, real_dtype, stored, trainable, zeros_like
+from .._arithmetic import inner_product, is_none, leaves_like, real_dtype, stored, trainable, vary_like, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
 from ._controller import Controller, as_one_rate, rate_of_update, start_of
@@ -39,6 +39,8 @@ class CurvatureCap(Controller):
     bound: Scalar = 2.0
     decay: Scalar = 0.99
     exact: bool = static(default=False)
+
+    elementwise = True
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on how it is measured
@@ -77,16 +79,26 @@ def _quotient(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _hessian_times(direction: Any, signals: dict[str, Any]) -> Any:
-    params = signals["params"]
+    params = vary_like(signals["params"], direction)
     refuse_masked("curvature_cap", params)
     loss = loss_of(signals)
+
+    directions, treedef = jax.tree.flatten(direction, is_leaf=is_none)
+    values = leaves_like(treedef, params)
+    trained = [i for i, d in enumerate(directions) if d is not None]
+
+    def of_trained(xs: list[Any]) -> Any:
+        moved = dict(zip(trained, xs, strict=True))
+        return loss(treedef.unflatten([moved.get(i, p) for i, p in enumerate(values)]))
 
     def tangent(p: Any, d: Any) -> Any:
         if not trainable(p):
             return np.zeros(jnp.shape(p), jax.dtypes.float0)
         return jnp.asarray(d).astype(jnp.result_type(p))
 
-    return jax.jvp(jax.grad(loss, allow_int=True), (params,), (jax.tree.map(tangent, params, direction),))[1]
+    at, along = [values[i] for i in trained], [tangent(values[i], directions[i]) for i in trained]
+    product = dict(zip(trained, jax.jvp(jax.grad(of_trained, allow_int=True), (at,), (along,))[1], strict=True))
+    return treedef.unflatten([product.get(i) for i in range(len(values))])
 
 
 @check.public

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import copied, global_norm, real_dtype, sqrt, wide
+from .._arithmetic import copied, global_norm, map_present, real_dtype, sqrt, trainable, wide
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
 from ._controller import Controller, as_one_rate, each_leaf, first_of, rate_of_update, start_of
@@ -35,6 +35,7 @@ class Dog(Controller):
     per_leaf: bool = static(default=False)
 
     needs = ("params", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> DistanceMemory:
         """At the start."""
@@ -56,7 +57,7 @@ class Dog(Controller):
     def rate(self, memory: DistanceMemory, direction: Any, signals: dict[str, Any]) -> tuple[Any, DistanceMemory]:
         """`learning_rate(t) · r̄ / √(Σ‖d‖² + eps)`."""
         base, base_memory = rate_of_update(self.learning_rate, memory.base, direction, signals)
-        each = jax.tree.map if self.per_leaf else _of_all
+        each = map_present if self.per_leaf else _of_all
 
         def further(reach: jax.Array, p: Any, start: Any) -> jax.Array:
             return jnp.maximum(reach, _distance(p, start).astype(reach.dtype))
@@ -82,6 +83,7 @@ class Dowg(Controller):
     eps: Scalar = 1e-4
 
     needs = ("params", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> DistanceMemory:
         """At the start."""
@@ -106,6 +108,7 @@ class DistanceCap(Controller):
     max_distance: Scalar
 
     needs = ("direction",)
+    elementwise = True
 
     def start(self, params: Any) -> Any:
         """What the base remembers."""
@@ -122,18 +125,18 @@ class DistanceCap(Controller):
 
 
 def _of_all(function: Any, *trees: Any) -> Any:
-    """As `jax.tree.map` for one number of the whole tree."""
+    """As `map_present` for one number of the whole tree."""
     return function(*trees)
 
 
 def _distance(params: Any, start: Any) -> jax.Array:
-    return global_norm(jax.tree.map(_difference, params, start))
+    return global_norm(map_present(_difference, start, params))
 
 
-def _difference(p: Any, start: jax.Array) -> jax.Array:
+def _difference(start: jax.Array, p: Any) -> Any:
+    if not trainable(p):
+        return None
     p = jnp.asarray(p)
-    if not jnp.issubdtype(p.dtype, jnp.inexact):
-        return jnp.zeros_like(p)
     dtype = wide(p.dtype)  # a difference of bfloat16 numbers has few digits left
     return p.astype(dtype) - start.astype(dtype)
 

@@ -34,6 +34,7 @@ class Hypergradient(Controller):
     per_leaf: bool = static(default=False)
 
     needs = ("grad", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> HypergradientMemory:
         """No direction yet."""

@@ -37,6 +37,7 @@ class L4(Controller):
     eps: Scalar = 1e-12
 
     needs = ("value", "grad", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> L4Memory:
         """Nothing seen."""

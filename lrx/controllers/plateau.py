@@ -52,6 +52,8 @@ class Plateau(Controller):
     counting: str = static(default="optax")
     nan: str = static(default="bad")
 
+    elementwise = True
+
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on where the metric comes from
         """The loss, unless it is reported."""

@@ -34,6 +34,7 @@ class Polyak(Controller):
     variant: str = static(default="sps")
 
     needs = ("value", "grad", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> PolyakMemory:
         """No rate yet."""
@@ -64,6 +65,7 @@ class L1Polyak(Controller):
     learning_rate: Any
 
     needs = ("value", "grad")
+    elementwise = True
 
     def start(self, params: Any) -> Any:
         """What the base remembers."""

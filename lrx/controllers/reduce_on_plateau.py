@@ -27,6 +27,7 @@ class ReduceOnPlateau:
 
     mode, counting, nan = "min", "optax", "bad"  # what optax's does
     renamed = (("window", "accumulation_size"),)
+    elementwise = True
 
     def init(self, params: Any) -> Watch:
         """Nothing seen."""

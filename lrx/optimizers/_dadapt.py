@@ -14,6 +14,7 @@ from .._arithmetic import (
     real,
     real_dtype,
     select,
+    vary_like,
     wide_zeros_like,
     zero_count,
 )
@@ -56,6 +57,8 @@ class Dadapt:
     estim_lr0: Scalar
     weight_decay: Scalar
 
+    elementwise = True
+
     def init(self, params: Any) -> DadaptState:
         """The state before the first update."""
         dtype = real_dtype(params)
@@ -64,9 +67,8 @@ class Dadapt:
         moments = wide_zeros_like(params), self._squares(params)
         norm, base = self._first_norm(dtype), start_of(self.learning_rate, params)
         zero = jnp.zeros((), dtype)
-        return DadaptState(
-            zero_count(), zero_count(), zero_count(), first, d, zero, norm, wide_zeros_like(params), *moments, base
-        )
+        memory = zero_count(), zero_count(), first, d, zero, norm, wide_zeros_like(params), *moments, base
+        return DadaptState(zero_count(), *vary_like(memory, params))
 
     def update(self, updates: Any, state: DadaptState, params: Any = None, **extra: Any) -> tuple[Any, DadaptState]:
         """A step with the rate γ·d, and a new estimate of d."""

@@ -75,8 +75,9 @@ def map_chosen(where: str, mask: Any, function: Callable[[Any, Any], Any], updat
     if mask is None:
         return function(updates, params)
     leaves, treedef = jax.tree.flatten(updates)
-    chosen = spread(where, mask, params, bool)
-    triples = zip(chosen, leaves, leaves_like(treedef, params), strict=True)
+    present = leaves_like(treedef, params)  # a mask is asked about what is trained: a model may hold functions too
+    chosen = spread(where, mask, treedef.unflatten(present), bool)
+    triples = zip(chosen, leaves, present, strict=True)
     return treedef.unflatten([function(u, p) if c else u for c, u, p in triples])
 
 

@@ -49,6 +49,8 @@ class ScaleByBelief:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByBeliefState:
         """The state before the first update."""
         return ScaleByBeliefState(

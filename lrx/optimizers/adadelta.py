@@ -35,6 +35,8 @@ class ScaleByAdadelta:
     eps: Scalar = 1e-6
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAdadeltaState:
         """The state before the first update."""
         e_g, e_x = (full_like_second(params, 0.0, self.nu_dtype) for _ in range(2))  # two buffers, or none is donated

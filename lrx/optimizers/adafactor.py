@@ -53,8 +53,6 @@ class ScaleByFactoredRms:
     decay_rate_fn: Any = static(default=None)
     nu_dtype: str | None = static(default=None)
 
-    by_leaf = True
-
     def init(self, params: Any) -> FactoredState:
         """The state before the first update."""
         if self.factored and is_placeholder(params):

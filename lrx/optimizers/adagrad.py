@@ -31,6 +31,8 @@ class ScaleByRss:
     eps: Scalar = 1e-7
     sum_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByRssState:
         """The state before the first update."""
         return ScaleByRssState(full_like_second(params, self.initial_accumulator_value, self.sum_dtype))

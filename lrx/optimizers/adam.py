@@ -51,6 +51,8 @@ class ScaleByAdam:
     nesterov: bool = static(default=False)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAdamState:
         """The state before the first update."""
         return ScaleByAdamState(

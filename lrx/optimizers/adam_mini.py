@@ -54,8 +54,6 @@ class ScaleByAdamMini:
     block_axes: Callable[[str, tuple[int, ...]], Iterable[int]] | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
-    by_leaf = True
-
     def init(self, params: Any) -> ScaleByAdamMiniState:
         """The state before the first update."""
 

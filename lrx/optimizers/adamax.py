@@ -38,6 +38,8 @@ class ScaleByAdamax:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAdamaxState:
         """The state before the first update."""
         return ScaleByAdamaxState(

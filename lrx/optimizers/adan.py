@@ -55,6 +55,8 @@ class ScaleByAdan:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAdanState:
         """The state before the first update."""
         mu, delta = (zeros_like(params, self.mu_dtype) for _ in range(2))

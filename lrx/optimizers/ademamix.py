@@ -54,6 +54,8 @@ class ScaleByAdemamix:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAdemamixState:
         """The state before the first update."""
         mu, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)

@@ -41,6 +41,8 @@ class ScaleByAdopt:
     clip_value_fn: Callable[[jax.Array], Any] | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAdoptState:
         """The state before the first update."""
         return ScaleByAdoptState(

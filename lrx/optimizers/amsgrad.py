@@ -53,6 +53,8 @@ class ScaleByAmsgrad:
     nu_dtype: str | None = static(default=None)
     convention: str = static(default="optax")
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAmsgradState:
         """The state before the first update."""
         nu, nu_max = (full_like_second(params, 0.0, self.nu_dtype) for _ in range(2))

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, one_minus_power, real, wide_copied, zero_count
-from .._boxes import boxed_like, is_box_or_masked, value_of
+from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable, wide_copied, zero_count
+from .._boxes import boxed_like, is_boxed, value_of
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._state_paths import dotted, rules
@@ -32,6 +32,8 @@ class ParamsEma:
     decay: Scalar
     debias: bool = static(default=True)
     accumulator_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ParamsEmaState:
         """The parameters themselves, copied."""
@@ -97,6 +99,8 @@ class PolynomialAveraging:
 
     gamma: Scalar = 8.0
     accumulator_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ParamsEmaState:
         """The parameters themselves, copied."""
@@ -196,22 +200,24 @@ def eval_params(opt_state: Any, params: Any) -> Any:
     kept_share = getattr(memory, "share", None)  # of the average in `params`, where what is kept is the rest
 
     def read(a: Any, box: Any) -> Any:
-        p = value_of(box)
-        dtype = jnp.result_type(p)
-        if isinstance(a, optax.MaskedNode) or not jnp.issubdtype(dtype, jnp.inexact):
+        if _is_absent(a) or not trainable(value_of(box)):
             return box
-        a = value_of(a)
+        a, p = value_of(a), value_of(box)
         if kept_share is not None:
             share = value_of(kept_share).astype(real(a.dtype))
             share = share.reshape(share.shape + (1,) * (a.ndim - share.ndim))  # of a batch of states
             a = a + (jnp.asarray(p).astype(a.dtype) - a) / share
-        return boxed_like(box, a.astype(dtype))
+        return boxed_like(box, a.astype(jnp.result_type(p)))
 
     try:
-        boxes, structure = jax.tree.flatten(params, is_leaf=is_box_or_masked)
-        return structure.unflatten(map(read, structure.flatten_up_to(memory.averaged), boxes))
+        return jax.tree.map(read, memory.averaged, params, is_leaf=lambda x: _is_absent(x) or is_boxed(x))
     except ValueError as error:
         raise ValueError(
             f"eval_params(opt_state, params) found averages in {dotted((*found,))} that are no tree like params "
             f"(`pack` goes inside: chain(pack(tx), params_ema(...))): {' '.join(str(error).split())}"
         ) from None
+
+
+def _is_absent(x: Any) -> bool:
+    """Whether there is no average: under a mask, or of what is no array."""
+    return x is None or isinstance(x, optax.MaskedNode)

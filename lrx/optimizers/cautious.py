@@ -28,8 +28,6 @@ class Cautious:
     min_share: Scalar = 1e-3
     flip_sign: bool = static(default=True)
 
-    by_leaf = True
-
     def init(self, params: Any) -> CautiousState:
         """The state before the first update."""
         return CautiousState(self.inner.init(params))

@@ -19,8 +19,6 @@ class ClipByBlockRms:
 
     threshold: Scalar
 
-    by_leaf = True
-
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params

@@ -18,6 +18,8 @@ class ClipByGlobalNorm:
 
     max_norm: Scalar
 
+    elementwise = True
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params
@@ -75,6 +77,8 @@ class Clip:
 
     max_delta: Scalar
 
+    elementwise = True
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params
@@ -128,8 +132,6 @@ class AdaptiveGradClip:
     clipping: Scalar
     eps: Scalar = 1e-3
     axis: int | tuple[int, ...] | None = static(default=None)
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

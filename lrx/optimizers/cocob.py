@@ -6,7 +6,17 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import add_one, all_finite, full_like_second, map_leaves, real, select, wide_zeros_like, zero_count
+from .._arithmetic import (
+    add_one,
+    all_finite,
+    full_like_second,
+    map_leaves,
+    real,
+    select,
+    vary_like,
+    wide_zeros_like,
+    zero_count,
+)
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
@@ -37,11 +47,14 @@ class ScaleByCocob:
     alpha: Scalar = 100.0
     eps: Scalar = 1e-8
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByCocobState:
         """Nothing bet, nothing won."""
         # zeros of their own for each: two memories of one buffer could not be donated
         scale, total, reward = (full_like_second(params, fill) for fill in (self.eps, 0.0, 0.0))
-        return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, zero_count())
+        skipped = vary_like(zero_count(), params)
+        return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, skipped)
 
     def update(
         self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any

@@ -31,6 +31,7 @@ class Ema:
     accumulator_dtype: str | None = static(default=None)
 
     key = "moving_average"
+    elementwise = True
 
     def init(self, params: Any) -> EmaState:
         """The state before the first update."""

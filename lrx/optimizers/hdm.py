@@ -18,6 +18,7 @@ from .._arithmetic import (
     select,
     sqrt,
     squared,
+    vary_like,
     zero_count,
     zeros_like,
 )
@@ -76,11 +77,13 @@ class Hdm:
     momentum_rate: Scalar = 1.0
     nonnegative: bool = static(default=True)
 
+    elementwise = True
+
     def init(self, params: Any) -> HdmState:
         """The state before the first update."""
         dtype = real_dtype(params)
         rates, squares = full_like_second(params, 0.0), full_like_second(params, 0.0)
-        return HdmState(
+        memory = HdmState(
             zero_count(),
             zero_count(),
             zero_count(),
@@ -95,6 +98,7 @@ class Hdm:
             jnp.zeros((), dtype),
             start_of(self.learning_rate, params),
         )
+        return vary_like(memory, params)
 
     def update(self, updates: Any, state: HdmState, params: Any = None, **extra: Any) -> tuple[Any, HdmState]:
         """From the parameters that were proposed to the next that are."""

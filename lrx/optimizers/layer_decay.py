@@ -21,8 +21,6 @@ class LayerWiseDecay:
     depths: Any = static()
     min_scale: Scalar = 0.0
 
-    by_leaf = True
-
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params

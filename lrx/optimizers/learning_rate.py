@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, real, scaled, zero_count
+from .._arithmetic import add_one, map_leaves, real, scaled, vary_like, zero_count
 from .._numbers import F32, Scalar, is_number
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
@@ -38,6 +38,7 @@ class ScaleByLearningRate:
     flip_sign: bool = static(default=True)
 
     factory = "scale_by_learning_rate"
+    elementwise = True
 
     def init(self, params: Any) -> RateState:
         """The state before the first update."""
@@ -59,6 +60,7 @@ class ScaleBySchedule:
     flip_sign: bool = static(default=True)
 
     factory = "scale_by_learning_rate"
+    elementwise = True
 
     def init(self, params: Any) -> ScheduledRateState:
         """The state before the first update."""
@@ -108,14 +110,14 @@ class ScaleByController:
     renamed = (("controller", "learning_rate"),)
 
     @property
-    def by_leaf(self) -> bool:
-        """Whether some leaves are treated otherwise than others."""
-        return is_by_leaf(self.controller)
+    def elementwise(self) -> bool:
+        """Whether each coordinate is treated by itself: a rate may be one for each leaf."""
+        return not is_by_leaf(self.controller)
 
     def init(self, params: Any) -> ControlledRateState:
         """The state before the first update."""
         first, memory = self.controller.first(params), self.controller.start(params)
-        return ControlledRateState(zero_count(), first, zero_count(), memory)
+        return ControlledRateState(zero_count(), *vary_like((first, zero_count(), memory), params))
 
     def update(
         self, updates: Any, state: ControlledRateState, params: Any = None, **extra: Any

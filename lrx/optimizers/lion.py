@@ -35,6 +35,8 @@ class ScaleByLion:
     smooth_beta: Scalar | None = None
     """In the mode "smooth" alone: the others have no such number."""
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByLionState:
         """The state before the first update."""
         return ScaleByLionState(zeros_like(params, self.mu_dtype))

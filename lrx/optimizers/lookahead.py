@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, real, zero_count
+from .._arithmetic import add_one, map_leaves, map_present, real, zero_count
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import is_rule_state
@@ -36,6 +36,7 @@ class Lookahead:
     reset_state: bool = static(default=False)
 
     renamed = (("inner", "fast_optimizer"),)
+    elementwise = True
 
     def init(self, params: Any) -> LookaheadState:
         """The state before the first step."""
@@ -56,22 +57,26 @@ class Lookahead:
         steps = add_one(state.steps_since_sync)
         sync = steps >= self.sync_period
 
-        def towards(u: jax.Array, still: Any, theta: Any, phi: Any) -> tuple[jax.Array, jax.Array]:
-            del still
-            theta, phi = theta.astype(u.dtype), jnp.asarray(phi).astype(u.dtype)
+        def moves(u: jax.Array, theta: Any, phi: Any) -> tuple[jax.Array, jax.Array]:
+            """The updates of θ and of φ."""
+            theta, phi = (jnp.asarray(x).astype(u.dtype) for x in (theta, phi))
             moved = jnp.asarray(self.slow_step_size, real(u.dtype)) * (theta + u - phi)
             return jnp.where(sync, phi + moved - theta, u), jnp.where(sync, moved, jnp.zeros_like(u))
 
-        fast = jax.tree.map(jnp.asarray, fast)
-        still = jax.tree.map(jnp.zeros_like, fast) if pair else fast  # what a leaf that is not trained gives back
-        fast_updates, slow_updates = map_leaves(towards, 2, updates, still, fast, slow)
-        if self.reset_state:
-            inner = _reset(sync, inner, self.inner.init(fast))
+        def towards(u: jax.Array, phi: Any, theta: Any) -> tuple[jax.Array, jax.Array]:
+            fast_update, moved = moves(u, theta, phi)
+            return fast_update, jnp.asarray(phi).astype(u.dtype) + moved
+
+        if self.reset_state:  # of what `init` was given: a model may hold functions too
+            started = map_present(lambda _, theta: theta, updates if pair else slow, fast)
+            inner = _reset(sync, inner, self.inner.init(started))
         steps = jnp.where(sync, zero_count(), steps)
-        if pair:
-            return optax.LookaheadParams(fast_updates, slow_updates), LookaheadState(steps, None, inner)
-        slow = map_leaves(lambda u, phi: (u, jnp.asarray(phi).astype(u.dtype) + u), 2, slow_updates, slow)[1]
-        return fast_updates, LookaheadState(steps, slow, inner)
+        if not pair:
+            updates, slow = map_leaves(towards, 2, updates, slow, fast)
+            return updates, LookaheadState(steps, slow, inner)
+        still = map_present(lambda u, phi: jnp.zeros_like(phi), updates, slow)
+        both = map_leaves(lambda u, _, theta, phi: moves(u, theta, phi), 2, updates, still, fast, slow)
+        return optax.LookaheadParams(*both), LookaheadState(steps, None, inner)
 
 
 def _reset(sync: jax.Array, old: Any, fresh: Any) -> Any:

@@ -51,8 +51,6 @@ class ScaleByMars:
     gamma: Scalar = 0.025
     nu_dtype: str | None = static(default=None)
 
-    by_leaf = True
-
     def init(self, params: Any) -> ScaleByMarsState:
         """The state before the first update."""
         mu, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)

@@ -27,8 +27,6 @@ class Masked:
     mask: Any = static()
     mask_compatible_extra_args: bool = static(default=False)
 
-    by_leaf = True
-
     def init(self, params: Any) -> MaskedState:
         """The state before the first update."""
         if is_placeholder(params):
@@ -52,8 +50,6 @@ class Freeze:
     """See `freeze`."""
 
     mask: Any = static()
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

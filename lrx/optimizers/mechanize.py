@@ -13,10 +13,12 @@ from .._arithmetic import (
     global_norm,
     inner_product,
     map_leaves,
+    map_present,
     real,
     real_dtype,
     select,
     sqrt,
+    vary_like,
     widened,
     zero_count,
 )
@@ -60,6 +62,7 @@ class Mechanize:
     num_betas: int = static(default=6)
 
     renamed = (("inner", "base_optimizer"),)
+    elementwise = True
 
     def init(self, params: Any) -> MechanizeState:
         """The state before the first update."""
@@ -67,7 +70,8 @@ class Mechanize:
         r, m, v = (jnp.zeros((self.num_betas,), dtype) for _ in range(3))
         s = jnp.full((self.num_betas,), jnp.asarray(self.s_init).astype(dtype), dtype)
         inner = self.inner.init(params)
-        return MechanizeState(zero_count(), zero_count(), _rate(s, inner), copied(params), r, m, v, s, inner)
+        memory = zero_count(), _rate(s, inner), copied(params), r, m, v, s, inner
+        return MechanizeState(zero_count(), *vary_like(memory, params))
 
     def update(
         self, updates: Any, state: MechanizeState, params: Any = None, **extra: Any
@@ -86,7 +90,8 @@ class Mechanize:
 
         delta = map_leaves(travelled, 1, widened(updates), params, state.start)[0]
         pull = number["weight_decay"] * scale * global_norm(updates).astype(dtype)
-        pull = pull / (global_norm(params).astype(dtype) + number["eps"])
+        trained = map_present(lambda _, p: p, updates, params)
+        pull = pull / (global_norm(trained).astype(dtype) + number["eps"])
         h = -inner_product(updates, delta).astype(dtype) - pull * inner_product(params, delta).astype(dtype)
 
         betas = 1 - jnp.asarray(0.1, dtype) ** jnp.arange(1, self.num_betas + 1).astype(dtype)

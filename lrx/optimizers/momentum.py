@@ -29,6 +29,7 @@ class Trace:
     accumulator_dtype: str | None = static(default=None)
 
     key = "momentum"
+    elementwise = True
 
     def init(self, params: Any) -> TraceState:
         """The state before the first update."""

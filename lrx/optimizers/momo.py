@@ -17,6 +17,7 @@ from .._arithmetic import (
     select,
     sqrt,
     squared,
+    vary_like,
     zero_count,
     zeros_like,
 )
@@ -65,9 +66,9 @@ class _Model:
         raise NotImplementedError  # the decay of the means, by each rule's own name
 
     @property
-    def by_leaf(self) -> bool:
-        """Whether some leaves are treated otherwise than others."""
-        return is_by_leaf(self.learning_rate)
+    def elementwise(self) -> bool:
+        """Whether each coordinate is treated by itself: a rate may be one for each leaf."""
+        return not is_by_leaf(self.learning_rate)
 
     def init(self, params: Any) -> MomoState:
         """The state before the first update."""
@@ -75,9 +76,8 @@ class _Model:
         loss, gamma, bound = jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.array(self.lower_bound, dtype)
         nu = None if self.b2 is None else full_like_second(params, 0.0)
         first, base = first_of(self.learning_rate, params), start_of(self.learning_rate, params)
-        return MomoState(
-            zero_count(), zero_count(), zero_count(), first, zeros_like(params), nu, loss, gamma, bound, base
-        )
+        memory = zero_count(), zero_count(), first, zeros_like(params), nu, loss, gamma, bound, base
+        return MomoState(zero_count(), *vary_like(memory, params))
 
     def update(self, updates: Any, state: MomoState, params: Any = None, **extra: Any) -> tuple[Any, MomoState]:
         """A step of at most the base's rate."""

@@ -53,6 +53,8 @@ class ScaleByNadam:
     momentum_decay: Scalar = 0.004
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByNadamState:
         """The state before the first update."""
         mu, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)

@@ -11,6 +11,8 @@ from .._transformation import Transformation, transformation
 class Negate:
     """See `negate`."""
 
+    elementwise = True
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params

@@ -40,8 +40,6 @@ class ScaleByNovograd:
     weight_decay: Scalar = 0.0
     mu_dtype: str | None = static(default=None)
 
-    by_leaf = True
-
     def init(self, params: Any) -> ScaleByNovogradState:
         """The state before the first update."""
         nu = zero_count() if is_placeholder(params) else jax.tree.map(_zero, params)

@@ -29,8 +29,6 @@ class Partition:
     param_labels: Any = static()
     mask_compatible_extra_args: bool = static(default=False)
 
-    by_leaf = True
-
     def init(self, params: Any) -> PartitionState:
         """The state before the first update."""
         if is_placeholder(params):

@@ -13,6 +13,7 @@ from .._arithmetic import (
     full_like_second,
     inner_product,
     map_leaves,
+    map_present,
     one_minus_power,
     real,
     real_dtype,
@@ -20,6 +21,7 @@ from .._arithmetic import (
     sqrt,
     squared,
     trainable,
+    vary_like,
     wide_zeros_like,
     zero_count,
 )
@@ -71,6 +73,11 @@ class Prodigy:
     use_bias_correction: bool = static(default=True)
     slice_p: int = static(default=1)
 
+    @property
+    def elementwise(self) -> bool:
+        """Whether each coordinate is treated by itself: a slice takes some of each leaf."""
+        return self.slice_p == 1
+
     def init(self, params: Any) -> ProdigyState:
         """The state before the first update."""
         dtype = real_dtype(params)
@@ -80,18 +87,8 @@ class Prodigy:
         first = first_of(self.learning_rate, params) * d.astype(F32)
         base = start_of(self.learning_rate, params)
         moments = wide_zeros_like(params), full_like_second(params, 0.0)
-        return ProdigyState(
-            zero_count(),
-            zero_count(),
-            zero_count(),
-            first,
-            *moments,
-            s,
-            sliced,
-            jnp.zeros((), dtype),
-            jnp.array(d),
-            base,
-        )
+        memory = (zero_count(), zero_count(), first, *moments, s, sliced, jnp.zeros((), dtype), jnp.array(d), base)
+        return ProdigyState(zero_count(), *vary_like(memory, params))
 
     def update(self, updates: Any, state: ProdigyState, params: Any = None, **extra: Any) -> tuple[Any, ProdigyState]:
         """A step of Adam's with the rate γ·d, and a new estimate of d."""
@@ -105,7 +102,7 @@ class Prodigy:
 
         b3 = sqrt(jnp.asarray(self.b2, dtype)) if self.beta3 is None else jnp.asarray(self.beta3, dtype)
         g = jax.tree.map(self._sliced, updates)
-        gap = jax.tree.map(lambda x, p: x - self._sliced(p).astype(x.dtype), state.start, params)
+        gap = map_present(lambda x, p: x - self._sliced(p).astype(x.dtype), state.start, params)
         r = b3 * state.r + d / d0 * rate * inner_product(g, gap).astype(dtype)
         weight = d / d0 * (d if self.safeguard_warmup else rate)
         s = map_leaves(
@@ -136,10 +133,14 @@ class Prodigy:
 
     def _sliced(self, x: Any) -> jax.Array:
         """A copy of the coordinates by which the distance is estimated."""
-        x = jnp.asarray(x)
         if not trainable(x):
             return jnp.zeros((0,), F32)
-        return jnp.array(x, x.dtype) if self.slice_p == 1 else x.reshape(-1)[:: self.slice_p]
+        x = jnp.asarray(x)
+        return (
+            jnp.array(x, x.dtype)
+            if self.slice_p == 1
+            else jax.lax.slice(x.reshape(-1), (0,), (x.size,), (self.slice_p,))
+        )
 
 
 @check.public

@@ -50,6 +50,8 @@ class ScaleByRadam:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByRadamState:
         """The state before the first update."""
         return ScaleByRadamState(

@@ -62,6 +62,8 @@ class ScaleByRms:
     bias_correction: bool = static(default=False)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByRmsState:
         """The state before the first update."""
         return ScaleByRmsState(zero_count(), full_like_second(params, self.initial_scale, self.nu_dtype))
@@ -95,6 +97,8 @@ class ScaleByStddev:
     eps_in_sqrt: bool = static(default=True)
     bias_correction: bool = static(default=False)
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByStddevState:
         """The state before the first update."""

@@ -56,6 +56,8 @@ class ScaleByRprop:
     convention: str = static(default="optax")
     follows_schedule: bool = static(default=False)
 
+    elementwise = True
+
     def init(self, params: Any) -> RpropState:
         """The state before the first update."""
         refuse_complex("scale_by_rprop", params)

@@ -11,8 +11,11 @@ from .._arithmetic import (
     add_one,
     inner_product,
     map_leaves,
+    map_present,
     real,
     real_dtype,
+    trainable,
+    vary_like,
     wide,
     wide_copied,
     zero_count,
@@ -74,9 +77,11 @@ class ScheduleFree:
 
     renamed = (("inner", "base_optimizer"), ("weights_of", "learning_rate"))
 
+    elementwise = True
+
     def init(self, params: Any) -> ScheduleFreeState:
         """z = x = y, the parameters, copied."""
-        weight_sum, max_rate = (jnp.zeros((), real_dtype(params)) for _ in range(2))
+        weight_sum, max_rate = vary_like([jnp.zeros((), real_dtype(params)) for _ in range(2)], params)
         b1, z = jnp.array(self.b1, F32), wide_copied(params, self.state_dtype)
         return ScheduleFreeState(zero_count(), b1, weight_sum, max_rate, z, self.inner.init(params))
 
@@ -131,7 +136,7 @@ class ScheduleFree:
 
 def _ahead(params: Any, z: Any) -> Any:
     """z − y, in the precision of z."""
-    return jax.tree.map(lambda y, z: z - jnp.asarray(y).astype(z.dtype), params, z)
+    return map_present(lambda z, y: z - jnp.asarray(y).astype(z.dtype) if trainable(y) else None, z, params)
 
 
 def _needs(tx: Any) -> tuple[str, ...]:

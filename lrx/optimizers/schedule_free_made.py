@@ -15,11 +15,11 @@ from ..controllers.polyak import L1Polyak
 from ..schedules.algebra import product
 from ..schedules.constant import warmup_constant_schedule
 from .adam import scale_by_adam
-from .decay_laws import with_weight_decay
 from .learning_rate import scale_by_learning_rate
 from .rmsprop import scale_by_rms
 from .schedule_free import schedule_free
 from .weight_decay import add_decayed_weights
+from .with_weight_decay import with_weight_decay
 
 
 @check.public

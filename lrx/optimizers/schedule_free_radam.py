@@ -14,12 +14,14 @@ from .._arithmetic import (
     real,
     sqrt,
     squared,
+    vary_like,
     zero_count,
 )
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
 from ..controllers._controller import (
+    Controller,
     as_early_rate,
     first_of,
     listen,
@@ -55,12 +57,16 @@ class RectifiedStep:
     weight_decay: Scalar
 
     factory = "schedule_free_radam"
+    elementwise = True
 
     def init(self, params: Any) -> RectifiedStepState:
         """The state before the first update."""
         first = first_of(self.learning_rate, params) * self._rectification(jnp.ones((), jnp.int32))
         base = start_of(self.learning_rate, params)
-        return RectifiedStepState(zero_count(), zero_count(), zero_count(), first, full_like_second(params, 0.0), base)
+        skipped = zero_count()
+        if isinstance(self.learning_rate, Controller):
+            first, skipped, base = vary_like((first, skipped, base), params)
+        return RectifiedStepState(zero_count(), skipped, zero_count(), first, full_like_second(params, 0.0), base)
 
     def update(
         self, updates: Any, state: RectifiedStepState, params: Any = None, **extra: Any

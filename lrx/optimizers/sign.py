@@ -19,6 +19,8 @@ from .learning_rate import scale_by_learning_rate
 class ScaleBySign:
     """See `scale_by_sign`."""
 
+    elementwise = True
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params

@@ -41,8 +41,6 @@ class ScaleBySm3:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
-    by_leaf = True
-
     def init(self, params: Any) -> ScaleBySm3State:
         """The state before the first update."""
         refuse_complex("scale_by_sm3", params)

@@ -23,8 +23,6 @@ class ScaleByTrustRatio:
     eps: Scalar = 0.0
     mask: Any = static(default=None)
 
-    by_leaf = True
-
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params
@@ -53,8 +51,6 @@ class ScaleByParamBlockRms:
     """See `scale_by_param_block_rms`."""
 
     min_scale: Scalar = 1e-3
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

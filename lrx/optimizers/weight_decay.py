@@ -21,9 +21,9 @@ class AddDecayedWeights:
     mask: Any = static(default=None)
 
     @property
-    def by_leaf(self) -> bool:
-        """Whether some leaves are treated otherwise than others."""
-        return self.mask is not None
+    def elementwise(self) -> bool:
+        """Whether each coordinate is treated by itself: a mask tells one leaf from another."""
+        return self.mask is None
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import (
     add_one,
+    filled,
     full_like_second,
     map_leaves,
     one_minus_power,
@@ -50,12 +51,14 @@ class ScaleByYogi:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByYogiState:
         """The state before the first update."""
         start = jnp.asarray(self.initial_accumulator_value, F32)
 
         def first(m: jax.Array) -> jax.Array:
-            return jnp.full_like(m, start.astype(m.dtype)) if trainable(m) else m
+            return filled(m, start, m.dtype) if trainable(m) else m
 
         mu = jax.tree.map(first, zeros_like(params, self.mu_dtype))
         return ScaleByYogiState(zero_count(), mu, full_like_second(params, start, self.nu_dtype))

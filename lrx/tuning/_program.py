@@ -20,7 +20,7 @@ from jax.sharding import PartitionSpec as P
 
 from .. import _check as check
 from .._resume import resume
-from ..optimizers.apply import apply_updates
+from ..optimizers.apply_updates import apply_updates
 from ..problems._problem import Problem, loss_of, scores_of, start_of
 
 LANES = 16

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,13 @@ import optax
 import pytest
 
 import lrx
+from lrx._pytree import pytree_dataclass
+from lrx._transformation import transformation
+from lrx.controllers._controller import Controller
 
 from .common import GRADS, PARAMS, avals, distance, one_step, same, scan, train, warmup_cosine
+from .rules import Typed
+from .test_contract_optimizers import CASES, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 SHAPES = {"a": (2, 3), "b": [(3,), (), (6,)], "c": ((2, 5), (0, 2)), "d": {"e": (1, 3), "f": None}, "g": (3,)}
@@ -74,7 +80,7 @@ def test_larger_leaves_stay_as_they_are(max_size):
     mu = tx.init(params).memory.inner["scale_by_adam"].memory.mu
     sizes = sorted(x.size for x in jax.tree.leaves(params))
     assert mu["packed"]["float32"].size == sum(n for n in sizes if n <= max_size)
-    assert sorted(x.size for x in mu["single"].values()) == [0, *(n for n in sizes if n > max_size)]
+    assert sorted(x.size for x in jax.tree.leaves(mu["single"])) == [0, *(n for n in sizes if n > max_size)]
     expected = lrx.adam(0.1).update(params, lrx.adam(0.1).init(params))[0]
     assert same(tx.update(params, tx.init(params), params)[0], expected)
 
@@ -140,7 +146,10 @@ def test_wrapped_by_others_and_around_others():
     for packed, plain in (
         (lrx.masked(lrx.pack(alone), MASK), lrx.masked(alone, MASK)),
         (lrx.pack(lrx.lookahead(lrx.pack(alone), 2, 0.5)), lrx.lookahead(alone, 2, 0.5)),
-        (optax.chain(optax.clip(0.1), lrx.pack(optax.adamw(0.1))), optax.chain(optax.clip(0.1), optax.adamw(0.1))),
+        (
+            optax.chain(optax.clip(0.1), lrx.pack(optax.adamw(0.1), elementwise=True)),
+            optax.chain(optax.clip(0.1), optax.adamw(0.1)),
+        ),
     ):
         assert distance(train(packed)[0], train(plain)[0]) < 1e-6
     averaged = lrx.chain(lrx.pack(alone), lrx.params_ema(0.9))
@@ -162,6 +171,27 @@ def test_equal_packs_are_equal_and_resume():
         lrx.resume(tx, {**PARAMS, "b": np.zeros(4, np.float32)}, state)
 
 
+@pytree_dataclass
+class Listener(Controller):
+    """A controller that does not say whether it is elementwise."""
+
+    learning_rate: Any
+
+    def start(self, params):
+        return ()
+
+    def rate(self, memory, direction, signals):
+        return jnp.float32(self.learning_rate), memory
+
+
+def is_packed(tx):
+    try:
+        lrx.pack(tx)
+    except ValueError:
+        return False
+    return True
+
+
 REFUSED = [
     (lambda: lrx.pack(lrx.lamb(0.1)), "['scale_by_trust_ratio']"),
     (
@@ -176,13 +206,57 @@ REFUSED = [
     (lambda: lrx.pack(lrx.cautious(lrx.adam(0.1))), "['cautious']"),
     (lambda: lrx.pack(lrx.chain(lrx.adaptive_grad_clip(0.1), lrx.sgd(0.1))), "['adaptive_grad_clip']"),
     (lambda: lrx.pack(lrx.chain(lrx.sgd(0.1), lrx.layer_wise_decay(0.5, {"w": 0, "b": 1}))), "['layer_wise_decay']"),
+    (lambda: lrx.pack(lrx.prodigy(slice_p=2)), "['prodigy']"),
+    (lambda: lrx.pack(lrx.mars(0.1)), "['scale_by_mars']"),
+    (lambda: lrx.pack(lrx.adam_mini(0.1)), "['scale_by_adam_mini']"),
+    (lambda: lrx.pack(lrx.sgd(lrx.dog(per_leaf=True))), "['scale_by_learning_rate']"),
+    (lambda: lrx.pack(lrx.sgd(lrx.line_search())), "['scale_by_learning_rate']"),
+    (lambda: lrx.pack(lrx.momo(lrx.plateau(lrx.line_search()))), "['momo']"),
+    (lambda: lrx.pack(lrx.master_weights(lrx.sgd(0.1), "stochastic")), "['master_weights']"),
+    (lambda: lrx.pack(transformation(Typed())), "['typed']"),  # it does not say what it is
+    (lambda: lrx.pack(lrx.accumulate(transformation(Typed()), 2), elementwise=True), "['typed']"),
+    (lambda: lrx.pack(lrx.sgd(Listener(0.1))), "['scale_by_learning_rate']"),
+    (lambda: lrx.pack(lrx.chain(optax.scale_by_trust_ratio(), lrx.sgd(0.1))), "['scale_by_trust_ratio']"),
+    (lambda: lrx.pack(lrx.accumulate(optax.lamb(0.1), 2)), "['chain']"),
 ]
 
 
 @pytest.mark.parametrize(("call", "rules"), REFUSED, ids=[rules for _, rules in REFUSED])
 def test_rules_that_tell_leaves_apart_are_refused_by_name(call, rules):
-    with pytest.raises(ValueError, match=re.escape(f"pack(tx=...) must not tell one leaf from another, got {rules}.")):
+    told = f"pack(tx=...) must be made of rules that say that they are elementwise, got {rules}. A rule of your own"
+    with pytest.raises(ValueError, match=re.escape(told)):
         call()
+
+
+PACKED = [case for case in CASES + VARIANTS if is_packed(case.build())]
+
+
+def test_what_is_packed_is_most_of_the_list():
+    assert len(PACKED) > 50
+
+
+@pytest.mark.parametrize("case", PACKED, ids=lambda case: case.name)
+def test_what_says_that_it_is_elementwise_is(case):
+    """The same parameters after some steps, packed or not, of leaves of several shapes and sizes."""
+    params, grads = ({"a": t["a"], "b": t["b"], "c": t["c"][0]} for t in (tree(), tree((4,), 1)))
+    extra = {name: jnp.float32(1.0) for name in case.needs}
+
+    def path(tx):
+        return scan(tx, params, grads, **extra)
+
+    ours, alone = jax.jit(lambda: (path(lrx.pack(case.build())), path(case.build())))()
+    assert distance(ours, alone) < 3e-5 * float(max(jnp.abs(x).max() for x in jax.tree.leaves(alone)))
+
+
+def test_equinox_887_a_model_is_packed_whole():
+    """Where the updates have None the parameters may hold anything, and int arrays have a place in the state."""
+    params = {"a": jnp.ones(3), "act": jax.nn.relu, "n": jnp.arange(2), "b": jnp.ones(3), "name": "x"}
+    grads = {"a": jnp.ones(3), "act": None, "n": None, "b": jnp.ones(3), "name": None}
+    tx = lrx.pack(lrx.adamw(0.1))
+    for start in ({**grads, "n": params["n"]}, grads):
+        updates, state = tx.update(grads, tx.init(start), params)
+        assert same(updates, lrx.adamw(0.1).update(grads, lrx.adamw(0.1).init(grads), params)[0])
+        assert avals(state) == avals(tx.init(start))
 
 
 def test_bad_arguments_are_refused():

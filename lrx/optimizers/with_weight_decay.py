@@ -37,9 +37,9 @@ class WithWeightDecay:
     renamed = (("inner", "tx"),)
 
     @property
-    def by_leaf(self) -> bool:
-        """Whether some leaves are treated otherwise than others."""
-        return self.mask is not None
+    def elementwise(self) -> bool:
+        """Whether each coordinate is treated by itself: a mask tells one leaf from another."""
+        return self.mask is None
 
     def init(self, params: Any) -> WithWeightDecayState:
         """The state before the first update."""

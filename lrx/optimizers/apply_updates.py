@@ -107,13 +107,13 @@ def _stochastic(key: jax.Array) -> Callable[[jax.Array, Any], jax.Array]:
             return x.astype(dtype)
         x = x.astype(F32)
         noise = jax.random.bits(jax.random.fold_in(key, leaf), x.shape, jnp.uint32)
-        return _rounded_up_or_down(x, noise, dtype)
+        return rounded_up_or_down(x, noise, dtype)
 
     return rounded
 
 
 @functools.partial(jax.custom_jvp, nondiff_argnums=(2,))
-def _rounded_up_or_down(x: jax.Array, noise: jax.Array, dtype: Any) -> jax.Array:
+def rounded_up_or_down(x: jax.Array, noise: jax.Array, dtype: Any) -> jax.Array:
     """Float32 `x` in a narrower dtype, up with probability (x − below) / (above − below)."""
     info = jnp.finfo(dtype)
     dropped = 23 - info.nmant  # bits of the mantissa
@@ -128,10 +128,10 @@ def _rounded_up_or_down(x: jax.Array, noise: jax.Array, dtype: Any) -> jax.Array
     return jnp.where(jnp.isfinite(x), jnp.where(tiny, subnormal, normal), x).astype(dtype)
 
 
-@_rounded_up_or_down.defjvp
-def _rounded_up_or_down_jvp(dtype: Any, primals: Any, tangents: Any) -> Any:
+@rounded_up_or_down.defjvp
+def rounded_up_or_down_jvp(dtype: Any, primals: Any, tangents: Any) -> Any:
     # the derivative of the expected value, as that of a cast; bits have none
-    return _rounded_up_or_down(*primals, dtype), tangents[0].astype(dtype)
+    return rounded_up_or_down(*primals, dtype), tangents[0].astype(dtype)
 
 
 def _kahan(params: Any, updates: Any, compensation: Any) -> tuple[Any, Any]:

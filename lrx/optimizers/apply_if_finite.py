@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, all_finite, zero_count
+from .._arithmetic import add_one, all_finite, vary_like, zero_count
 from .._numbers import Count
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, as_transformation, transformation, update_where
@@ -33,9 +33,12 @@ class ApplyIfFinite:
     inner: Any = static()
     max_consecutive_errors: Count
 
+    elementwise = True
+
     def init(self, params: Any) -> ApplyIfFiniteState:
         """The state before the first update."""
-        return ApplyIfFiniteState(zero_count(), jnp.asarray(True), zero_count(), self.inner.init(params))
+        in_a_row, last, total = vary_like((zero_count(), jnp.asarray(True), zero_count()), params)
+        return ApplyIfFiniteState(in_a_row, last, total, self.inner.init(params))
 
     def update(
         self, updates: Any, state: ApplyIfFiniteState, params: Any = None, **extra: Any
@@ -48,7 +51,7 @@ class ApplyIfFinite:
         def step(inner: Any) -> tuple[Any, Any]:
             return self.inner.update(updates, inner, params, **extra)
 
-        updates, inner = update_where(finite | (in_a_row > self.max_consecutive_errors), step, state.inner)
+        updates, inner = update_where(finite | (in_a_row > self.max_consecutive_errors), step, state.inner, updates)
         return updates, ApplyIfFiniteState(in_a_row, finite, total, inner)
 
 
