@@ -46,7 +46,7 @@ class Plateau(Controller):
     atol: Scalar = 0.0
     cooldown: Count = 0
     min_value: Scalar = 0.0
-    window: Count = 1
+    window: Count | None = None
     mode: str = static(default="min")
     metric: str = static(default="value")
     counting: str = static(default="optax")
@@ -61,7 +61,7 @@ class Plateau(Controller):
         """Nothing seen."""
         reported = self.metric == "reported"
         mailbox = Mailbox(jnp.zeros((), F32), jnp.zeros((), jnp.int32)) if reported else None
-        return PlateauMemory(unwatched(self.mode), mailbox, start_of(self.learning_rate, params))
+        return PlateauMemory(unwatched(self), mailbox, start_of(self.learning_rate, params))
 
     def rate(self, memory: PlateauMemory, direction: Any, signals: dict[str, Any]) -> tuple[Any, PlateauMemory]:
         """The rate of the base, times factor^k."""
@@ -84,7 +84,7 @@ class Plateau(Controller):
 
 
 def report(opt_state: Any, metric: Any) -> Any:
-    """A state that has been told a metric. The plateau in it judges the metric at the next update.
+    """Hand a metric to the plateau in a state, which judges it at the next update.
 
     For loops whose update takes no extra arguments, such as Flax's `TrainState`, and for metrics that are measured
     between updates, such as a validation loss. Several reports between two updates count as one, their mean.
@@ -115,17 +115,17 @@ def report(opt_state: Any, metric: Any) -> Any:
     metric = jnp.asarray(metric)
     if not (jnp.issubdtype(metric.dtype, jnp.floating) or jnp.issubdtype(metric.dtype, jnp.integer)):
         raise TypeError(f"report(metric=...) must be a real number, got dtype {metric.dtype}.")
-    told = 0
+    found = 0
 
-    def tell(x: Any) -> Any:
-        nonlocal told
+    def added(x: Any) -> Any:
+        nonlocal found
         if not isinstance(x, Mailbox):
             return x
-        told += 1
+        found += 1
         return Mailbox(*(_added(old, more) for old, more in zip(x, (metric, 1), strict=True)))
 
-    new = jax.tree.map(tell, opt_state, is_leaf=lambda x: isinstance(x, Mailbox) or is_boxed(x))
-    if not told:
+    new = jax.tree.map(added, opt_state, is_leaf=lambda x: isinstance(x, Mailbox) or is_boxed(x))
+    if not found:
         raise ValueError(
             "report(opt_state, metric) found no plateau that takes reports. Build it with "
             "lrx.plateau(..., metric='reported'); one without takes its metric as tx.update(..., value=loss)."
@@ -152,7 +152,7 @@ def plateau(
     atol: Scalar = 0.0,
     cooldown: Count = 0,
     min_value: Scalar = 0.0,
-    window: Count = 1,
+    window: Count | None = None,
     metric: str = "value",
     counting: str = "optax",
     nan: str = "bad",
@@ -218,4 +218,5 @@ def plateau(
     check.one_of(COUNTINGS, counting=counting)
     check.one_of(("bad", "skip"), nan=nan)
     base = as_rate("learning_rate", learning_rate)
+    window = 1 if window is None and metric == "reported" else window
     return Plateau(base, factor, patience, rtol, atol, cooldown, min_value, window, mode, metric, counting, nan)

@@ -19,7 +19,7 @@ from .._arithmetic import (
 )
 from .._numbers import F32, Scalar
 from .._pytree import factory_name
-from ..controllers._controller import as_early_rate, first_of, listen, start_of
+from ..controllers._controller import as_early_rate, first_of, evaluate, start_of
 
 
 class DadaptState(NamedTuple):
@@ -71,20 +71,20 @@ class Dadapt:
     def update(self, updates: Any, state: DadaptState, params: Any = None, **extra: Any) -> tuple[Any, DadaptState]:
         """A step with the rate γ·d, and a new estimate of d."""
         check.needs_params(factory_name(self), updates, params)
-        heard = listen(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
-        rate, moved, new = self._step(updates, state, state.d * heard.rate.astype(state.d.dtype))
+        result = evaluate(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
+        rate, moved, new = self._step(updates, state, state.d * result.rate.astype(state.d.dtype))
         usable = jnp.isfinite(new.r) & jnp.isfinite(new.d) & jnp.isfinite(global_norm(updates))
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
             decay = (rate * jnp.asarray(self.weight_decay, rate.dtype)).astype(real(u.dtype))
             return (jnp.where(usable, u - decay * jnp.asarray(p).astype(u.dtype), jnp.zeros_like(u)),)
 
-        kept = select(usable, new._replace(base=heard.memory), state)
+        kept = select(usable, new._replace(base=result.memory), state)
         return map_leaves(leaf, 1, moved, params)[0], kept._replace(
             count=add_one(state.count),
-            skipped=jnp.where(usable & ~heard.missed, state.skipped, add_one(state.skipped)),
+            skipped=jnp.where(usable & ~result.failed, state.skipped, add_one(state.skipped)),
             seen=jnp.where(usable, add_one(state.seen), state.seen),
-            learning_rate=jnp.where(usable, self._shown(rate, heard.rate, state.d), 0).astype(F32),
+            learning_rate=jnp.where(usable, self._shown(rate, result.rate, state.d), 0).astype(F32),
         )
 
     def _step(self, g: Any, state: DadaptState, rate: jax.Array) -> tuple[jax.Array, Any, DadaptState]:

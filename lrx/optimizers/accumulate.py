@@ -40,6 +40,7 @@ class Accumulate:
     accumulator_dtype: str | None = static(default=None)
 
     renamed = (("inner", "tx"),)
+    handles_nonfinite = True
 
     def init(self, params: Any) -> AccumulateState:
         """The state before the first micro-gradient."""

@@ -33,6 +33,8 @@ class ApplyIfFinite:
     inner: Any = static()
     max_consecutive_errors: Count
 
+    handles_nonfinite = True
+
     def init(self, params: Any) -> ApplyIfFiniteState:
         """The state before the first update."""
         return ApplyIfFiniteState(zero_count(), jnp.asarray(True), zero_count(), self.inner.init(params))

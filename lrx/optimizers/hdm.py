@@ -24,7 +24,7 @@ from .._arithmetic import (
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
-from ..controllers._controller import as_early_rate, first_of, listen, require, scalar_value, start_of
+from ..controllers._controller import as_early_rate, first_of, evaluate, require, scalar_value, start_of
 
 TINY = 1e-12
 """What the authors' code adds to a denominator."""
@@ -101,10 +101,10 @@ class Hdm:
         require("hdm()", ("value", "params"), params=params, value=extra.get("value"))
         dtype = state.loss.dtype
         value = scalar_value(extra["value"]).astype(dtype)
-        heard = listen(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
+        result = evaluate(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
         usable = jnp.isfinite(value) & jnp.isfinite(global_norm(updates))
         first = state.seen == 0
-        a, size = heard.rate.astype(dtype), jnp.where(first, global_norm(updates), global_norm(state.gradient))
+        a, size = result.rate.astype(dtype), jnp.where(first, global_norm(updates), global_norm(state.gradient))
         size = size.astype(dtype) ** 2 + jnp.asarray(TINY, dtype)
 
         slope = inner_product(updates, state.moved).astype(dtype) / size
@@ -136,7 +136,7 @@ class Hdm:
         norms = map_leaves(lambda g, p: (p.astype(real(g.dtype)) * g,), 1, gradient, rates)[0]
         along, whole = inner_product(gradient, norms), inner_product(gradient, gradient)
         shown = jnp.where(whole > 0, along / jnp.where(whole > 0, whole, 1), 0).astype(F32)
-        skipped = jnp.where(usable & ~heard.missed, state.skipped, add_one(state.skipped))
+        skipped = jnp.where(usable & ~result.failed, state.skipped, add_one(state.skipped))
         seen = jnp.where(usable, add_one(state.seen), state.seen)
         return moved, HdmState(
             add_one(state.count),
@@ -151,7 +151,7 @@ class Hdm:
             squares,
             momentum,
             momentum_square,
-            heard.memory,
+            result.memory,
         )
 
 

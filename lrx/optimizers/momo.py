@@ -23,7 +23,7 @@ from .._arithmetic import (
 from .._numbers import F32, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
 from .._transformation import Transformation, transformation
-from ..controllers._controller import as_one_rate, first_of, is_by_leaf, listen, require, scalar_value, start_of
+from ..controllers._controller import as_one_rate, first_of, is_by_leaf, evaluate, require, scalar_value, start_of
 
 
 class MomoState(NamedTuple):
@@ -101,8 +101,8 @@ class _Model:
         direction, *moments = map_leaves(means, 1 + len(moments), updates, *moments)
         loss = decay * state.loss + (1 - decay) * value
         gamma = decay * state.gamma + (1 - decay) * inner_product(updates, params).astype(dtype)
-        heard = listen(self, self.learning_rate, state.base, direction, state.count, params, extra)
-        alpha, size = heard.rate.astype(dtype), inner_product(moments[0], direction).astype(dtype)
+        result = evaluate(self, self.learning_rate, state.base, direction, state.count, params, extra)
+        alpha, size = result.rate.astype(dtype), inner_product(moments[0], direction).astype(dtype)
         weight_decay = jnp.asarray(self.weight_decay, dtype)
         decayed = jnp.where(weight_decay > 0, alpha * weight_decay, 0)  # α may be infinite
         shrink = 1 + decayed
@@ -121,9 +121,9 @@ class _Model:
 
         usable = jnp.isfinite(value) & jnp.isfinite(tau) & jnp.isfinite(size)
         d, nu = (*moments, None)[:2]
-        kept = select(usable, (d, nu, loss, gamma, bound, heard.memory), state[4:])
+        kept = select(usable, (d, nu, loss, gamma, bound, result.memory), state[4:])
         rate = jnp.where(usable, tau * start, 0).astype(F32)
-        skipped = jnp.where(usable & ~heard.missed, state.skipped, add_one(state.skipped))
+        skipped = jnp.where(usable & ~result.failed, state.skipped, add_one(state.skipped))
         moved = _moved(usable, tau, decayed, direction, params)
         seen = jnp.where(usable, t, state.seen)
         return moved, MomoState(add_one(state.count), skipped, seen, rate, *kept)

@@ -26,7 +26,7 @@ from .._arithmetic import (
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
-from ..controllers._controller import as_early_rate, first_of, listen, start_of
+from ..controllers._controller import as_early_rate, first_of, evaluate, start_of
 
 
 class ProdigyState(NamedTuple):
@@ -96,10 +96,10 @@ class Prodigy:
     def update(self, updates: Any, state: ProdigyState, params: Any = None, **extra: Any) -> tuple[Any, ProdigyState]:
         """A step of Adam's with the rate γ·d, and a new estimate of d."""
         check.needs_params("prodigy", updates, params)
-        heard = listen(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
+        result = evaluate(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
         dtype, t = state.d.dtype, add_one(state.seen)
         d, d0 = state.d, jnp.asarray(self.estim_lr0, dtype)
-        rate = d * heard.rate.astype(dtype)
+        rate = d * result.rate.astype(dtype)
         if self.use_bias_correction:
             rate = rate * (sqrt(one_minus_power(self.b2, t)) / one_minus_power(self.b1, t)).astype(dtype)
 
@@ -128,9 +128,9 @@ class Prodigy:
             return select(usable, (-rate.astype(kind) * (step + decayed), new_m, new_v), (jnp.zeros_like(g), m, v))
 
         updates, m, v = map_leaves(leaf, 3, updates, state.m, state.v, params)
-        s, r, new_d, base = select(usable, (s, r, new_d, heard.memory), (state.s, state.r, d, state.base))
-        applied = jnp.where(usable, heard.rate.astype(dtype) * d, 0).astype(F32)
-        skipped = jnp.where(usable & ~heard.missed, state.skipped, add_one(state.skipped))
+        s, r, new_d, base = select(usable, (s, r, new_d, result.memory), (state.s, state.r, d, state.base))
+        applied = jnp.where(usable, result.rate.astype(dtype) * d, 0).astype(F32)
+        skipped = jnp.where(usable & ~result.failed, state.skipped, add_one(state.skipped))
         seen = jnp.where(usable, t, state.seen)
         return updates, ProdigyState(add_one(state.count), skipped, seen, applied, m, v, s, state.start, r, new_d, base)
 

@@ -22,7 +22,7 @@ from .._transformation import Transformation, transformation
 from ..controllers._controller import (
     as_early_rate,
     first_of,
-    listen,
+    evaluate,
     start_of,
 )
 from .radam import rectified
@@ -67,8 +67,8 @@ class RectifiedStep:
     ) -> tuple[Any, RectifiedStepState]:
         """−γ · (g / (√ν̂ + ε) + λ·θ)."""
         t = add_one(state.seen)
-        heard = listen(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
-        rate = heard.rate * self._rectification(t).astype(heard.rate.dtype)
+        result = evaluate(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
+        rate = result.rate * self._rectification(t).astype(result.rate.dtype)
 
         def leaf(g: jax.Array, nu: Any, p: Any) -> tuple[jax.Array, jax.Array]:
             kind = real(g.dtype)
@@ -80,8 +80,8 @@ class RectifiedStep:
             return -rate.astype(kind) * step, nu
 
         updates, nu = map_leaves(leaf, 2, updates, state.nu, params)
-        skipped = jnp.where(heard.missed, add_one(state.skipped), state.skipped)
-        return updates, RectifiedStepState(add_one(state.count), skipped, t, rate.astype(F32), nu, heard.memory)
+        skipped = jnp.where(result.failed, add_one(state.skipped), state.skipped)
+        return updates, RectifiedStepState(add_one(state.count), skipped, t, rate.astype(F32), nu, result.memory)
 
     def _rectification(self, t: jax.Array) -> jax.Array:
         c2 = one_minus_power(self.b2, t.astype(F32))
