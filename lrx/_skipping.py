@@ -131,16 +131,14 @@ def _kept_leaf(usable: jax.Array, new: Any, old: Any) -> Any:
         return new._replace(memory=_kept(usable, new.memory, old.memory))
     if not _is_clock(new):
         return _chosen(usable, new, old)
-    if "skipped" in _fields(new):  # what has skipped by itself has decided on its memory
-        taken = usable | (new.skipped != old.skipped)
-    else:
-        taken = usable
+    # a rule that has skipped by itself has decided on its memory
+    taken = usable | (new.skipped != old.skipped) if "skipped" in _fields(new) else usable
     fields = {}
     for name, n, o in zip(new._fields, new, old, strict=True):
         if name == "skipped":
             fields[name] = _chosen(usable, n, add_one(o))
         elif name == "learning_rate":
-            fields[name] = jax.tree.map(lambda rate: _chosen(taken, rate, jnp.zeros_like(rate)), n)  # noqa: B023  # called here
+            fields[name] = jax.tree.map(lambda rate: _chosen(taken, rate, jnp.zeros_like(rate)), n)
         else:
             fields[name] = n if name == "count" else _kept(taken, n, o)
     return type(new)(**fields)

@@ -67,8 +67,9 @@ def unwatched(rule: Any) -> Watch:
     watch = Watch(jnp.ones((), F32), jnp.full((), sign * jnp.inf, F32), bad, wait, count, jnp.zeros((), F32))
     if rule.window is not None:
         return watch
-    zeros = (jnp.zeros((), F32) for _ in range(5))
-    return watch._replace(noise=Noise(*zeros, jnp.full((), sign * WORST, F32), jnp.zeros((), jnp.int32)))
+    last, change, turns, size, square = (jnp.zeros((), F32) for _ in range(5))
+    since, metrics = jnp.full((), sign * WORST, F32), jnp.zeros((), jnp.int32)
+    return watch._replace(noise=Noise(last, change, turns, size, square, since, metrics))
 
 
 def watched(rule: Any, watch: Watch, metric: jax.Array) -> Watch:
@@ -112,8 +113,8 @@ def _judged(rule: Any, watch: Watch) -> Watch:
     first = jnp.isinf(watch.best_value)
     best = jnp.where(first, jnp.zeros_like(mean), watch.best_value)
     margin = jnp.asarray(rule.rtol, F32) * jnp.abs(best) + jnp.asarray(rule.atol, F32)
+    noisy = None if noise is None else noise.turns > NOISY
     if noise is not None:  # an improvement is more than the error of the mean
-        noisy = noise.turns > NOISY
         margin = margin + jnp.where(noisy, jnp.sqrt(noise.square / (2 * watch.count.astype(F32))), 0)
     better = (sign * mean < WORST) & (first | (sign * (best - mean) > margin))
     cooling = watch.cooldown_count > 0
