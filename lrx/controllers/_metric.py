@@ -113,7 +113,7 @@ def _judged(rule: Any, watch: Watch) -> Watch:
     first = jnp.isinf(watch.best_value)
     best = jnp.where(first, jnp.zeros_like(mean), watch.best_value)
     margin = jnp.asarray(rule.rtol, F32) * jnp.abs(best) + jnp.asarray(rule.atol, F32)
-    noisy = None if noise is None else noise.turns > NOISY
+    noisy = jnp.zeros((), bool) if noise is None else noise.turns > NOISY
     if noise is not None:  # an improvement is more than the error of the mean
         margin = margin + jnp.where(noisy, jnp.sqrt(noise.square / (2 * watch.count.astype(F32))), 0)
     better = (sign * mean < WORST) & (first | (sign * (best - mean) > margin))

@@ -28,7 +28,7 @@ from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
 from .._travel import beginnings, gone_on, to_dtypes, way
 from ..controllers._controller import evaluate, first_of, start_of
-from ._dadapt import as_factor, larger
+from ._dadapt import as_factor
 
 
 class ProdigyState(NamedTuple):
@@ -56,6 +56,8 @@ class ProdigyState(NamedTuple):
     """r, the weighted sum of ⟨g, θ_0 − θ⟩; float32 or wider []."""
     estim_lr: jax.Array
     """d, the estimate of the distance; float32 or wider []."""
+    largest: jax.Array
+    """The largest estimate so far, to which d grows by `growth_rate` an update; float32 or wider []."""
     base: Any
 
 
@@ -82,7 +84,7 @@ class Prodigy(SkipsUnusable):
         """The state before the first update."""
         dtype = real_dtype(params)
         sliced = jax.tree.map(self._sliced, params)
-        d = jnp.asarray(self.estim_lr0, dtype)
+        d = jnp.asarray(self.estim_lr0, F32).astype(dtype)
         return ProdigyState(
             count=zero_count(),
             skipped=zero_count(),
@@ -94,6 +96,7 @@ class Prodigy(SkipsUnusable):
             **dict(zip(("params0", "moved"), beginnings(sliced), strict=True)),
             numerator_weighted=jnp.zeros((), dtype),
             estim_lr=jnp.array(d),
+            largest=jnp.array(d),
             base=start_of(self.learning_rate, params),
         )
 
@@ -115,7 +118,7 @@ class Prodigy(SkipsUnusable):
         s = map_leaves(
             lambda g, s: (g, b3.astype(real(g.dtype)) * s + weight.astype(real(g.dtype)) * g), 2, g, state.grad_sum
         )[1]
-        new_d = self._grown(d, r, absolute_sum(s).astype(dtype), t)
+        new_d, largest = self._grown(d, state.largest, r, absolute_sum(s).astype(dtype), t)
 
         def leaf(g: jax.Array, m: Any, v: Any, p: Any) -> tuple[jax.Array, ...]:
             kind = real(g.dtype)
@@ -138,16 +141,25 @@ class Prodigy(SkipsUnusable):
             moved=gone_on(state.moved, jax.tree.map(self._sliced, steps)),
             numerator_weighted=r,
             estim_lr=new_d,
+            largest=largest,
             base=base.memory,
         )
         return to_dtypes(updates, steps), new, base.failed | base.unmeasured
 
-    def _grown(self, d: jax.Array, r: jax.Array, size: jax.Array, t: jax.Array) -> jax.Array:
-        """d⁺, which never falls."""
-        estimate = larger(d, jnp.asarray(self.estim_lr_coef, d.dtype) * r, size, self.growth_rate)
+    def _grown(self, d: jax.Array, largest: jax.Array, r: jax.Array, size: jax.Array, t: jax.Array) -> Any:
+        """d⁺, which never falls, and the largest estimate so far, which it grows to."""
+        known = size > 0
+        estimate = jnp.asarray(self.estim_lr_coef, d.dtype) * r / jnp.where(known, size, 1)
+        estimate = jnp.where(known, estimate, d)
+        largest = jnp.maximum(largest, estimate)
+        growth = jnp.asarray(self.growth_rate, d.dtype)
+        bounded = jnp.isfinite(growth)  # infinity times a cotangent of 0 is nan
+        first = d == jnp.asarray(self.estim_lr0, d.dtype)
+        bound = jnp.where(first, jnp.maximum(d, estimate), d) * jnp.where(bounded, growth, 1)
+        grown = jnp.where(bounded, jnp.minimum(largest, bound), largest)
         if self.estim_lr_max is not None:
-            estimate = jnp.maximum(d, jnp.minimum(estimate, jnp.asarray(self.estim_lr_max, d.dtype)))
-        return estimate if self.growth_steps is None else jnp.where(t <= self.growth_steps, estimate, d)
+            grown = jnp.maximum(d, jnp.minimum(grown, jnp.asarray(self.estim_lr_max, d.dtype)))
+        return grown if self.growth_steps is None else jnp.where(t <= self.growth_steps, grown, d), largest
 
     def _sliced(self, x: Any) -> jax.Array:
         """A copy of the coordinates by which the distance is estimated."""
@@ -183,7 +195,8 @@ def prodigy(
       m = β1·m + (1 − β1)·d·g_t,   v = β2·v + (1 − β2)·d²·g_t²
       r = β3·r + (d/d_0) · d·γ_t·c_t · ⟨g_t, θ_0 − θ⟩
       s = β3·s + (d/d_0) · d·γ_t·c_t · g_t                     (without γ_t·c_t under `safeguard_warmup`)
-      d⁺ = max(d, min(estim_lr_coef · r / ‖s‖₁, growth_rate · d, estim_lr_max))      and d after `growth_steps` updates
+      d̂ = the largest estim_lr_coef · r / ‖s‖₁ so far
+      d⁺ = max(d, min(d̂, growth_rate · d, estim_lr_max)), and d itself after `growth_steps` updates
       θ ← θ − d·γ_t·c_t · (m / (√v + d⁺·eps) + weight_decay · θ),   d ← d⁺
 
     `lrx.learning_rate(state)` is γ_t·d. A gradient that is not finite moves nothing, and is counted in the state as
@@ -204,7 +217,8 @@ def prodigy(
         optax always on.
       slice_p: estimate the distance by every p-th coordinate of each leaf, which needs 2 + 2/p words per parameter
         instead of 4; > 0. The authors recommend 11.
-      growth_rate: by what factor d may grow in an update, ≥ 1. The authors suggest 1.02 where d becomes too large.
+      growth_rate: by what factor d may grow in an update, ≥ 1, once it has left `estim_lr0`. The authors suggest 1.02
+        where d becomes too large.
       estim_lr_max: the greatest d, > 0; None for no bound.
       growth_steps: updates after which d stays as it is, ≥ 0; None for never. Updates that were skipped do not count.
 
