@@ -11,8 +11,12 @@ from .._numbers import F32
 
 WORST = float(jnp.finfo(F32).max)
 """In mode "min", what stands for a metric that is not finite: no improvement on anything."""
-NOISY = 0.3
+NOISY = 0.35
 """The share of turning points from which a metric counts as noisy: 2/3 in white noise, 0 where it only falls."""
+ENOUGH = 8
+"""Metrics from which on that share says something."""
+MEMORY = 0.9
+"""What a turning point is worth a metric later."""
 NOISY_WINDOW = 16
 """Metrics to a mean, if the metric is noisy and no window is given."""
 FAR = 4.0
@@ -85,7 +89,7 @@ def watched(rule: Any, watch: Watch, metric: jax.Array) -> Watch:
     else:
         noise = select(missing, watch.noise, _noise(watch.noise, jnp.where(missing, 0, metric)))
         new = new._replace(noise=noise)
-        window = jnp.where(noise.turns > NOISY, NOISY_WINDOW, 1)
+        window = jnp.where(_is_noisy(noise), NOISY_WINDOW, 1)
     new = select(new.count >= window, _judged(rule, new), new)
     return select(jnp.isnan(metric), watch, new) if rule.nan == "skip" else new
 
@@ -101,11 +105,16 @@ def _noise(noise: Noise, metric: jax.Array) -> Noise:
     return noise._replace(
         last=metric,
         change=change,
-        turns=noise.turns + 0.1 * (turned.astype(F32) - noise.turns),
+        turns=noise.turns + (1 - MEMORY) * (turned.astype(F32) - noise.turns),
         size=noise.size + (jnp.abs(change) - noise.size) / changes,
         square=noise.square + jnp.maximum(0.05, 1 / changes) * (change * change - noise.square),
         metrics=noise.metrics + 1,
     )
+
+
+def _is_noisy(noise: Noise) -> jax.Array:
+    weights = 1 - MEMORY ** jnp.maximum(noise.metrics - 2, 1).astype(F32)
+    return (noise.metrics >= ENOUGH) & (noise.turns > NOISY * weights)
 
 
 def _judged(rule: Any, watch: Watch) -> Watch:
@@ -113,7 +122,7 @@ def _judged(rule: Any, watch: Watch) -> Watch:
     first = jnp.isinf(watch.best_value)
     best = jnp.where(first, jnp.zeros_like(mean), watch.best_value)
     margin = jnp.asarray(rule.rtol, F32) * jnp.abs(best) + jnp.asarray(rule.atol, F32)
-    noisy = jnp.zeros((), bool) if noise is None else noise.turns > NOISY
+    noisy = jnp.zeros((), bool) if noise is None else _is_noisy(noise)
     if noise is not None:  # an improvement is more than the error of the mean
         margin = margin + jnp.where(noisy, jnp.sqrt(noise.square / (2 * watch.count.astype(F32))), 0)
     better = (sign * mean < WORST) & (first | (sign * (best - mean) > margin))

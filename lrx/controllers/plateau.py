@@ -159,18 +159,30 @@ def plateau(
 ) -> Plateau:
     """A learning rate that is reduced when a metric stops improving.
 
-    With m the mean of the last `window` metrics and b the best such mean before it, m is an improvement if::
+    With m the mean of `window` metrics and b the best such mean before it, m is an improvement if::
 
       m < b − (rtol · |b| + atol)      mode "min"
       m > b + (rtol · |b| + atol)      mode "max"
 
-    After `patience` means in a row that are none, the rate is multiplied by `factor` and the next `cooldown` means are
-    let pass::
+    After `patience` means in a row that are no improvement, the rate is multiplied by `factor` and the next `cooldown`
+    means are ignored::
 
       η_t = max(learning_rate(t) · factor^k, min_value)      after k reductions
 
     The margin is relative to |b|, so that it is right for a negative metric too. A metric counts at once: the update
     to which it is given has the reduced rate. The state is float32 whatever the parameters' dtype.
+
+    **Noise.** Among losses of single batches the best is the luckiest, and everything after it looks like a plateau.
+    With `window=None` each metric is judged by itself, as in torch, Keras and optax, until it proves noisy: from the 8th
+    on, if more than about a third of them are turning points, where a fall becomes a rise or a rise a fall (2/3 are in
+    white noise, none if the metric only falls). Then
+
+    * 16 metrics make a mean, so that a reduction takes 16 · `patience` updates;
+    * an improvement must exceed the standard error of that mean, √(Σ(m_i − m_{i−1})² / 2) / 16;
+    * after a reduction b is the best mean since the last improvement, and each reduction needs a new plateau.
+
+    A single value far better than all that follow, by 4 times the mean change, is ignored when patience ends, and
+    factor^k stays above 1e-8. A validation metric has less noise: give it with `window=1`, or report it.
 
     Args:
       learning_rate: a number, a schedule or another controller.
@@ -181,13 +193,13 @@ def plateau(
       atol: least improvement in units of the metric, ≥ 0.
       cooldown: means that pass after a reduction without being counted, ≥ 0.
       min_value: the rate stays at or above it, as far as `learning_rate` does; ≥ 0.
-      window: metrics to a mean, > 0. Use more than 1 for losses of single batches.
-      metric: "value" if it is given as `tx.update(grads, state, params, value=metric)`; "reported" if it is told
-        between updates by `lrx.report(state, metric)`.
-      counting: "optax" as above. "torch" reduces at the mean after `patience` bad ones, and "keras" lets one mean less
-        pass after a reduction, as these libraries do.
-      nan: what a metric that is NaN is: "bad", no improvement, or "skip", not there. `skipped` in the state counts the
-        updates whose `value=` was not finite.
+      window: metrics to a mean, > 0; None for 1, or 16 if they are noisy; 1 for reported metrics.
+      metric: "value" if it is given as `tx.update(grads, state, params, value=metric)`; "reported" if it is given
+        between updates, by `lrx.report(state, metric)`.
+      counting: "optax" as above. "torch" reduces at the mean after `patience` bad ones, and "keras" ignores one mean
+        less after a reduction, as these libraries do.
+      nan: what a metric that is NaN means. "bad": no improvement, and an update that moves nothing and is counted in
+        the state as `skipped`, since it is taken for the loss. "skip": no metric was given with this update.
 
     Returns:
       A controller, for the `learning_rate` of any optimizer.
