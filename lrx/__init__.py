@@ -148,9 +148,9 @@ from .optimizers.momo import momo as momo
 from .optimizers.momo import momo_adam as momo_adam
 from .optimizers.prodigy import prodigy as prodigy
 from .optimizers.schedule_free import schedule_free as schedule_free
-from .optimizers.schedule_free_made import schedule_free_adamw as schedule_free_adamw
-from .optimizers.schedule_free_made import schedule_free_sgd as schedule_free_sgd
 from .optimizers.schedule_free_radam import schedule_free_radam as schedule_free_radam
+from .optimizers.schedule_free_sgd_adamw import schedule_free_adamw as schedule_free_adamw
+from .optimizers.schedule_free_sgd_adamw import schedule_free_sgd as schedule_free_sgd
 
 # isort: split
 

@@ -1,6 +1,7 @@
 """`chain` and `named_chain`: transformations one after another, with a state that is a dict keyed by their names."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -9,6 +10,7 @@ import optax
 
 from . import _check as check
 from ._pytree import factory_name
+from ._skipping import settled, skips_unusable
 from ._transformation import Init, Transformation, Update, as_transformation, interned, is_interned
 
 
@@ -45,14 +47,21 @@ class ChainUpdate:
                 f"this state belongs to another optimizer: the chain has the links {names}, the state has {held}. "
                 "Use the optimizer that made it, or lrx.resume."
             )
-        # the outermost chain sees the gradient as it comes: what a controller, which stands last, listens to; another
-        # library's link may not take it, or wrap a chain that sees a gradient of its own
-        ours = {"grad": updates, **extra}
+        # the outermost chain sees the gradient as it comes, which a controller, the last link, needs; another library's
+        # link may not take it, or wrap a chain that sees a gradient of its own
+        ours, incoming = {"grad": updates, **extra}, updates
         new = {}
         for name, update in self.links:
             given = ours if isinstance(update, Update) else extra
             updates, new[name] = update(updates, state[name], params, **given)
-        return updates, new
+        if not self.skips_unusable:
+            return updates, new
+        return settled(incoming, updates, new, {name: state[name] for name in names})
+
+    @functools.cached_property
+    def skips_unusable(self) -> bool:
+        """Whether a controller or a rule that finds its rate is among the links."""
+        return skips_unusable(self)
 
     def __repr__(self) -> str:
         return "update"
@@ -65,6 +74,10 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
     adding a link changes no other key. A chain inside a chain is flattened. Extra keyword arguments of `update`
     reach every link that takes them, lrx's own with `grad=`, the gradient as it came to the
     chain, if it is not among them.
+
+    A chain with a controller in it, or with an optimizer that finds its rate, skips an update that is not usable: one
+    whose gradient, loss or rate is not finite, or so large that a square of it is not. Its updates are zero, no link
+    remembers anything of it, and the state counts it as `skipped`.
 
     Args:
       *transformations: lrx's or optax's, in the order in which they see the updates. None at all is the identity.

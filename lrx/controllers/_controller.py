@@ -1,4 +1,4 @@
-"""What a learning rate that listens is, and how a rate of any kind takes part where one is expected.
+"""What a controller is, and how a rate of any kind is evaluated where one is expected.
 
 A controller is a pytree dataclass with two methods::
 
@@ -6,9 +6,10 @@ A controller is a pytree dataclass with two methods::
   rate(memory, direction, signals) -> (rate, memory)
 
 `direction` is what the rate multiplies; `signals` is a dict of `count`, the number of updates completed, and of what
-the update was given: `params`, `grad`, `value`, `value_fn`, and as `extra` all its extra arguments. What a controller
-cannot do without stands in its `needs`. It has a base, which is a number, a schedule or another controller: the
-functions below take any of the three. A rate is a number, or a tree of numbers like `direction`: one for each leaf.
+the update was given: `params`, `grad`, `value`, `value_fn`, and as `extra` all its extra arguments. A controller
+lists in `needs` those that it must have. Its base is a number, a schedule or another controller: the functions below
+take any of the three. A rate is a number, or a tree of numbers like `direction`: one for each leaf. A rate that is not
+finite says that the update is not usable: it is skipped, and the memory stays as it was (`lrx._skipping`).
 """
 
 import dataclasses
@@ -18,51 +19,51 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import all_finite, select, wide
+from .._arithmetic import all_finite, wide
 from .._numbers import F32, canonical, is_number
 from .._pytree import factory_name
 from ..schedules._schedule import as_schedule
 
 
 class Controller:
-    """A learning rate that listens to training."""
+    """A learning rate that adapts to training feedback: the loss, the gradients and the parameters."""
 
     needs: ClassVar[tuple[str, ...]] = ()
-    """The arguments of `rate` that must be there: `direction`, `grad`, `params`, `value`, `value_fn`."""
+    """Which it must have of `direction`, `grad`, `params`, `value`, `value_fn`."""
     elementwise: ClassVar[bool] = False
-    """Whether it is the same to the rate how the coordinates are divided into leaves. What does not say so is not
-    packed."""
+    """Whether it is the same to the rate how the coordinates are divided into leaves: else `pack` refuses it."""
 
     def start(self, params: Any) -> Any:
         """The memory before the first update. It holds no buffer of `params`."""
-        raise NotImplementedError  # one of the two methods of the interface
+        raise NotImplementedError
 
     def rate(self, memory: Any, direction: Any, signals: dict[str, Any]) -> tuple[Any, Any]:
         """The rate of one update, in float32 or wider, and the memory after it."""
-        raise NotImplementedError  # the other
+        raise NotImplementedError
 
     def first(self, params: Any) -> Any:
         """What to show as the rate before the first update: that of the base."""
         return first_of(base_of(self), params)
 
 
-class Heard(NamedTuple):
-    """What one update makes of a rate."""
+class Result(NamedTuple):
+    """Result of evaluating a rate."""
 
     rate: Any
-    """What to apply: [] or a tree of them, in the dtype in which it was computed; 0 where it was not finite."""
+    """What to apply: [] or a tree of them, in the dtype in which it was computed."""
     memory: Any
-    usable: jax.Array
-    """Whether the rate was finite; bool []."""
-    missed: jax.Array
-    """Whether the loss, where it is asked for, or the rate was not finite; bool []."""
+    failed: jax.Array
+    """Whether the rate is not finite, and the update not usable; bool []."""
+    unmeasured: jax.Array
+    """Whether a plateau has taken a loss that is not finite for no improvement: nothing moves, but it remembers that;
+    bool []."""
 
 
 # ---------------------------------------------------------------- a rate of any kind
 
 
 def as_rate(argument: str, x: Any) -> Any:
-    """A number, a schedule or a controller, as a field of a rule or of a controller holds it."""
+    """`x`, a number, a schedule or a controller, in the form in which a rule or a controller holds it."""
     if isinstance(x, Controller):
         return x
     if callable(x):
@@ -73,7 +74,7 @@ def as_rate(argument: str, x: Any) -> Any:
 
 
 def as_one_rate(argument: str, x: Any) -> Any:
-    """As `as_rate`, where a rate for each leaf would not do."""
+    """As `as_rate`, but a rate for each leaf is refused."""
     rate = as_rate(argument, x)
     if is_per_leaf(rate):
         raise check.fail(argument, "must have one rate for all leaves", x)
@@ -81,7 +82,7 @@ def as_one_rate(argument: str, x: Any) -> Any:
 
 
 def as_early_rate(argument: str, x: Any) -> Any:
-    """As `as_one_rate`, where the rule asks the controller before there is a direction."""
+    """As `as_one_rate`, for a rule that evaluates the controller before there is a direction."""
     rate = as_one_rate(argument, x)
     if "direction" in needs_of(rate):
         raise check.fail(argument, "must be a number, a schedule, or a controller that does without the direction", x)
@@ -101,7 +102,7 @@ def is_by_leaf(rate: Any) -> bool:
 
 
 def base_of(controller: Controller) -> Any:
-    """What a controller starts from: its first field."""
+    """What a controller adapts: its first field."""
     return getattr(controller, dataclasses.fields(controller)[0].name)  # type: ignore[arg-type]  # all are dataclasses
 
 
@@ -111,12 +112,12 @@ def needs_of(rate: Any) -> tuple[str, ...]:
 
 
 def start_of(rate: Any, params: Any) -> Any:
-    """What a rate of any kind remembers before the first update."""
+    """The memory of a rate of any kind before the first update."""
     return rate.start(params) if isinstance(rate, Controller) else ()
 
 
 def first_of(rate: Any, params: Any) -> Any:
-    """What a rate of any kind is before the first update, float32."""
+    """The value to show for a rate of any kind before the first update, float32."""
     if isinstance(rate, Controller):
         return rate.first(params)
     # a copy: under an eager vmap it may be the caller's own array, which a donated step would delete
@@ -129,7 +130,7 @@ def each_leaf(x: jax.Array, params: Any) -> Any:
 
 
 def rate_of_update(rate: Any, memory: Any, direction: Any, signals: dict[str, Any]) -> tuple[Any, Any]:
-    """The rate of one update from a rate of any kind, and what it remembers."""
+    """The rate of one update from a rate of any kind, and its memory after it."""
     if isinstance(rate, Controller):
         return rate.rate(memory, direction, signals)
     return _scalar(rate, rate(signals["count"]) if callable(rate) else rate), memory
@@ -142,25 +143,26 @@ def _scalar(rate: Any, value: Any) -> jax.Array:
     return value.astype(F32)
 
 
-def listen(
+def evaluate(
     rule: Any, rate: Any, memory: Any, direction: Any, count: jax.Array, params: Any, extra: dict[str, Any]
-) -> Heard:
-    """The rate of one update. One that is not finite is not taken: the rate is 0 and nothing of it is remembered."""
+) -> Result:
+    """The rate of one update, of any kind, and what it remembers after it."""
     signals = {"count": count, "params": params, "extra": extra}
+    no = jnp.zeros((), bool)
     if not isinstance(rate, Controller):
-        applied, memory = rate_of_update(rate, memory, direction, signals)
-        return Heard(applied, memory, jnp.ones((), bool), jnp.zeros((), bool))
+        return Result(*rate_of_update(rate, memory, direction, signals), no, no)
     needs = needs_of(rate)
     given: dict[str, Any] = {name: extra.get(name) for name in ("grad", "value", "value_fn")}
     require(f"{factory_name(rule)}(learning_rate={factory_name(rate)}(...))", needs, params=params, **given)
     if "value" in needs:
         given["value"] = scalar_value(given["value"])
     applied, new = rate.rate(memory, direction, signals | given)
-    usable = all_finite(applied)
-    memory = select(usable, new, memory)
-    applied = jax.tree.map(lambda r: jnp.where(usable, r, jnp.zeros_like(r)), applied)
-    heard = usable & jnp.isfinite(given["value"]) if "value" in needs else usable
-    return Heard(applied, memory, usable, ~heard)
+    failed, value = ~all_finite(applied), given["value"]
+    if "value" not in needs:
+        return Result(applied, new, failed, no)
+    nan = getattr(rate, "nan", None)  # what a plateau takes it for
+    missing = ~jnp.isfinite(value) & ~jnp.isnan(value) if nan == "skip" else ~jnp.isfinite(value)
+    return Result(applied, new, failed | missing, no) if nan != "bad" else Result(applied, new, failed, missing)
 
 
 def scalar_value(value: Any) -> jax.Array:
@@ -174,7 +176,7 @@ def scalar_value(value: Any) -> jax.Array:
     return value.astype(F32 if whole else wide(value.dtype))
 
 
-# ---------------------------------------------------------------- what is missing
+# ---------------------------------------------------------------- missing arguments
 
 _HOW = {
     "value": (
@@ -195,7 +197,7 @@ _HOW = {
 
 
 def require(who: str, needs: tuple[str, ...], **given: Any) -> None:
-    """The one error for an argument of `update` that is not there."""
+    """Raise the one error for a missing argument of `update`."""
     for name in _HOW:
         if name in needs and given.get(name) is None:
             raise ValueError(f"{who} needs {_HOW[name]}.")

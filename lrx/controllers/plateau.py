@@ -46,7 +46,7 @@ class Plateau(Controller):
     atol: Scalar = 0.0
     cooldown: Count = 0
     min_value: Scalar = 0.0
-    window: Count = 1
+    window: Count | None = None
     mode: str = static(default="min")
     metric: str = static(default="value")
     counting: str = static(default="optax")
@@ -63,7 +63,7 @@ class Plateau(Controller):
         """Nothing seen."""
         reported = self.metric == "reported"
         mailbox = Mailbox(jnp.zeros((), F32), jnp.zeros((), jnp.int32)) if reported else None
-        return PlateauMemory(unwatched(self.mode), mailbox, start_of(self.learning_rate, params))
+        return PlateauMemory(unwatched(self), mailbox, start_of(self.learning_rate, params))
 
     def rate(self, memory: PlateauMemory, direction: Any, signals: dict[str, Any]) -> tuple[Any, PlateauMemory]:
         """The rate of the base, times factor^k."""
@@ -86,7 +86,7 @@ class Plateau(Controller):
 
 
 def report(opt_state: Any, metric: Any) -> Any:
-    """A state that has been told a metric. The plateau in it judges the metric at the next update.
+    """Hand a metric to the plateau in a state, which judges it at the next update.
 
     For loops whose update takes no extra arguments, such as Flax's `TrainState`, and for metrics that are measured
     between updates, such as a validation loss. Several reports between two updates count as one, their mean.
@@ -117,17 +117,17 @@ def report(opt_state: Any, metric: Any) -> Any:
     metric = jnp.asarray(metric)
     if not (jnp.issubdtype(metric.dtype, jnp.floating) or jnp.issubdtype(metric.dtype, jnp.integer)):
         raise TypeError(f"report(metric=...) must be a real number, got dtype {metric.dtype}.")
-    told = 0
+    found = 0
 
-    def tell(x: Any) -> Any:
-        nonlocal told
+    def added(x: Any) -> Any:
+        nonlocal found
         if not isinstance(x, Mailbox):
             return x
-        told += 1
+        found += 1
         return Mailbox(*(_added(old, more) for old, more in zip(x, (metric, 1), strict=True)))
 
-    new = jax.tree.map(tell, opt_state, is_leaf=lambda x: isinstance(x, Mailbox) or is_boxed(x))
-    if not told:
+    new = jax.tree.map(added, opt_state, is_leaf=lambda x: isinstance(x, Mailbox) or is_boxed(x))
+    if not found:
         raise ValueError(
             "report(opt_state, metric) found no plateau that takes reports. Build it with "
             "lrx.plateau(..., metric='reported'); one without takes its metric as tx.update(..., value=loss)."
@@ -154,25 +154,37 @@ def plateau(
     atol: Scalar = 0.0,
     cooldown: Count = 0,
     min_value: Scalar = 0.0,
-    window: Count = 1,
+    window: Count | None = None,
     metric: str = "value",
     counting: str = "optax",
     nan: str = "bad",
 ) -> Plateau:
     """A learning rate that is reduced when a metric stops improving.
 
-    With m the mean of the last `window` metrics and b the best such mean before it, m is an improvement if::
+    With m the mean of `window` metrics and b the best such mean before it, m is an improvement if::
 
       m < b − (rtol · |b| + atol)      mode "min"
       m > b + (rtol · |b| + atol)      mode "max"
 
-    After `patience` means in a row that are none, the rate is multiplied by `factor` and the next `cooldown` means are
-    let pass::
+    After `patience` means in a row that are no improvement, the rate is multiplied by `factor` and the next `cooldown`
+    means are ignored::
 
       η_t = max(learning_rate(t) · factor^k, min_value)      after k reductions
 
     The margin is relative to |b|, so that it is right for a negative metric too. A metric counts at once: the update
     to which it is given has the reduced rate. The state is float32 whatever the parameters' dtype.
+
+    **Noise.** Among losses of single batches the best is the luckiest, and everything after it looks like a plateau.
+    With `window=None` each metric is judged by itself, as in torch, Keras and optax, until it proves noisy: from the 8th
+    on, if more than about a third of them are turning points, where a fall becomes a rise or a rise a fall (2/3 are in
+    white noise, none if the metric only falls). Then
+
+    * 16 metrics make a mean, so that a reduction takes 16 · `patience` updates;
+    * an improvement must exceed the standard error of that mean, √(Σ(m_i − m_{i−1})² / 2) / 16;
+    * after a reduction b is the best mean since the last improvement, and each reduction needs a new plateau.
+
+    A single value far better than all that follow, by 4 times the mean change, is ignored when patience ends, and
+    factor^k stays above 1e-8. A validation metric has less noise: give it with `window=1`, or report it.
 
     Args:
       learning_rate: a number, a schedule or another controller.
@@ -183,13 +195,13 @@ def plateau(
       atol: least improvement in units of the metric, ≥ 0.
       cooldown: means that pass after a reduction without being counted, ≥ 0.
       min_value: the rate stays at or above it, as far as `learning_rate` does; ≥ 0.
-      window: metrics to a mean, > 0. Use more than 1 for losses of single batches.
-      metric: "value" if it is given as `tx.update(grads, state, params, value=metric)`; "reported" if it is told
-        between updates by `lrx.report(state, metric)`.
-      counting: "optax" as above. "torch" reduces at the mean after `patience` bad ones, and "keras" lets one mean less
-        pass after a reduction, as these libraries do.
-      nan: what a metric that is NaN is: "bad", no improvement, or "skip", not there. `skipped` in the state counts the
-        updates whose `value=` was not finite.
+      window: metrics to a mean, > 0; None for 1, or 16 if they are noisy; 1 for reported metrics.
+      metric: "value" if it is given as `tx.update(grads, state, params, value=metric)`; "reported" if it is given
+        between updates, by `lrx.report(state, metric)`.
+      counting: "optax" as above. "torch" reduces at the mean after `patience` bad ones, and "keras" ignores one mean
+        less after a reduction, as these libraries do.
+      nan: what a metric that is NaN means. "bad": no improvement, and an update that moves nothing and is counted in
+        the state as `skipped`, since it is taken for the loss. "skip": no metric was given with this update.
 
     Returns:
       A controller, for the `learning_rate` of any optimizer.
@@ -220,4 +232,5 @@ def plateau(
     check.one_of(COUNTINGS, counting=counting)
     check.one_of(("bad", "skip"), nan=nan)
     base = as_rate("learning_rate", learning_rate)
+    window = 1 if window is None and metric == "reported" else window
     return Plateau(base, factor, patience, rtol, atol, cooldown, min_value, window, mode, metric, counting, nan)

@@ -32,7 +32,7 @@ class ReduceOnPlateau:
     def init(self, params: Any) -> Watch:
         """Nothing seen."""
         del params
-        return unwatched(self.mode)
+        return unwatched(self)
 
     def update(self, updates: Any, state: Watch, params: Any = None, **extra: Any) -> tuple[Any, Watch]:
         """`scale * updates`."""

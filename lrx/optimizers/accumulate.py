@@ -41,6 +41,7 @@ class Accumulate:
 
     renamed = (("inner", "tx"),)
     elementwise = True
+    handles_nonfinite = True
 
     def init(self, params: Any) -> AccumulateState:
         """The state before the first micro-gradient."""

@@ -34,6 +34,7 @@ class ApplyIfFinite:
     max_consecutive_errors: Count
 
     elementwise = True
+    handles_nonfinite = True
 
     def init(self, params: Any) -> ApplyIfFiniteState:
         """The state before the first update."""

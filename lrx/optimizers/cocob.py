@@ -1,4 +1,4 @@
-"""COCOB: each coordinate bets on its gradients' signs, and the stakes are the steps."""
+"""COCOB: coin-betting step sizes, one for each coordinate."""
 
 from typing import Any, NamedTuple
 
@@ -6,20 +6,11 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import (
-    add_one,
-    all_finite,
-    full_like_second,
-    map_leaves,
-    real,
-    select,
-    vary_like,
-    wide_zeros_like,
-    zero_count,
-)
+from .._arithmetic import full_like_second, map_leaves, real, select, vary_like, wide_zeros_like, zero_count
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
+from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
@@ -37,11 +28,11 @@ class ScaleByCocobState(NamedTuple):
     reward: Any
     """R, what has been won, float32 or wider."""
     skipped: jax.Array
-    """Updates whose gradient was not finite; int32 []."""
+    """Updates that were skipped, since the gradient was not finite; int32 []."""
 
 
 @pytree_dataclass
-class ScaleByCocob:
+class ScaleByCocob(SkipsUnusable):
     """See `cocob`."""
 
     alpha: Scalar = 100.0
@@ -56,12 +47,11 @@ class ScaleByCocob:
         skipped = vary_like(zero_count(), params)
         return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, skipped)
 
-    def update(
+    def step(
         self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ScaleByCocobState]:
+    ) -> tuple[Any, ScaleByCocobState, jax.Array]:
         """Minus the change of the bet."""
         del params, extra
-        usable = all_finite(updates)
 
         def leaf(g: jax.Array, c: Any, scale: Any, total: Any, reward: Any) -> tuple[jax.Array, ...]:
             c, kind = c.astype(g.dtype), real(g.dtype)
@@ -78,13 +68,13 @@ class ScaleByCocob:
             new = bet(c - g, new_scale, new_total, new_reward)
             # a reward may outgrow the dtype: its coordinate then stays where it is
             return select(
-                usable & jnp.isfinite(new),
+                jnp.isfinite(new),
                 (old - new, c - g, new_scale, new_total, new_reward),
                 (jnp.zeros_like(g), c, scale, total, reward),
             )
 
         updates, *memory = map_leaves(leaf, 5, updates, *state[:4])
-        return updates, ScaleByCocobState(*memory, skipped=jnp.where(usable, state.skipped, add_one(state.skipped)))
+        return updates, ScaleByCocobState(*memory, skipped=state.skipped), jnp.zeros((), bool)
 
 
 @check.public

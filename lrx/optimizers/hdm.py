@@ -25,7 +25,7 @@ from .._arithmetic import (
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._transformation import Transformation, transformation
-from ..controllers._controller import as_early_rate, first_of, listen, require, scalar_value, start_of
+from ..controllers._controller import as_early_rate, evaluate, first_of, require, scalar_value, start_of
 
 TINY = 1e-12
 """What the authors' code adds to a denominator."""
@@ -105,10 +105,10 @@ class Hdm:
         require("hdm()", ("value", "params"), params=params, value=extra.get("value"))
         dtype = state.loss.dtype
         value = scalar_value(extra["value"]).astype(dtype)
-        heard = listen(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
-        usable = jnp.isfinite(value) & jnp.isfinite(global_norm(updates))
-        first = state.seen == 0
-        a, size = heard.rate.astype(dtype), jnp.where(first, global_norm(updates), global_norm(state.gradient))
+        base = evaluate(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
+        usable = jnp.isfinite(value) & jnp.isfinite(global_norm(updates)) & ~(base.failed | base.unmeasured)
+        first = state.seen == 0  # no parameters have been accepted
+        a, size = base.rate.astype(dtype), jnp.where(first, global_norm(updates), global_norm(state.gradient))
         size = size.astype(dtype) ** 2 + jnp.asarray(TINY, dtype)
 
         slope = inner_product(updates, state.moved).astype(dtype) / size
@@ -127,7 +127,7 @@ class Hdm:
             added = square + squared(h)
             learned = p - a.astype(kind) * h / (sqrt(added) + jnp.asarray(TINY, kind))
             learned = jnp.maximum(learned, 0) if self.nonnegative else learned
-            # a proposal at which nothing is finite: nearer next time
+            # the loss is not finite at this proposal: the next one is nearer to x
             p, square = select(usable, (learned, added), (p / 2, square))
             moved = jnp.where(better & ~first, y - x, jnp.zeros_like(x))
             x, g = select(better, (y, new), (x, g))
@@ -140,7 +140,7 @@ class Hdm:
         norms = map_leaves(lambda g, p: (p.astype(real(g.dtype)) * g,), 1, gradient, rates)[0]
         along, whole = inner_product(gradient, norms), inner_product(gradient, gradient)
         shown = jnp.where(whole > 0, along / jnp.where(whole > 0, whole, 1), 0).astype(F32)
-        skipped = jnp.where(usable & ~heard.missed, state.skipped, add_one(state.skipped))
+        skipped = jnp.where(usable, state.skipped, add_one(state.skipped))
         seen = jnp.where(usable, add_one(state.seen), state.seen)
         return moved, HdmState(
             add_one(state.count),
@@ -155,7 +155,7 @@ class Hdm:
             squares,
             momentum,
             momentum_square,
-            heard.memory,
+            select(usable, base.memory, state.base),
         )
 
 
@@ -180,8 +180,11 @@ def hdm(
 
     The parameters of the training loop are the proposals: evaluate x, `lrx.eval_params(state, params)`. It is a method
     for losses that are the same function in every update, the whole data set or one large batch. The first update sets
-    P = a. `lrx.learning_rate(state)` is ⟨g, P·g⟩/‖g‖². Where the loss or the gradient is not finite P is halved, and
-    the state counts it as `skipped`.
+    P = a. `lrx.learning_rate(state)` is ⟨g, P·g⟩/‖g‖².
+
+    Where the loss or the gradient is not finite, or its squares overflow, the state counts it as `skipped` and keeps x,
+    but the parameters do move: they are a proposal that failed, at which the next gradient would fail as well. P is
+    halved, and they go back to x − P∘g + β·(x − x⁻). After one such update training goes on, with the halved rates.
 
     Args:
       learning_rate: a, which the rates start from and learn with: a number, a schedule, or a controller that does

@@ -1,4 +1,4 @@
-"""The one place where a learning rate touches an update."""
+"""Multiply the updates by the negative learning rate: the only place where a rate is applied."""
 
 from typing import Any, NamedTuple
 
@@ -9,8 +9,9 @@ from .. import _check as check
 from .._arithmetic import add_one, map_leaves, real, scaled, vary_like, zero_count
 from .._numbers import F32, Scalar, is_number
 from .._pytree import pytree_dataclass, static
+from .._skipping import not_moved_where, settled
 from .._transformation import Transformation, transformation
-from ..controllers._controller import Controller, is_by_leaf, is_per_leaf, listen
+from ..controllers._controller import Controller, evaluate, is_by_leaf, is_per_leaf
 from ..schedules._schedule import Schedule, as_schedule
 
 
@@ -20,6 +21,8 @@ class RateState(NamedTuple):
     num_updates: jax.Array
     """t, the number of updates completed; int32 []. Not `count`: optax's state of a constant rate has none."""
 
+    is_clock = True
+
 
 class ScheduledRateState(NamedTuple):
     """What a scheduled rate remembers."""
@@ -28,6 +31,8 @@ class ScheduledRateState(NamedTuple):
     """t, the number of updates completed; int32 []."""
     learning_rate: jax.Array
     """The rate last applied, before the first update the one that the first will apply; float32 []."""
+
+    is_clock = True
 
 
 @pytree_dataclass
@@ -94,7 +99,7 @@ class ControlledRateState(NamedTuple):
     learning_rate: Any
     """The rate last applied, before the first update that of the controller's base; float32 [], or one each leaf."""
     skipped: jax.Array
-    """Updates at which the loss or the rate was not finite; int32 []."""
+    """Updates that were skipped: the gradient, the loss or the rate was not finite; int32 []."""
     controller: Any
     """What the controller remembers."""
 
@@ -108,6 +113,7 @@ class ScaleByController:
 
     factory = "scale_by_learning_rate"
     renamed = (("controller", "learning_rate"),)
+    skips = True
 
     @property
     def elementwise(self) -> bool:
@@ -122,18 +128,21 @@ class ScaleByController:
     def update(
         self, updates: Any, state: ControlledRateState, params: Any = None, **extra: Any
     ) -> tuple[Any, ControlledRateState]:
-        """`-rate * updates`, with the rate that the controller makes of what it hears."""
-        heard = listen(self, self.controller, state.controller, updates, state.count, params, extra)
-        skipped = jnp.where(heard.missed, add_one(state.skipped), state.skipped)
-        applied = jax.tree.map(lambda r: r.astype(F32), heard.rate)
-        new = ControlledRateState(add_one(state.count), applied, skipped, heard.memory)
-        rates = heard.rate if is_per_leaf(self.controller) else jax.tree.map(lambda u: heard.rate, updates)
+        """`-rate * updates`, with the controller's rate."""
+        result = evaluate(self, self.controller, state.controller, updates, state.count, params, extra)
+        applied = jax.tree.map(lambda r: r.astype(F32), result.rate)
+        new = ControlledRateState(add_one(state.count), applied, state.skipped, result.memory)
+        rates = result.rate if is_per_leaf(self.controller) else jax.tree.map(lambda u: result.rate, updates)
 
         def leaf(u: jax.Array, rate: jax.Array) -> tuple[jax.Array]:
             rate = rate.astype(real(u.dtype))
-            return (jnp.where(heard.usable, (-rate if self.flip_sign else rate) * u, jnp.zeros_like(u)),)
+            return ((-rate if self.flip_sign else rate) * u,)
 
-        return map_leaves(leaf, 1, updates, rates)[0], new
+        moved, after = settled(updates, map_leaves(leaf, 1, updates, rates)[0], new, state, result.failed)
+        # a plateau remembers a loss that is not finite as no improvement, though nothing moves
+        unmeasured = result.unmeasured & (after.skipped == state.skipped)
+        after = after._replace(skipped=jnp.where(unmeasured, add_one(state.skipped), after.skipped))
+        return not_moved_where(unmeasured, moved), after
 
 
 @check.public
@@ -154,8 +163,8 @@ def scale_by_learning_rate(
     Args:
       learning_rate: η, a number; or a schedule: a function of the count of updates completed (int32 [], 0 at the
         first update) that gives a scalar; or a controller, such as `lrx.plateau(0.1)`, whose update may need extra
-        arguments. A rate of a controller's that is not finite is no step, and is counted in the state as
-        `skipped`.
+        arguments. An update whose gradient, loss or rate is not finite moves nothing, and is counted in
+        the state as `skipped`.
       flip_sign: whether to multiply by −η (to descend) or by η.
 
     Returns:

@@ -23,6 +23,7 @@ from .._arithmetic import (
 from .._chain import ChainInit
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
+from .._skipping import SkipsUnusable
 from .._transformation import Transformation, as_transformation, transformation
 from ..controllers._controller import (
     Controller,
@@ -36,15 +37,17 @@ from ._dtype import dtype_name
 
 
 class ScheduleFreeState(NamedTuple):
-    """What schedule-free remembers."""
+    """What schedule-free remembers. The fields that optax has too are called as there."""
 
     count: jax.Array
     """k, the number of updates completed; int32 []."""
+    skipped: jax.Array
+    """Those of them that were skipped, since the gradient, the loss or the rate was not finite; int32 []."""
     b1: jax.Array
     """β of the interpolation that made the present parameters; float32 []."""
     weight_sum: jax.Array
     """W, the sum of the weights; float32 or wider []."""
-    max_rate: jax.Array
+    max_lr: jax.Array
     """γ_max, the greatest rate so far; float32 or wider []."""
     z: Any
     """The iterate of the inner optimizer, shaped like the parameters, float32 or `state_dtype`."""
@@ -52,8 +55,18 @@ class ScheduleFreeState(NamedTuple):
     """The state of the inner optimizer."""
 
     @property
+    def base_optimizer_state(self) -> Any:
+        """The state of the inner optimizer, by optax's name."""
+        return self.inner
+
+    @property
+    def step_count(self) -> jax.Array:
+        """k + 1, by optax's name."""
+        return add_one(self.count)
+
+    @property
     def averaged(self) -> Any:
-        """z and y, of which `share` is that of the average, tell where that is."""
+        """z, from which `eval_params` computes the average: x = (y − (1 − share) · z) / share."""
         return self.z
 
     @property
@@ -63,7 +76,7 @@ class ScheduleFreeState(NamedTuple):
 
 
 @pytree_dataclass
-class ScheduleFree:
+class ScheduleFree(SkipsUnusable):
     """See `schedule_free`."""
 
     inner: Any = static()
@@ -81,13 +94,13 @@ class ScheduleFree:
 
     def init(self, params: Any) -> ScheduleFreeState:
         """z = x = y, the parameters, copied."""
-        weight_sum, max_rate = vary_like([jnp.zeros((), real_dtype(params)) for _ in range(2)], params)
+        weight_sum, max_lr = vary_like([jnp.zeros((), real_dtype(params)) for _ in range(2)], params)
         b1, z = jnp.array(self.b1, F32), wide_copied(params, self.state_dtype)
-        return ScheduleFreeState(zero_count(), b1, weight_sum, max_rate, z, self.inner.init(params))
+        return ScheduleFreeState(zero_count(), zero_count(), b1, weight_sum, max_lr, z, self.inner.init(params))
 
-    def update(
+    def step(
         self, updates: Any, state: ScheduleFreeState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ScheduleFreeState]:
+    ) -> tuple[Any, ScheduleFreeState, jax.Array]:
         """A step of z, of the average x, and of y, the parameters, between them."""
         check.needs_params("schedule_free", updates, params)
         if extra.get("value") is not None:  # a linear model of the loss, at the point that the inner optimizer moves
@@ -97,9 +110,9 @@ class ScheduleFree:
         steps, inner = self.inner.update(updates, state.inner, params, **extra)
         rate = self._rate(inner, state.count)
         dtype = state.weight_sum.dtype
-        max_rate = jnp.maximum(state.max_rate, rate.astype(dtype))
+        max_lr = jnp.maximum(state.max_lr, rate.astype(dtype))
         averaging = state.count >= self.averaging_start
-        weight = jnp.where(max_rate > 0, jnp.where(max_rate > 0, max_rate, 1) ** self._as("weight_lr_power", dtype), 0)
+        weight = jnp.where(max_lr > 0, jnp.where(max_lr > 0, max_lr, 1) ** self._as("weight_lr_power", dtype), 0)
         weight = weight * add_one(state.count).astype(dtype) ** self._as("r", dtype)
         weight_sum = jnp.where(averaging, state.weight_sum + weight, state.weight_sum)
         c = jnp.where(weight_sum > 0, weight / jnp.where(weight_sum > 0, weight_sum, 1), 0)
@@ -115,7 +128,8 @@ class ScheduleFree:
             return back * (z - y) + (1 - stay.astype(kind)) * u, z + u
 
         updates, z = map_leaves(leaf, 2, steps, state.z, params)
-        return updates, ScheduleFreeState(add_one(state.count), b1, weight_sum, max_rate, z, inner)
+        new = ScheduleFreeState(add_one(state.count), state.skipped, b1, weight_sum, max_lr, z, inner)
+        return updates, new, jnp.zeros((), bool)
 
     def _as(self, name: str, dtype: Any) -> jax.Array:
         return jnp.asarray(getattr(self, name), dtype)
@@ -126,10 +140,10 @@ class ScheduleFree:
             return rate_of_update(self.weights_of, (), None, {"count": count})[0]
         found = learning_rates(inner)
         if len(found) != 1:
-            told = f"has {len(found)}: {', '.join(found)}" if found else "keeps none"
+            held = f"has {len(found)}: {', '.join(found)}" if found else "keeps none"
             raise ValueError(
                 "schedule_free(base_optimizer, ...) reads the learning rate that base_optimizer applied, of which it "
-                f"{told}. Give it as well, as optax's: schedule_free(base_optimizer, learning_rate)."
+                f"{held}. Give it as well, as optax's: schedule_free(base_optimizer, learning_rate)."
             )
         return next(iter(found.values()))
 

@@ -19,12 +19,13 @@ from .._arithmetic import (
 )
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass
+from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
 from ..controllers._controller import (
     Controller,
     as_early_rate,
+    evaluate,
     first_of,
-    listen,
     start_of,
 )
 from .radam import rectified
@@ -37,9 +38,9 @@ class RectifiedStepState(NamedTuple):
     count: jax.Array
     """The number of updates completed; int32 []."""
     skipped: jax.Array
-    """Updates of a controller's at which the loss or the rate was not finite; int32 []."""
+    """Those of them that were skipped, since the gradient, the loss or the rate was not finite; int32 []."""
     seen: jax.Array
-    """Updates since the memory began; int32 []."""
+    """The others, since the memory began; int32 []."""
     learning_rate: jax.Array
     """γ, the rate last applied; float32 []."""
     nu: Any
@@ -48,7 +49,7 @@ class RectifiedStepState(NamedTuple):
 
 
 @pytree_dataclass
-class RectifiedStep:
+class RectifiedStep(SkipsUnusable):
     """See `schedule_free_radam`."""
 
     learning_rate: Any
@@ -68,13 +69,13 @@ class RectifiedStep:
             first, skipped, base = vary_like((first, skipped, base), params)
         return RectifiedStepState(zero_count(), skipped, zero_count(), first, full_like_second(params, 0.0), base)
 
-    def update(
+    def step(
         self, updates: Any, state: RectifiedStepState, params: Any = None, **extra: Any
-    ) -> tuple[Any, RectifiedStepState]:
+    ) -> tuple[Any, RectifiedStepState, jax.Array]:
         """−γ · (g / (√ν̂ + ε) + λ·θ)."""
         t = add_one(state.seen)
-        heard = listen(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
-        rate = heard.rate * self._rectification(t).astype(heard.rate.dtype)
+        base = evaluate(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
+        rate = base.rate * self._rectification(t).astype(base.rate.dtype)
 
         def leaf(g: jax.Array, nu: Any, p: Any) -> tuple[jax.Array, jax.Array]:
             kind = real(g.dtype)
@@ -86,8 +87,8 @@ class RectifiedStep:
             return -rate.astype(kind) * step, nu
 
         updates, nu = map_leaves(leaf, 2, updates, state.nu, params)
-        skipped = jnp.where(heard.missed, add_one(state.skipped), state.skipped)
-        return updates, RectifiedStepState(add_one(state.count), skipped, t, rate.astype(F32), nu, heard.memory)
+        new = RectifiedStepState(add_one(state.count), state.skipped, t, rate.astype(F32), nu, base.memory)
+        return updates, new, base.failed | base.unmeasured
 
     def _rectification(self, t: jax.Array) -> jax.Array:
         c2 = one_minus_power(self.b2, t.astype(F32))

@@ -192,6 +192,18 @@ FREE = [
         lambda: lrx.prodigy(1.0, (0.8, 0.99), 0.9, 1e-6, 1e-4, 0.5, 0.1, True, use_bias_correction=False, slice_p=3),
         lambda: lrf.prodigy(1.0, (0.8, 0.99), 0.9, 1e-6, 1e-4, 0.5, 0.1, True, use_bias_correction=False, slice_p=3),
     ),
+    Case(
+        "prodigy_growing_slowly",
+        lambda: lrx.prodigy(growth_rate=1.02, eps=1e-3),
+        lambda: lrf.prodigy(growth_rate=1.02, eps=1e-3),
+    ),
+    Case(
+        "prodigy_with_a_cap_and_an_end",
+        lambda: lrx.prodigy(growth_rate=1.5, estim_lr_max=1e-2, growth_steps=40),
+        lambda: lrf.prodigy(growth_rate=1.5, estim_lr_max=1e-2, growth_steps=40),
+    ),
+    Case("prodigy_capped", lambda: lrx.prodigy(estim_lr_max=1e-3), lambda: lrf.prodigy(estim_lr_max=1e-3)),
+    Case("prodigy_stopped", lambda: lrx.prodigy(growth_steps=7), lambda: lrf.prodigy(growth_steps=7)),
     Case("dadapt_sgd", lambda: lrx.dadapt_sgd(falling, 0.9), lambda: lrf.dadapt_sgd(falling, 0.9)),
     Case("dadapt_adagrad", lambda: lrx.dadapt_adagrad(falling, 0.5), lambda: lrf.dadapt_adagrad(falling, 0.5)),
     Case(

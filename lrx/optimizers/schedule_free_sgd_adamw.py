@@ -1,4 +1,4 @@
-"""Schedule-free SGD and AdamW, ready made."""
+"""Schedule-free SGD and AdamW."""
 
 from typing import Any
 

@@ -1,0 +1,153 @@
+"""Skip the updates that are not usable: one policy for chains with a controller and for rules that find their rate.
+
+An update is usable if the squared norm of what comes in is finite in float32 (or the dtype of the leaves, if wider),
+and if the rate, the updates and all of the new memory are finite too. An update that is not usable is zero, leaves
+every memory as it was, and is counted as `skipped`. The clock goes on: `count`, and with it the schedules of learning
+rates, includes the updates that were skipped.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from ._arithmetic import add_one, all_finite, global_norm, trainable
+
+
+class SkipsUnusable:
+    """A rule whose unusable updates are skipped. Its class has `step` in place of `update`.
+
+    `step(updates, memory, params, **extra) -> (updates, memory, failed)`, where `failed` (bool []) is for what the
+    numbers that come out do not show, such as a loss that is NaN. The memory has the fields `count` and `skipped`.
+    """
+
+    skips = True
+
+    def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        """What `step` gives, or nothing where that is not usable."""
+        new_updates, new, failed = self.step(updates, state, params, **extra)  # type: ignore[attr-defined]  # see above
+        return settled(updates, new_updates, new, state, failed)
+
+
+def skips_unusable(update: Any) -> bool:
+    """Whether a controller or a rule that finds its rate is in an `update`, at any depth.
+
+    What lies inside a rule that deals with gradients that are not finite itself, such as `accumulate`, is that rule's.
+    """
+    if hasattr(update, "links"):
+        return any(skips_unusable(link) for _, link in update.links)
+    rule = getattr(update, "rule", getattr(update, "template", None))
+    if getattr(rule, "skips", False):
+        return True
+    inner = () if getattr(rule, "handles_nonfinite", False) else getattr(rule, "inner", ())
+    return any(skips_unusable(getattr(tx, "update", None)) for tx in (inner if type(inner) is tuple else (inner,)))
+
+
+def settled(incoming: Any, updates: Any, new: Any, old: Any, failed: Any = False) -> tuple[Any, Any]:
+    """`updates` and the state `new` after them, or zeros and the state `old` where they are not usable."""
+    usable = jnp.isfinite(global_norm(incoming)) & all_finite(updates) & ~jnp.asarray(failed)
+    for n, o in _memories(new, old):
+        usable = usable & (n.skipped == o.skipped)
+    for n, o in _numbers(new, old):
+        usable = usable & jnp.all(jnp.isfinite(n) | ~jnp.isfinite(o))  # what was infinite before may be so
+    return not_moved_where(~usable, updates), _kept(usable, new, old)
+
+
+def not_moved_where(wanted: jax.Array, updates: Any) -> Any:
+    """`updates`, but zeros where `wanted`: selected, not multiplied, since 0 times nan is nan."""
+    return jax.tree.map(lambda u: jnp.where(wanted, jnp.zeros_like(u), u) if trainable(u) else u, updates)
+
+
+# ---------------------------------------------------------------- states
+
+
+def _fields(x: Any) -> tuple[str, ...]:
+    return getattr(x, "_fields", ()) if isinstance(x, tuple) else ()
+
+
+def _is_rule_state(x: Any) -> bool:
+    return "hyperparams" in _fields(x)
+
+
+def _is_clock(x: Any) -> bool:
+    """Whether `x` is the memory of a rule that has a learning rate, or that skips by itself."""
+    return "skipped" in _fields(x) or getattr(type(x), "is_clock", False)
+
+
+def _is_node(x: Any) -> bool:
+    return _is_rule_state(x) or _is_clock(x)
+
+
+def _pairs(new: Any, old: Any, is_leaf: Any) -> list[tuple[Any, Any]]:
+    """The leaves of both, none if another library's state has changed its structure."""
+    leaves, treedef = jax.tree.flatten(new, is_leaf=is_leaf)
+    others, old_treedef = jax.tree.flatten(old, is_leaf=is_leaf)
+    return list(zip(leaves, others, strict=True)) if treedef == old_treedef else []
+
+
+def _memories(new: Any, old: Any) -> list[tuple[Any, Any]]:
+    """The memories inside that count what they skip, new and old, without the outermost's own."""
+    found = []
+    for n, o in _parts(new, old):
+        for m, p in _pairs(n, o, _is_node):
+            if _is_rule_state(m):
+                found += _memories(m.memory, p.memory)
+                found += [(m.memory, p.memory)] if "skipped" in _fields(m.memory) else []
+            elif _is_clock(m):
+                found += _memories(m, p) + ([(m, p)] if "skipped" in _fields(m) else [])
+    return found
+
+
+def _numbers(new: Any, old: Any) -> list[tuple[Any, Any]]:
+    """The numbers that are remembered, but for those of rules inside that have looked at theirs themselves."""
+    found = []
+    for n, o in _parts(new, old):
+        for m, p in _pairs(n, o, _is_node):
+            if _is_rule_state(m):
+                found += [] if "skipped" in _fields(m.memory) else _numbers(m.memory, p.memory)
+            elif not _is_node(m) and _is_float(m) and jnp.shape(m) == jnp.shape(p):
+                found.append((m, p))
+    return found
+
+
+def _parts(new: Any, old: Any) -> list[tuple[Any, Any]]:
+    """The fields of a memory, or the whole of anything else."""
+    return list(zip(new, old, strict=True)) if _is_clock(new) and _fields(new) == _fields(old) else [(new, old)]
+
+
+def _is_float(x: Any) -> bool:
+    return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def _kept(usable: jax.Array, new: Any, old: Any) -> Any:
+    """The state after an update: `new` where it is usable, else `old` with the clock gone on."""
+    leaves, treedef = jax.tree.flatten(new, is_leaf=_is_node)
+    pairs = _pairs(new, old, _is_node)
+    return treedef.unflatten([_kept_leaf(usable, n, o) for n, o in pairs]) if len(pairs) == len(leaves) else new
+
+
+def _kept_leaf(usable: jax.Array, new: Any, old: Any) -> Any:
+    if _is_rule_state(new):
+        return new._replace(memory=_kept(usable, new.memory, old.memory))
+    if not _is_clock(new):
+        return _chosen(usable, new, old)
+    # a rule that has skipped by itself has decided on its memory
+    taken = usable | (new.skipped != old.skipped) if "skipped" in _fields(new) else usable
+    fields = {}
+    for name, n, o in zip(new._fields, new, old, strict=True):
+        if name == "skipped":
+            fields[name] = _chosen(usable, n, add_one(o))
+        elif name == "learning_rate":
+            fields[name] = jax.tree.map(lambda rate: _chosen(taken, rate, jnp.zeros_like(rate)), n)
+        else:
+            fields[name] = n if name == "count" else _kept(taken, n, o)
+    return type(new)(**fields)
+
+
+def _chosen(wanted: jax.Array, new: Any, old: Any) -> Any:
+    """`new` where `wanted`, else `old`; always `new` if the two cannot be chosen from."""
+    if new is old or not hasattr(new, "dtype") or not hasattr(old, "dtype"):
+        return new
+    if new.dtype != old.dtype or new.shape != old.shape:
+        return new
+    return jnp.where(wanted, new, old)
