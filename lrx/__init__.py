@@ -121,7 +121,9 @@ from .optimizers.yogi import yogi as yogi
 
 # isort: split
 
-# learning rates that listen
+# learning rates that adapt to training feedback
+from .controllers._controller import Controller as Controller
+from .controllers._controller import LearningRate as LearningRate
 from .controllers.curvature import curvature_cap as curvature_cap
 from .controllers.distance import distance_cap as distance_cap
 from .controllers.distance import dog as dog
@@ -157,6 +159,7 @@ from .optimizers.schedule_free_sgd_adamw import schedule_free_sgd as schedule_fr
 # their composition
 from ._chain import chain as chain
 from ._chain import named_chain as named_chain
+from ._transformation import Transformation as Transformation
 from .optimizers._labels import by_path as by_path
 from .optimizers.accumulate import accumulate as accumulate
 from .optimizers.apply_if_finite import apply_if_finite as apply_if_finite
@@ -183,6 +186,7 @@ from .optimizers.with_weight_decay import with_weight_decay as with_weight_decay
 # isort: split
 
 # the state of an optimizer: read it, edit it, resume from it
+from . import extend as extend
 from ._resume import resume as resume
 from .state import count as count
 from .state import hyperparams as hyperparams

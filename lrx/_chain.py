@@ -9,6 +9,7 @@ from typing import Any
 import optax
 
 from . import _check as check
+from ._arithmetic import vary_like
 from ._pytree import factory_name
 from ._skipping import settled, skips_unusable
 from ._transformation import Init, Transformation, Update, as_transformation, interned, is_interned
@@ -24,7 +25,9 @@ class ChainInit:
     __name__ = "init"
 
     def __call__(self, params: Any) -> dict[str, Any]:
-        return {name: init(params) for name, init in self.links}
+        state = {name: init(params) for name, init in self.links}
+        # whether an update is usable may be each device's own in `shard_map`, and with it all that is remembered
+        return vary_like(state, params) if skips_unusable(self) else state
 
     def __repr__(self) -> str:
         if self.named:
@@ -167,7 +170,7 @@ def _numbered(stem: str) -> Iterator[str]:
 def _stem(name: str, init: Any, update: Any = None) -> str:
     """A rule's factory; for another library's link the function that made it (`optax.clip` gives `clip`)."""
     if _is_ours(init):
-        return getattr(init.rule, "key", "") or factory_name(init.rule)
+        return init.rule.key or factory_name(init.rule)
     if name:
         return name.rstrip("0123456789").removesuffix("_")
     stem = getattr(update, "__qualname__", "").split(".")[0]

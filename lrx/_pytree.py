@@ -16,6 +16,7 @@ import jax
 
 from . import _check as check
 from ._numbers import Count, Identity, Scalar, canonical, flag, in_state, is_number, value_key
+from ._rule import Rule
 
 T = TypeVar("T")
 
@@ -34,7 +35,7 @@ def is_node(x: Any) -> bool:
 
 def is_rule(x: Any) -> bool:
     """Whether `x` is an update rule, whose numbers may be schedules."""
-    return is_node(x) and hasattr(type(x), "update")
+    return is_node(x) and isinstance(x, Rule)
 
 
 def scheduled(x: Any) -> dict[str, Any]:

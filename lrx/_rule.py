@@ -10,6 +10,7 @@ memory, under a name with one meaning everywhere:
 - `count`: the number of updates completed, int32 []; `num_updates` where optax's state has no count.
 - `learning_rate`: the rate applied last, float32 [], or a tree of rates, one for each leaf.
 - `inner`: the states of the transformations that the rule wraps.
+- `skipped`: the updates that were skipped; the memory then decides for itself what a skipped update changes.
 - `mini_step`: the micro-steps since the last update; the rules inside count updates, those outside micro-steps.
 - `averaged`: the parameters to evaluate with; with `share`, what of them is not in the parameters of the loop.
 """
@@ -30,8 +31,12 @@ class Rule:
     `optax.tree_utils.tree_get(state, field)` finds one value."""
     renamed: ClassVar[tuple[tuple[str, str], ...]] = ()
     """Pairs (field, argument) where the factory calls a field otherwise."""
-    elementwise: ClassVar[bool] = False
+    elementwise: Any = False  # True, or a property where it depends on the options
     """Whether it treats each entry of each leaf in the same way, or all together: then `pack` may join leaves."""
+    skips: ClassVar[bool] = False
+    """Whether an update that is not usable (`lrx._skipping`) is skipped as a whole, by every link of its chain."""
+    handles_nonfinite: ClassVar[bool] = False
+    """Whether it deals with gradients that are not finite itself, so that the chain around it need not."""
     inner: Any = ()
     """The transformations that it wraps: one, or a tuple of them, in a static field of this name."""
 

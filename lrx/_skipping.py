@@ -12,9 +12,10 @@ import jax
 import jax.numpy as jnp
 
 from ._arithmetic import add_one, all_finite, global_norm, trainable
+from ._rule import Rule, is_rule_state, wrapped_by
 
 
-class SkipsUnusable:
+class SkipsUnusable(Rule):
     """A rule whose unusable updates are skipped. Its class has `step` in place of `update`.
 
     `step(updates, memory, params, **extra) -> (updates, memory, failed)`, where `failed` (bool []) is for what the
@@ -36,11 +37,10 @@ def skips_unusable(update: Any) -> bool:
     """
     if hasattr(update, "links"):
         return any(skips_unusable(link) for _, link in update.links)
-    rule = getattr(update, "rule", getattr(update, "template", None))
-    if getattr(rule, "skips", False):
-        return True
-    inner = () if getattr(rule, "handles_nonfinite", False) else getattr(rule, "inner", ())
-    return any(skips_unusable(getattr(tx, "update", None)) for tx in (inner if type(inner) is tuple else (inner,)))
+    rule = getattr(update, "rule", None)
+    if not isinstance(rule, Rule):
+        return False
+    return rule.skips or (not rule.handles_nonfinite and any(skips_unusable(tx.update) for tx in wrapped_by(rule)))
 
 
 def settled(incoming: Any, updates: Any, new: Any, old: Any, failed: Any = False) -> tuple[Any, Any]:
@@ -65,17 +65,13 @@ def _fields(x: Any) -> tuple[str, ...]:
     return getattr(x, "_fields", ()) if isinstance(x, tuple) else ()
 
 
-def _is_rule_state(x: Any) -> bool:
-    return "hyperparams" in _fields(x)
-
-
 def _is_clock(x: Any) -> bool:
     """Whether `x` is the memory of a rule that has a learning rate, or that skips by itself."""
     return "skipped" in _fields(x) or getattr(type(x), "is_clock", False)
 
 
 def _is_node(x: Any) -> bool:
-    return _is_rule_state(x) or _is_clock(x)
+    return is_rule_state(x) or _is_clock(x)
 
 
 def _pairs(new: Any, old: Any, is_leaf: Any) -> list[tuple[Any, Any]]:
@@ -90,7 +86,7 @@ def _memories(new: Any, old: Any) -> list[tuple[Any, Any]]:
     found = []
     for n, o in _parts(new, old):
         for m, p in _pairs(n, o, _is_node):
-            if _is_rule_state(m):
+            if is_rule_state(m):
                 found += _memories(m.memory, p.memory)
                 found += [(m.memory, p.memory)] if "skipped" in _fields(m.memory) else []
             elif _is_clock(m):
@@ -103,7 +99,7 @@ def _numbers(new: Any, old: Any) -> list[tuple[Any, Any]]:
     found = []
     for n, o in _parts(new, old):
         for m, p in _pairs(n, o, _is_node):
-            if _is_rule_state(m):
+            if is_rule_state(m):
                 found += [] if "skipped" in _fields(m.memory) else _numbers(m.memory, p.memory)
             elif not _is_node(m) and _is_float(m) and jnp.shape(m) == jnp.shape(p):
                 found.append((m, p))
@@ -127,7 +123,7 @@ def _kept(usable: jax.Array, new: Any, old: Any) -> Any:
 
 
 def _kept_leaf(usable: jax.Array, new: Any, old: Any) -> Any:
-    if _is_rule_state(new):
+    if is_rule_state(new):
         return new._replace(memory=_kept(usable, new.memory, old.memory))
     if not _is_clock(new):
         return _chosen(usable, new, old)
@@ -140,7 +136,7 @@ def _kept_leaf(usable: jax.Array, new: Any, old: Any) -> Any:
         elif name == "learning_rate":
             fields[name] = jax.tree.map(lambda rate: _chosen(taken, rate, jnp.zeros_like(rate)), n)
         else:
-            fields[name] = n if name == "count" else _kept(taken, n, o)
+            fields[name] = n if name in ("count", "num_updates") else _kept(taken, n, o)
     return type(new)(**fields)
 
 

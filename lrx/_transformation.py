@@ -32,7 +32,7 @@ from . import _check as check
 from ._arithmetic import add_one, vary_like, zero_count
 from ._factory_checks import remember
 from ._numbers import F32, in_state, is_tracer, state_dtype
-from ._pytree import factory_name, holds_code, replaced, same_keys, scheduled, to_dict
+from ._pytree import factory_name, holds_code, is_rule, replaced, same_keys, scheduled, to_dict
 from ._rule import ScheduledState, State, wrapped_by
 from ._stamp import stamp_of
 from .schedules._schedule import as_schedule
@@ -92,7 +92,12 @@ def transformation(rule: Any) -> Transformation:
 
     Returns:
       A transformation, usable wherever optax's are.
+
+    Raises:
+      TypeError: if `rule` is no such dataclass.
     """
+    if not is_rule(rule):
+        raise TypeError(f"transformation(rule=...) must be a pytree_dataclass that derives from Rule, got {rule!r}.")
     rule = replaced(rule, {name: as_schedule(s) for name, s in scheduled(rule).items()}) if scheduled(rule) else rule
     update: Any = Update(rule)
     wrapped = wrapped_by(rule)
@@ -129,7 +134,7 @@ def _in_force(rule: Any, state: Any) -> tuple[Any, Any, Any]:
 
 def _held(rule: Any, places: Any, state: Any, leaves: list[Any]) -> Any:
     """The state's numbers, or None if the code's have other names or shapes."""
-    held = getattr(state, "hyperparams", None)
+    held: Any = getattr(state, "hyperparams", None)
     clocked = isinstance(state, ScheduledState)
     if not hasattr(held, "keys") or set(held) != set(places) or bool(scheduled(rule)) != clocked:
         kept = f"the hyperparameters {sorted(held)}" if hasattr(held, "keys") else f"a {type(state).__name__}"
@@ -253,7 +258,7 @@ def is_interned(update: Any) -> bool:
 def _placed(rule: Any, params: Any) -> Any:
     """The memory of a rule; in `shard_map`, one that may depend on what is each device's own is of that type."""
     memory = rule.init(params)
-    return memory if getattr(rule, "elementwise", False) else vary_like(memory, params)
+    return memory if rule.elementwise else vary_like(memory, params)
 
 
 def _on_mesh_of(params: Any, state: Any) -> Any:

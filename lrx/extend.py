@@ -56,9 +56,9 @@ phases end.
   0.8 0.4
 
 **A controller** derives from `Controller`. Its first field is what it adapts: a number, a schedule or another
-controller. `start` makes its memory; `rate` gives the rate of one update, from the direction that it multiplies and from
-`signals`, a dict with `count`, `params`, `grad`, `value`, `value_fn`, and all extra arguments as `extra`. `needs` lists
-those that it must have: their absence is an error that says how to pass them.
+controller. `start` makes its memory. `rate` gives the rate of one update, from the direction that the rate multiplies
+and from `signals`: a dict with `count`, `params`, `grad`, `value`, `value_fn`, and all extra arguments as `extra`.
+`needs` lists those that it must have. If one is missing, the error says how to pass it.
 
   >>> @extend.pytree_dataclass
   ... class Bounded(extend.Controller):

@@ -13,6 +13,7 @@ finite says that the update is not usable: it is skipped, and the memory stays a
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
 import jax
@@ -22,7 +23,7 @@ from .. import _check as check
 from .._arithmetic import all_finite, wide
 from .._numbers import F32, canonical, is_number
 from .._pytree import factory_name
-from ..schedules._schedule import as_schedule
+from ..schedules._schedule import Schedule, as_schedule
 
 
 class Controller:
@@ -44,6 +45,11 @@ class Controller:
     def first(self, params: Any) -> Any:
         """What to show as the rate before the first update: that of the base."""
         return first_of(base_of(self), params)
+
+
+LearningRate = float | jax.Array | Schedule | Controller | Callable[[Any], Any]
+"""What stands where an optimizer takes a learning rate: a number, a schedule (any function of the count) or a
+controller."""
 
 
 class Result(NamedTuple):

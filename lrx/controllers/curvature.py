@@ -10,7 +10,7 @@ from .. import _check as check
 from .._arithmetic import inner_product, is_none, leaves_like, real_dtype, stored, trainable, vary_like, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
-from ._controller import Controller, as_one_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, rate_of_update, start_of
 from ._loss import loss_of, refuse_masked
 
 PROBE = 0.01
@@ -103,7 +103,7 @@ def _hessian_times(direction: Any, signals: dict[str, Any]) -> Any:
 
 @check.public
 def curvature_cap(
-    learning_rate: Any, *, bound: Scalar = 2.0, decay: Scalar = 0.99, exact: bool = False
+    learning_rate: LearningRate, *, bound: Scalar = 2.0, decay: Scalar = 0.99, exact: bool = False
 ) -> CurvatureCap:
     """A learning rate that is never above 2/λ, with λ a running estimate of the curvature.
 

@@ -10,7 +10,7 @@ from .._arithmetic import global_norm, map_leaves, map_present, real, real_dtype
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
 from .._travel import beginnings, gone_on, way
-from ._controller import Controller, as_one_rate, each_leaf, first_of, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, each_leaf, first_of, rate_of_update, start_of
 
 
 class DistanceMemory(NamedTuple):
@@ -148,7 +148,7 @@ def _after_step(moved: Any, rates: Any, direction: Any) -> Any:
 
 @check.public
 def dog(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     *,
     reps_rel: Scalar = 1e-6,
     init_distance: Scalar | None = None,
@@ -200,7 +200,7 @@ def dog(
 
 
 @check.public
-def dowg(learning_rate: Any = 1.0, *, init_distance: Scalar = 1e-2, eps: Scalar = 1e-4) -> Dowg:
+def dowg(learning_rate: LearningRate = 1.0, *, init_distance: Scalar = 1e-2, eps: Scalar = 1e-4) -> Dowg:
     """Distance over weighted gradients (DoWG): as `dog`, with more weight on the later gradients.
 
     With θ_t the parameters and d_t the direction that the rate multiplies (the gradient, for SGD)::
@@ -238,7 +238,7 @@ def dowg(learning_rate: Any = 1.0, *, init_distance: Scalar = 1e-2, eps: Scalar 
 
 
 @check.public
-def distance_cap(learning_rate: Any, *, max_distance: Scalar) -> DistanceCap:
+def distance_cap(learning_rate: LearningRate, *, max_distance: Scalar) -> DistanceCap:
     """A learning rate with a bound on the length of the step.
 
     With d_t the direction that the rate multiplies::

@@ -9,7 +9,7 @@ from .. import _check as check
 from .._arithmetic import global_norm, inner_product, real_dtype, stored, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
-from ._controller import Controller, as_one_rate, each_leaf, first_of, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, each_leaf, first_of, rate_of_update, start_of
 
 MODES = ("additive", "multiplicative")
 
@@ -76,7 +76,7 @@ class Hypergradient(Controller):
 
 @check.public
 def hypergradient(
-    learning_rate: Any, *, hyper_learning_rate: Scalar, mode: str = "additive", per_leaf: bool = False
+    learning_rate: LearningRate, *, hyper_learning_rate: Scalar, mode: str = "additive", per_leaf: bool = False
 ) -> Hypergradient:
     """A learning rate that descends on the loss as the parameters do: hypergradient descent.
 

@@ -9,7 +9,7 @@ from .. import _check as check
 from .._arithmetic import inner_product, is_none, map_leaves, real, real_dtype, trainable
 from .._numbers import Count, Scalar, is_number
 from .._pytree import pytree_dataclass
-from ._controller import Controller, as_one_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, rate_of_update, start_of
 from ._loss import loss_of, refuse_masked
 
 
@@ -84,7 +84,7 @@ def _moved(params: Any, direction: Any, rate: jax.Array) -> Any:
 
 @check.public
 def line_search(
-    max_learning_rate: Any = 10.0,
+    max_learning_rate: LearningRate = 10.0,
     *,
     c: Scalar = 0.1,
     decrease: Scalar = 0.9,

@@ -10,7 +10,7 @@ from .._arithmetic import select
 from .._boxes import boxed_like, is_boxed, value_of
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
-from ._controller import Controller, as_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_rate, rate_of_update, start_of
 from ._metric import Watch, check_numbers, unwatched, watched
 
 MODES = ("min", "max")
@@ -145,7 +145,7 @@ def _added(old: Any, more: Any) -> Any:
 
 @check.public
 def plateau(
-    learning_rate: Any,
+    learning_rate: LearningRate,
     *,
     factor: Scalar = 0.1,
     patience: Count = 10,
@@ -175,9 +175,9 @@ def plateau(
     to which it is given has the reduced rate. The state is float32 whatever the parameters' dtype.
 
     **Noise.** Among losses of single batches the best is the luckiest, and everything after it looks like a plateau.
-    With `window=None` each metric is judged by itself, as in torch, Keras and optax, until it proves noisy: from the 8th
-    on, if more than about a third of them are turning points, where a fall becomes a rise or a rise a fall (2/3 are in
-    white noise, none if the metric only falls). Then
+    With `window=None` each metric is judged by itself, as in torch, Keras and optax, until it proves noisy: from the
+    8th on, if more than about a third of them are turning points, where a fall becomes a rise or a rise a fall (2/3
+    are in white noise, none if the metric only falls). Then
 
     * 16 metrics make a mean, so that a reduction takes 16 · `patience` updates;
     * an improvement must exceed the standard error of that mean, √(Σ(m_i − m_{i−1})² / 2) / 16;

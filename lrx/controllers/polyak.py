@@ -9,7 +9,7 @@ from .. import _check as check
 from .._arithmetic import absolute_sum, inner_product, real_dtype
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
-from ._controller import Controller, as_one_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, rate_of_update, start_of
 
 VARIANTS = ("sps", "sps+")
 
@@ -87,7 +87,7 @@ def over(gap: jax.Array, slope: jax.Array, eps: Scalar = 0.0) -> jax.Array:
 
 @check.public
 def polyak(
-    max_learning_rate: Any,
+    max_learning_rate: LearningRate,
     *,
     f_min: Scalar = 0.0,
     variant: str = "sps",
@@ -143,7 +143,7 @@ def polyak(
 
 
 @check.public
-def alig(max_learning_rate: Any, *, eps: Scalar = 1e-5) -> Polyak:
+def alig(max_learning_rate: LearningRate, *, eps: Scalar = 1e-5) -> Polyak:
     """ALI-G: Polyak's step size for models that interpolate, whose losses can all be 0.
 
     With f_t ≥ 0 the loss, g_t the gradient and d_t the direction (g_t for SGD)::

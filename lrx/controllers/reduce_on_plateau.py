@@ -8,13 +8,14 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._controller import require, scalar_value
 from ._metric import Watch, check_numbers, unwatched, watched
 
 
 @pytree_dataclass
-class ReduceOnPlateau:
+class ReduceOnPlateau(Rule):
     """See `reduce_on_plateau`."""
 
     factor: Scalar = 0.1

@@ -10,6 +10,7 @@ from .. import _check as check
 from .._arithmetic import add_one, all_finite, map_leaves, trainable, vary_like, wide_zeros_like, zero_count
 from .._numbers import F32, Count
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation, update_where
 from ._dtype import dtype_name
 
@@ -32,7 +33,7 @@ class AccumulateState(NamedTuple):
 
 
 @pytree_dataclass
-class Accumulate:
+class Accumulate(Rule):
     """See `accumulate`."""
 
     inner: Any = static()

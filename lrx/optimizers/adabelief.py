@@ -20,8 +20,9 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
@@ -38,7 +39,7 @@ class ScaleByBeliefState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByBelief:
+class ScaleByBelief(Rule):
     """See `scale_by_belief`."""
 
     b1: Scalar = 0.9
@@ -138,7 +139,7 @@ def scale_by_belief(
 
 @check.public
 def adabelief(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-16,

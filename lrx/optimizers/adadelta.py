@@ -10,8 +10,9 @@ from .._arithmetic import full_like_second, map_leaves, real, sqrt, squared
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from ._labels import as_mask
 from .learning_rate import scale_by_learning_rate
@@ -28,7 +29,7 @@ class ScaleByAdadeltaState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdadelta:
+class ScaleByAdadelta(Rule):
     """See `scale_by_adadelta`."""
 
     rho: Scalar = 0.9
@@ -101,7 +102,7 @@ def scale_by_adadelta(rho: Scalar = 0.9, eps: Scalar = 1e-6, *, nu_dtype: Any = 
 
 @check.public
 def adadelta(
-    learning_rate: Scalar | Schedule | Any = None,
+    learning_rate: LearningRate | None = None,
     rho: Scalar = 0.9,
     eps: Scalar = 1e-6,
     weight_decay: Scalar = 0.0,

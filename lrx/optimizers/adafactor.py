@@ -11,8 +11,9 @@ from .._arithmetic import add_one, full_like_second, map_leaves, sqrt, squared, 
 from .._chain import chain
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._blocks import map_blocks
 from ._dtype import dtype_name
 from ._labels import as_mask
@@ -42,7 +43,7 @@ class FactoredState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByFactoredRms:
+class ScaleByFactoredRms(Rule):
     """See `scale_by_factored_rms`."""
 
     factored: bool = static(default=True)
@@ -190,7 +191,7 @@ def scale_by_factored_rms(
 
 @check.public
 def adafactor(
-    learning_rate: Scalar | Schedule | Any = None,
+    learning_rate: LearningRate | None = None,
     min_dim_size_to_factor: int = 128,
     decay_rate: Scalar = 0.8,
     decay_offset: Count = 0,

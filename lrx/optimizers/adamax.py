@@ -10,8 +10,9 @@ from .._arithmetic import add_one, full_like_second, map_leaves, one_minus_power
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
@@ -29,7 +30,7 @@ class ScaleByAdamaxState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdamax:
+class ScaleByAdamax(Rule):
     """See `scale_by_adamax`."""
 
     b1: Scalar = 0.9
@@ -112,7 +113,7 @@ def scale_by_adamax(
 
 @check.public
 def adamax(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -163,7 +164,7 @@ def adamax(
 
 @check.public
 def adamaxw(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,

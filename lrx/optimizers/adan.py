@@ -20,8 +20,9 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
@@ -43,7 +44,7 @@ class ScaleByAdanState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdan:
+class ScaleByAdan(Rule):
     """See `scale_by_adan`."""
 
     b1: Scalar = 0.98
@@ -152,7 +153,7 @@ def scale_by_adan(
 
 @check.public
 def adan(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.98,
     b2: Scalar = 0.92,
     b3: Scalar = 0.99,

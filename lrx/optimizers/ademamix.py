@@ -21,8 +21,9 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
@@ -42,7 +43,7 @@ class ScaleByAdemamixState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdemamix:
+class ScaleByAdemamix(Rule):
     """See `scale_by_ademamix`."""
 
     b1: Scalar = 0.9
@@ -143,7 +144,7 @@ def scale_by_ademamix(
 
 @check.public
 def ademamix(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     b3: Scalar = 0.9999,

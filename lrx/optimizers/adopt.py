@@ -11,8 +11,9 @@ from .._arithmetic import add_one, full_like_second, map_leaves, real, sqrt, squ
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
@@ -29,7 +30,7 @@ class ScaleByAdoptState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdopt:
+class ScaleByAdopt(Rule):
     """See `scale_by_adopt`."""
 
     b1: Scalar = 0.9
@@ -148,7 +149,7 @@ def scale_by_adopt(
 
 @check.public
 def adopt(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.9999,
     eps: Scalar = 1e-6,

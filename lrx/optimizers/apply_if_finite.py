@@ -10,6 +10,7 @@ from .. import _check as check
 from .._arithmetic import add_one, all_finite, vary_like, zero_count
 from .._numbers import Count
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation, update_where
 
 
@@ -27,7 +28,7 @@ class ApplyIfFiniteState(NamedTuple):
 
 
 @pytree_dataclass
-class ApplyIfFinite:
+class ApplyIfFinite(Rule):
     """See `apply_if_finite`."""
 
     inner: Any = static()

@@ -11,6 +11,7 @@ from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable,
 from .._boxes import boxed_like, is_boxed, value_of
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._state_paths import dotted, rules
 from .._transformation import Transformation, transformation
 from ._dtype import dtype_name
@@ -26,7 +27,7 @@ class ParamsEmaState(NamedTuple):
 
 
 @pytree_dataclass
-class ParamsEma:
+class ParamsEma(Rule):
     """See `params_ema`."""
 
     decay: Scalar
@@ -94,7 +95,7 @@ def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = N
 
 
 @pytree_dataclass
-class PolynomialAveraging:
+class PolynomialAveraging(Rule):
     """See `polynomial_averaging`."""
 
     gamma: Scalar = 8.0

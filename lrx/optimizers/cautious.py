@@ -10,6 +10,7 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 
 
@@ -21,7 +22,7 @@ class CautiousState(NamedTuple):
 
 
 @pytree_dataclass
-class Cautious:
+class Cautious(Rule):
     """See `cautious`."""
 
     inner: Any = static()

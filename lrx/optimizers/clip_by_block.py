@@ -9,12 +9,13 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._blocks import block_rms
 
 
 @pytree_dataclass
-class ClipByBlockRms:
+class ClipByBlockRms(Rule):
     """See `clip_by_block_rms`."""
 
     threshold: Scalar

@@ -9,11 +9,12 @@ from .. import _check as check
 from .._arithmetic import global_norm, map_leaves, real, sqrt, squared
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 
 
 @pytree_dataclass
-class ClipByGlobalNorm:
+class ClipByGlobalNorm(Rule):
     """See `clip_by_global_norm`."""
 
     max_norm: Scalar
@@ -72,7 +73,7 @@ def clip_by_global_norm(max_norm: Scalar) -> Transformation:
 
 
 @pytree_dataclass
-class Clip:
+class Clip(Rule):
     """See `clip`."""
 
     max_delta: Scalar
@@ -126,7 +127,7 @@ def clip(max_delta: Scalar) -> Transformation:
 
 
 @pytree_dataclass
-class AdaptiveGradClip:
+class AdaptiveGradClip(Rule):
     """See `adaptive_grad_clip`."""
 
     clipping: Scalar

@@ -12,6 +12,7 @@ from .._numbers import Scalar
 from .._pytree import pytree_dataclass
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
+from ..controllers._controller import LearningRate
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
@@ -79,7 +80,7 @@ class ScaleByCocob(SkipsUnusable):
 
 @check.public
 def cocob(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     alpha: Scalar = 100.0,
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 0.0,

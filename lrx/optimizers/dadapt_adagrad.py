@@ -19,6 +19,7 @@ from .._arithmetic import (
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
+from ..controllers._controller import LearningRate
 from ._dadapt import Dadapt, DadaptState, checked, larger
 
 
@@ -62,7 +63,7 @@ class DadaptAdagrad(Dadapt):
 
 @check.public
 def dadapt_adagrad(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     momentum: Scalar = 0.0,
     eps: Scalar = 1e-6,
     estim_lr0: Scalar = 1e-6,

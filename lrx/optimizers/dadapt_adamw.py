@@ -19,6 +19,7 @@ from .._arithmetic import (
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
+from ..controllers._controller import LearningRate
 from ._dadapt import Dadapt, DadaptState, checked, larger
 
 
@@ -66,7 +67,7 @@ class DadaptAdamw(Dadapt):
 
 @check.public
 def dadapt_adamw(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     betas: tuple[Scalar, Scalar] = (0.9, 0.999),
     eps: Scalar = 1e-8,
     estim_lr0: Scalar = 1e-6,

@@ -15,6 +15,7 @@ from .._arithmetic import (
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
+from ..controllers._controller import LearningRate
 from ._dadapt import Dadapt, DadaptState, checked, larger
 
 
@@ -53,7 +54,7 @@ class DadaptSgd(Dadapt):
 
 @check.public
 def dadapt_sgd(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     momentum: Scalar = 0.0,
     estim_lr0: Scalar = 1e-6,
     weight_decay: Scalar = 0.0,

@@ -9,6 +9,7 @@ from .. import _check as check
 from .._arithmetic import add_one, map_leaves, one_minus_power, real, zero_count, zeros_like
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._dtype import dtype_name
 
@@ -23,7 +24,7 @@ class EmaState(NamedTuple):
 
 
 @pytree_dataclass
-class Ema:
+class Ema(Rule):
     """See `ema`."""
 
     decay: Scalar

@@ -24,8 +24,9 @@ from .._arithmetic import (
 )
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..controllers._controller import as_early_rate, evaluate, first_of, require, scalar_value, start_of
+from ..controllers._controller import LearningRate, as_early_rate, evaluate, first_of, require, scalar_value, start_of
 
 TINY = 1e-12
 """What the authors' code adds to a denominator."""
@@ -69,7 +70,7 @@ class HdmState(NamedTuple):
 
 
 @pytree_dataclass
-class Hdm:
+class Hdm(Rule):
     """See `hdm`."""
 
     learning_rate: Any
@@ -166,7 +167,7 @@ def _from(leaf: Any) -> Any:
 
 @check.public
 def hdm(
-    learning_rate: Any = 0.1, *, momentum: Scalar = 0.95, momentum_rate: Scalar = 1.0, nonnegative: bool = True
+    learning_rate: LearningRate = 0.1, *, momentum: Scalar = 0.95, momentum_rate: Scalar = 1.0, nonnegative: bool = True
 ) -> Transformation:
     """Hypergradient descent with heavy-ball momentum (HDM-HB): learn a rate for each coordinate while descending.
 

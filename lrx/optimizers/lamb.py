@@ -6,7 +6,7 @@ from .. import _check as check
 from .._chain import chain
 from .._numbers import Scalar
 from .._transformation import Transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from .adam import scale_by_adam
 from .learning_rate import scale_by_learning_rate
 from .trust_ratio import scale_by_trust_ratio
@@ -15,7 +15,7 @@ from .weight_decay import add_decayed_weights
 
 @check.public
 def lamb(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-6,

@@ -6,7 +6,7 @@ from .. import _check as check
 from .._chain import chain
 from .._numbers import Scalar
 from .._transformation import Transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._labels import as_mask
 from .learning_rate import scale_by_learning_rate
 from .momentum import trace
@@ -16,7 +16,7 @@ from .weight_decay import add_decayed_weights
 
 @check.public
 def lars(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     weight_decay: Scalar = 0.0,
     weight_decay_mask: Any = True,
     trust_coefficient: Scalar = 0.001,

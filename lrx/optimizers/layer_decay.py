@@ -9,12 +9,13 @@ from .. import _check as check
 from .._arithmetic import scaled
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._labels import StaticTree, as_static_tree, spread
 
 
 @pytree_dataclass
-class LayerWiseDecay:
+class LayerWiseDecay(Rule):
     """See `layer_wise_decay`."""
 
     decay_rate: Scalar

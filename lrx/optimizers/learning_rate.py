@@ -9,10 +9,11 @@ from .. import _check as check
 from .._arithmetic import add_one, map_leaves, real, scaled, vary_like, zero_count
 from .._numbers import F32, Scalar, is_number
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._skipping import not_moved_where, settled
 from .._transformation import Transformation, transformation
-from ..controllers._controller import Controller, evaluate, is_by_leaf, is_per_leaf
-from ..schedules._schedule import Schedule, as_schedule
+from ..controllers._controller import Controller, LearningRate, evaluate, is_by_leaf, is_per_leaf
+from ..schedules._schedule import as_schedule
 
 
 class RateState(NamedTuple):
@@ -36,7 +37,7 @@ class ScheduledRateState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByLearningRate:
+class ScaleByLearningRate(Rule):
     """See `scale_by_learning_rate`. The rate is a number."""
 
     learning_rate: Scalar
@@ -58,7 +59,7 @@ class ScaleByLearningRate:
 
 
 @pytree_dataclass
-class ScaleBySchedule:
+class ScaleBySchedule(Rule):
     """See `scale_by_learning_rate`. The rate is a schedule."""
 
     schedule: Any
@@ -105,7 +106,7 @@ class ControlledRateState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByController:
+class ScaleByController(Rule):
     """See `scale_by_learning_rate`. The rate is a controller."""
 
     controller: Any
@@ -146,9 +147,7 @@ class ScaleByController:
 
 
 @check.public
-def scale_by_learning_rate(
-    learning_rate: Scalar | Schedule | Controller | Any, *, flip_sign: bool = True
-) -> Transformation:
+def scale_by_learning_rate(learning_rate: LearningRate, *, flip_sign: bool = True) -> Transformation:
     """Multiply the updates by the negative learning rate.
 
     With η_t = `learning_rate`, or `learning_rate(t)` for a schedule, at t updates completed, or what a controller makes
@@ -172,7 +171,8 @@ def scale_by_learning_rate(
 
     Raises:
       TypeError: if `learning_rate` is no number, no schedule and no controller.
-      ValueError: if it is a number that is negative or not finite; in update, if an argument is missing that the controller needs.
+      ValueError: if it is a number that is negative or not finite; in update, if an argument is missing that the
+        controller needs.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

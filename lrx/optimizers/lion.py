@@ -10,8 +10,9 @@ from .._arithmetic import map_leaves, real, zeros_like
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
@@ -25,7 +26,7 @@ class ScaleByLionState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByLion:
+class ScaleByLion(Rule):
     """See `scale_by_lion`."""
 
     b1: Scalar = 0.9
@@ -111,7 +112,7 @@ def scale_by_lion(
 
 @check.public
 def lion(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.99,
     mu_dtype: Any = None,

@@ -10,7 +10,7 @@ from .. import _check as check
 from .._arithmetic import add_one, map_leaves, map_present, real, zero_count
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
-from .._rule import is_rule_state
+from .._rule import Rule, is_rule_state
 from .._state_paths import rate_of
 from .._transformation import Transformation, as_transformation, transformation
 
@@ -27,7 +27,7 @@ class LookaheadState(NamedTuple):
 
 
 @pytree_dataclass
-class Lookahead:
+class Lookahead(Rule):
     """See `lookahead`."""
 
     inner: Any = static()

@@ -20,8 +20,9 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
@@ -41,7 +42,7 @@ class ScaleByMarsState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByMars:
+class ScaleByMars(Rule):
     """See `scale_by_mars`."""
 
     b1: Scalar = 0.95
@@ -137,7 +138,7 @@ def scale_by_mars(
 
 @check.public
 def mars(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.95,
     b2: Scalar = 0.99,
     eps: Scalar = 1e-8,

@@ -8,6 +8,7 @@ import optax
 from .. import _check as check
 from .._arithmetic import leaves_like, not_moved
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 from ._labels import as_mask, spread
 
@@ -20,7 +21,7 @@ class MaskedState(NamedTuple):
 
 
 @pytree_dataclass
-class Masked:
+class Masked(Rule):
     """See `masked`."""
 
     inner: Any = static()
@@ -46,7 +47,7 @@ class Masked:
 
 
 @pytree_dataclass
-class Freeze:
+class Freeze(Rule):
     """See `freeze`."""
 
     mask: Any = static()

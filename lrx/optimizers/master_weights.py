@@ -10,6 +10,7 @@ from .. import _check as check
 from .._arithmetic import add_one, is_none, leaves_like, trainable, zero_count
 from .._numbers import F32, Count
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 from .apply_updates import ROUNDINGS, rounded_up_or_down
 
@@ -30,7 +31,7 @@ class MasterWeightsState(NamedTuple):
 
 
 @pytree_dataclass
-class MasterWeights:
+class MasterWeights(Rule):
     """See `master_weights`."""
 
     inner: Any = static()

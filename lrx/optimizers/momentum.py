@@ -9,6 +9,7 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._dtype import dtype_name
 
@@ -21,7 +22,7 @@ class TraceState(NamedTuple):
 
 
 @pytree_dataclass
-class Trace:
+class Trace(Rule):
     """See `trace`."""
 
     decay: Scalar

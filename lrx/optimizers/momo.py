@@ -24,7 +24,16 @@ from .._numbers import F32, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
-from ..controllers._controller import as_one_rate, evaluate, first_of, is_by_leaf, require, scalar_value, start_of
+from ..controllers._controller import (
+    LearningRate,
+    as_one_rate,
+    evaluate,
+    first_of,
+    is_by_leaf,
+    require,
+    scalar_value,
+    start_of,
+)
 
 
 class MomoState(NamedTuple):
@@ -179,7 +188,7 @@ class MomoAdam(_Model):
 
 @check.public
 def momo(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     beta: Scalar = 0.9,
     lower_bound: Scalar = 0.0,
     weight_decay: Scalar = 0.0,
@@ -232,7 +241,7 @@ def momo(
 
 @check.public
 def momo_adam(
-    learning_rate: Any = 1e-2,
+    learning_rate: LearningRate = 1e-2,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,

@@ -4,11 +4,12 @@ from typing import Any
 
 from .._arithmetic import map_leaves
 from .._pytree import pytree_dataclass
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 
 
 @pytree_dataclass
-class Negate:
+class Negate(Rule):
     """See `negate`."""
 
     elementwise = True

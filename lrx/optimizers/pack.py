@@ -13,6 +13,7 @@ from .. import _check as check
 from .._arithmetic import is_none, leaves_like, wide
 from .._chain import ChainInit
 from .._pytree import factory_name, pytree_dataclass, static
+from .._rule import Rule, wrapped_by
 from .._transformation import Init, Transformation, as_transformation, transformation
 from .masking import is_placeholder
 
@@ -36,7 +37,7 @@ class Chunk(NamedTuple):
 
 
 @pytree_dataclass
-class Pack:
+class Pack(Rule):
     """See `pack`.
 
     A slice at a fixed place is a program of its own for each leaf, which is what makes XLA compile for so long. Here
@@ -154,10 +155,9 @@ def _not_elementwise(t: optax.GradientTransformation, trusted: bool) -> Iterator
         if not isinstance(init, Init):
             yield from () if trusted else (name,)
             continue
-        if not getattr(init.rule, "elementwise", False):
+        if not init.rule.elementwise:
             yield factory_name(init.rule)
-        inner = getattr(init.rule, "inner", ())
-        for wrapped in (inner,) if isinstance(inner, Transformation) else inner:
+        for wrapped in wrapped_by(init.rule):
             yield from _not_elementwise(wrapped, trusted)
 
 

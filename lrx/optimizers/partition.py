@@ -8,6 +8,7 @@ import optax
 
 from .. import _check as check
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 from ._labels import as_static_tree, spread
 from .masking import is_placeholder, masked_extra, selected
@@ -21,7 +22,7 @@ class PartitionState(NamedTuple):
 
 
 @pytree_dataclass
-class Partition:
+class Partition(Rule):
     """See `partition`."""
 
     labels: tuple[Any, ...] = static()

@@ -29,7 +29,7 @@ from .._pytree import pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
 from .._travel import beginnings, gone_on, to_dtypes, way
-from ..controllers._controller import evaluate, first_of, start_of
+from ..controllers._controller import LearningRate, evaluate, first_of, start_of
 from ._dadapt import as_factor
 
 
@@ -182,7 +182,7 @@ class Prodigy(SkipsUnusable):
 
 @check.public
 def prodigy(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     betas: tuple[Scalar, Scalar] = (0.9, 0.999),
     beta3: Scalar | None = None,
     eps: Scalar = 1e-8,
@@ -192,7 +192,7 @@ def prodigy(
     safeguard_warmup: bool = False,
     *,
     use_bias_correction: bool = True,
-    slice_p: int = 1,
+    slice_p: int | None = None,
     growth_rate: Scalar = float("inf"),
     estim_lr_max: Scalar | None = None,
     growth_steps: Count | None = None,
@@ -226,8 +226,8 @@ def prodigy(
       safeguard_warmup: whether to leave the rate out of s, against an estimate that a long warmup makes too large.
       use_bias_correction: whether to correct the moments as Adam does; the authors' package has it off by default,
         optax always on.
-      slice_p: estimate the distance by every p-th coordinate of each leaf, which needs 2 + 2/p words per parameter
-        instead of 4; > 0. The authors recommend 11.
+      slice_p: p > 0, 1 if None. The distance is estimated by every p-th coordinate of each leaf, which needs 2 + 2/p
+        words per parameter instead of 4. The authors recommend 11.
       growth_rate: by what factor d may grow in an update, ≥ 1, once it has left `estim_lr0`. The authors suggest 1.02
         where d becomes too large.
       estim_lr_max: the greatest d, > 0; None for no bound.
@@ -263,6 +263,7 @@ def prodigy(
     check.positive(estim_lr0=estim_lr0, estim_lr_coef=estim_lr_coef)
     check.non_negative(weight_decay=weight_decay)
     check.flag(safeguard_warmup=safeguard_warmup, use_bias_correction=use_bias_correction)
+    slice_p = 1 if slice_p is None else slice_p  # no number by default: `inject_hyperparams` would trace it
     check.positive_count(slice_p=slice_p)
     check.at_least_one(growth_rate=growth_rate)
     if estim_lr_max is not None:

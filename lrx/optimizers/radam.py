@@ -20,8 +20,9 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
@@ -38,7 +39,7 @@ class ScaleByRadamState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByRadam:
+class ScaleByRadam(Rule):
     """See `scale_by_radam`."""
 
     b1: Scalar = 0.9
@@ -182,7 +183,7 @@ def scale_by_radam(
 
 @check.public
 def radam(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,

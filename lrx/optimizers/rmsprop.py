@@ -20,8 +20,9 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .momentum import trace
@@ -52,7 +53,7 @@ def _divided(g: jax.Array, v: jax.Array, eps: jax.Array, eps_in_sqrt: bool) -> j
 
 
 @pytree_dataclass
-class ScaleByRms:
+class ScaleByRms(Rule):
     """See `scale_by_rms`."""
 
     decay: Scalar = 0.9
@@ -88,7 +89,7 @@ class ScaleByRms:
 
 
 @pytree_dataclass
-class ScaleByStddev:
+class ScaleByStddev(Rule):
     """See `scale_by_stddev`."""
 
     decay: Scalar = 0.9
@@ -234,7 +235,7 @@ def scale_by_stddev(
 
 @check.public
 def rmsprop(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     decay: Scalar = 0.9,
     eps: Scalar = 1e-8,
     initial_scale: Scalar = 0.0,

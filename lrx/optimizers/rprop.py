@@ -10,9 +10,9 @@ from .._arithmetic import add_one, full_like_second, map_leaves, zero_count
 from .._chain import chain
 from .._numbers import F32, Scalar, is_tracer
 from .._pytree import arguments, factory_name, pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..controllers._controller import Controller
-from ..schedules._schedule import Schedule
+from ..controllers._controller import Controller, LearningRate
 from ._blocks import refuse_complex
 from .negate import negate
 
@@ -45,7 +45,7 @@ RpropState = ScaleByRpropState | ScaleByScheduledRpropState
 
 
 @pytree_dataclass
-class ScaleByRprop:
+class ScaleByRprop(Rule):
     """See `scale_by_rprop`."""
 
     learning_rate: Scalar
@@ -169,7 +169,7 @@ def _known(x: Any) -> bool:
 
 @check.public
 def rprop(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     eta_minus: Scalar = 0.5,
     eta_plus: Scalar = 1.2,
     min_step_size: Scalar = 1e-6,

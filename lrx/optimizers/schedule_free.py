@@ -27,6 +27,7 @@ from .._skipping import SkipsUnusable
 from .._transformation import Transformation, as_transformation, transformation
 from ..controllers._controller import (
     Controller,
+    LearningRate,
     as_rate,
     needs_of,
     rate_of_update,
@@ -167,7 +168,7 @@ def _needs(tx: Any) -> tuple[str, ...]:
 @check.public
 def schedule_free(
     base_optimizer: optax.GradientTransformation,
-    learning_rate: Any = None,
+    learning_rate: LearningRate | None = None,
     b1: Scalar = 0.9,
     weight_lr_power: Scalar = 2.0,
     state_dtype: Any = None,

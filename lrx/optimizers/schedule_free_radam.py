@@ -23,6 +23,7 @@ from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
 from ..controllers._controller import (
     Controller,
+    LearningRate,
     as_early_rate,
     evaluate,
     first_of,
@@ -98,7 +99,7 @@ class RectifiedStep(SkipsUnusable):
 
 @check.public
 def schedule_free_radam(
-    learning_rate: Any = 0.0025,
+    learning_rate: LearningRate = 0.0025,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,

@@ -8,6 +8,7 @@ from .._numbers import Count, Scalar
 from .._transformation import Transformation
 from ..controllers._controller import (
     Controller,
+    LearningRate,
     as_one_rate,
     as_rate,
 )
@@ -24,7 +25,7 @@ from .with_weight_decay import with_weight_decay
 
 @check.public
 def schedule_free_sgd(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     warmup_steps: Count | None = None,
     b1: Scalar = 0.9,
     weight_decay: Scalar | None = None,
@@ -81,7 +82,7 @@ def schedule_free_sgd(
 
 @check.public
 def schedule_free_adamw(
-    learning_rate: Any = 0.0025,
+    learning_rate: LearningRate = 0.0025,
     warmup_steps: Count | None = None,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,

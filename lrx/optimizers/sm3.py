@@ -13,8 +13,9 @@ from .._arithmetic import full_like_second, map_leaves, zero_count, zeros_like
 from .._chain import chain
 from .._numbers import F32, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._blocks import map_blocks, refuse_complex
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
@@ -32,7 +33,7 @@ class ScaleBySm3State(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleBySm3:
+class ScaleBySm3(Rule):
     """See `scale_by_sm3`."""
 
     b1: Scalar = 0.9
@@ -139,7 +140,7 @@ def scale_by_sm3(
 
 @check.public
 def sm3(
-    learning_rate: Scalar | Schedule | Any, momentum: Scalar = 0.9, *, mu_dtype: Any = None, nu_dtype: Any = None
+    learning_rate: LearningRate, momentum: Scalar = 0.9, *, mu_dtype: Any = None, nu_dtype: Any = None
 ) -> Transformation:
     """SM3: Adagrad with a memory of n + m instead of n × m numbers, and a momentum.
 

@@ -9,13 +9,14 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._blocks import block_norm, block_rms
 from ._labels import as_mask, map_chosen
 
 
 @pytree_dataclass
-class ScaleByTrustRatio:
+class ScaleByTrustRatio(Rule):
     """See `scale_by_trust_ratio`."""
 
     min_norm: Scalar = 0.0
@@ -47,7 +48,7 @@ class ScaleByTrustRatio:
 
 
 @pytree_dataclass
-class ScaleByParamBlockRms:
+class ScaleByParamBlockRms(Rule):
     """See `scale_by_param_block_rms`."""
 
     min_scale: Scalar = 1e-3

@@ -9,12 +9,13 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._labels import as_mask, map_chosen
 
 
 @pytree_dataclass
-class AddDecayedWeights:
+class AddDecayedWeights(Rule):
     """See `add_decayed_weights`."""
 
     weight_decay: Scalar = 0.0

@@ -10,6 +10,7 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 from ..state import learning_rate
 from ._labels import as_mask, map_chosen
@@ -25,7 +26,7 @@ class WithWeightDecayState(NamedTuple):
 
 
 @pytree_dataclass
-class WithWeightDecay:
+class WithWeightDecay(Rule):
     """See `with_weight_decay`."""
 
     inner: Any = static()

@@ -22,8 +22,9 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
@@ -40,7 +41,7 @@ class ScaleByYogiState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByYogi:
+class ScaleByYogi(Rule):
     """See `scale_by_yogi`."""
 
     b1: Scalar = 0.9
@@ -141,7 +142,7 @@ def scale_by_yogi(
 
 @check.public
 def yogi(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-3,
