@@ -12,15 +12,15 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
-from . import __version__
-from ._drawing import drawing
-from .plot import horizon
-from .plot import plot as plot_schedules
+from ._version import __version__
+from .charts import drawing, horizon
+from .charts import plot as plot_schedules
 from .problems._load import BUILT_IN, load
 from .schedules._schedule import from_json, parse
-from .tuning._candidates import OPTIMIZERS, SCHEDULES
+from .tuning._arguments import By
+from .tuning._presets import OPTIMIZERS, SCHEDULES
 from .tuning._suggest import logspace
 from .tuning._tune import tune
 from .tuning._tuned import Tuned
@@ -182,7 +182,7 @@ def run_tune(
                 budget=budget,
                 steps=steps,
                 seeds=seeds,
-                by=by,
+                by=cast(By | None, by),
                 progress=told,
             )
         except Exception as e:
@@ -300,7 +300,7 @@ def _print_tuned(tuned: Tuned) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ._report import choice, columns, comparison, cost, evidence, notes
+    from .tuning._report_words import choice, columns, comparison, cost, evidence, notes
 
     console, shown = Console(highlight=False, markup=False, emoji=False), columns(tuned)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

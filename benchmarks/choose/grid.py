@@ -13,7 +13,7 @@ import jax
 import numpy as np
 
 import lrx
-from lrx.tuning._candidates import SCHEDULES as KNOWN
+from lrx.tuning._presets import SCHEDULES as KNOWN
 
 from .score import summary
 from .show import number, with_interval

@@ -10,7 +10,7 @@ import numpy as np
 import optax
 
 import lrx
-from lrx.tuning._suggest import smoothed
+from lrx._series import smoothed
 
 from .tasks import Task
 from .train import linear

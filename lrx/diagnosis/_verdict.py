@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from .. import _check as check
-from .._record import record
+from .._series import series
 
 BLOCKS = 20
 """The record is read as the means of this many stretches of equal length (two steps at least)."""
@@ -102,7 +102,7 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
       J. Cohen et al., "Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability",
       arXiv:2103.00065 (what rates near 2/L look like).
     """
-    values = record("losses", losses)
+    values = series("losses", losses)
     finite = np.isfinite(values)
     evidence = {"steps": float(values.size), "non_finite": float(1 - finite.mean()), **NOT_MEASURED}
     reference = None if best is None else _reference(best)
@@ -113,7 +113,7 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
 
 
 def _reference(best: Any) -> np.ndarray:
-    values = record("best", [best] if np.ndim(best) == 0 else best)
+    values = series("best", [best] if np.ndim(best) == 0 else best)
     if not np.isfinite(values[-1]):
         raise check.fail("best", "must end in a finite loss", float(values[-1]))
     return values[np.isfinite(values)]

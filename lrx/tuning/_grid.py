@@ -36,8 +36,8 @@ class Grid:
         rates, schedules, *others = (len(self.coords[d]) for d in self.dims)
         return np.moveaxis(x.reshape(schedules, rates, *others, *x.shape[1:]), 0, 1)
 
-    def told(self) -> dict[str, Any]:
-        """Argument -> value, by which two calls are told apart."""
+    def arguments(self) -> dict[str, Any]:
+        """Argument -> value, by which a checkpoint is recognised."""
         rates, schedules = (self.coords[k] for k in ("learning_rate", "schedule"))
         return {"learning_rate": rates, "schedule": schedules, "values of the schedules": self.rows} | {
             k: tuple(map(_short, np.unique(v))) for k, v in self.hyperparams.items()

@@ -1,5 +1,7 @@
 """A noisy quadratic whose best rates are known: the smallest problem that can be too slow and can diverge."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -9,8 +11,12 @@ CURVATURE = jnp.array([1.0, 0.3])
 """Gradient descent diverges at rates above 2 / max(CURVATURE) = 2."""
 
 
+@functools.cache
 def bowl(noise: float = 0.01, **kwargs) -> lrx.Problem:
-    """Half the curvature times the squared distance to a noisy target."""
+    """Half the curvature times the squared distance to a noisy target.
+
+    The same problem each time, so that tests share its compiled programs.
+    """
 
     def loss(params, batch, key=None):
         return 0.5 * jnp.sum(CURVATURE * (params["x"] - noise * batch) ** 2)
@@ -24,6 +30,7 @@ def bowl(noise: float = 0.01, **kwargs) -> lrx.Problem:
     )
 
 
+@functools.cache
 def validated() -> lrx.Problem:
     """The bowl, with a validation loss that is smallest a little before the training loss is."""
     return bowl(

@@ -8,9 +8,9 @@ import optax
 import pytest
 
 import lrx
-from lrx.tuning._candidates import linear
 from lrx.tuning._find import ShortRuns, judged, rounded_up
-from lrx.tuning._search import Round, least
+from lrx.tuning._presets import linear
+from lrx.tuning._rate_search import Round, least
 from tests.tuning.bowl import bowl
 
 BOWL = bowl(0.1)
@@ -120,7 +120,6 @@ def test_a_state_beside_the_parameters():
 def test_short_runs_are_those_of_a_sweep_from_the_same_keys():
     rates, key = np.array([0.1, 0.5]), jax.random.key(4)
     runs = ShortRuns(BOWL, lrx.adam, linear, key, seeds=2, whole=40)
-    runs.unit = 10
     losses = runs(rates, 40, 0)
     again = lrx.sweep(
         BOWL, lrx.adam, learning_rate=rates, schedule={"l": linear}, steps=40, seeds=2, key=jax.random.fold_in(key, 0)
@@ -131,7 +130,6 @@ def test_short_runs_are_those_of_a_sweep_from_the_same_keys():
 
 def test_runs_of_a_round_start_alike_and_rounds_do_not():
     runs = ShortRuns(BOWL, lrx.sgd, linear, None, seeds=1, whole=100)
-    runs.unit = 4
     first, more = runs(np.array([0.1, 0.2]), 8, 0), runs(np.array([0.2]), 8, 0)
     np.testing.assert_array_equal(first[1], more[0])
     assert runs(np.array([0.2]), 8, 1)[0, 0, 0] != more[0, 0, 0]
@@ -231,7 +229,7 @@ def test_an_iterator_is_read_once_and_no_further_than_needed():
 def test_few_batches_are_held():
     """Those of the first round alone, which more rates may ask for."""
     runs = ShortRuns(on_host(lambda: itertools.repeat(np.ones(2, np.float32))), lrx.sgd, linear, None, 1, 100)
-    runs.unit, held = 4, []
+    held = []
     for number, steps in ((0, 8), (0, 8), (1, 16), (2, 40)):
         runs(np.array([0.1, 0.2, 0.3]), steps, number)
         held.append(len(runs.batches.held))

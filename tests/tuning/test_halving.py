@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.tuning._plan import unit_of
+from lrx.tuning._halving_plan import unit_of
 from tests.tuning.bowl import bowl, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")

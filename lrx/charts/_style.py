@@ -1,4 +1,4 @@
-"""The one style of all pictures, and numbers for people."""
+"""The style of all charts, and numbers in a few digits."""
 
 import io
 from typing import Any
