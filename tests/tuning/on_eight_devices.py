@@ -52,13 +52,13 @@ def test_each_device_holds_its_members_and_no_others(kind):
         assert x.sharding.spec[0] == "members"
         assert {s.data.shape for s in x.addressable_shards} == {(2, *x.shape[1:])}
         assert len({s.index[0].start for s in x.addressable_shards}) == 8
-    before = compiled.advance._cache_size()
     chunk = Chunk(rates, np.int32(0), np.int32(4), layout.turns(11), None)
     carry, losses = compiled.advance(setup, {}, carry, chunk, keys)
     assert jax.tree.map(lambda x: x.sharding, carry) == shardings
     assert losses.sharding.spec[0] == "members"
+    programs = compiled.advance._cache_size()
     compiled.advance(setup, {}, carry, chunk._replace(begin=np.int32(4), updates=np.int32(3)), keys)
-    assert compiled.advance._cache_size() == before + 1
+    assert compiled.advance._cache_size() == programs
 
 
 def test_devices_talk_to_each_other_in_no_update():
@@ -82,7 +82,7 @@ def test_a_stopped_sweep_goes_on_on_the_mesh(tmp_path):
         lrx.sweep(bowl(), lrx.adam, progress=stop, **kwargs)
     told = []
     result = lrx.sweep(bowl(), lrx.adam, progress=told.append, **kwargs)
-    assert told[0] > 11 * 2 * 2
+    assert told[0] > 11 * 2  # the first chunk was not trained again
     np.testing.assert_array_equal(result.losses, lrx.sweep(bowl(), lrx.adam, **GRID | dict(mesh=meshes()[0])).losses)
 
 
