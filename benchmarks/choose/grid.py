@@ -7,7 +7,7 @@ the sweep's own seeds, and it chooses with keys of its own.
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -67,7 +67,9 @@ Pick = Callable[[Task, jax.Array, int], tuple[tuple[float, str], float]]
 """(task, key, steps) -> the member that was chosen, and what it cost in runs."""
 
 
-def by_tune(budget: float, by: str, task: Task, key: jax.Array, steps: int) -> tuple[tuple[float, str], float]:
+def by_tune(
+    budget: float, by: Literal["training", "validation"], task: Task, key: jax.Array, steps: int
+) -> tuple[tuple[float, str], float]:
     """`lrx.tune` on that grid."""
     tuned = lrx.tune(
         task.problem,

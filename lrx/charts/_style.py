@@ -4,7 +4,7 @@ import io
 from typing import Any
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B0589B", "#E69F00", "#56B4E9", "#6B6B6B")
-"""Okabe and Ito's palette, told apart by readers with any colour vision."""
+"""Okabe and Ito's palette, which readers with any colour vision can distinguish."""
 DASHES = ("-", "--", ":", "-.")
 INK, FAINT = "#333333", "#DDDDDD"
 

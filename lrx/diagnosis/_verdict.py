@@ -1,12 +1,14 @@
-"""What a loss record says about the learning rate that made it."""
+"""The verdict on a learning rate from the losses of a training run."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from .. import _check as check
 from .._series import series
+
+Label = Literal["too_low", "fine", "oscillating", "diverging"]
 
 BLOCKS = 20
 """The record is read as the means of this many stretches of equal length (two steps at least)."""
@@ -31,7 +33,7 @@ NOT_MEASURED = dict.fromkeys(
 class Diagnosis:
     """A verdict and the numbers behind it; see `diagnose`."""
 
-    label: str
+    label: Label
     evidence: dict[str, float]
 
     def __repr__(self) -> str:
@@ -204,7 +206,7 @@ def _ratio(x: float, y: float) -> float:
     return x / y if y else np.inf * np.sign(x) if x else 0.0
 
 
-def _label(evidence: dict[str, float], ends_finite: bool) -> str:
+def _label(evidence: dict[str, float], ends_finite: bool) -> Label:
     """The first label of `diagnose` that applies; comparisons with NaN are False."""
     e = evidence
     if not ends_finite:

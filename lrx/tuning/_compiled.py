@@ -9,6 +9,7 @@ The number of updates in a call is an argument of the program, not part of its s
 any length, is one compilation.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -25,12 +26,25 @@ from ._layout import Layout
 
 
 class Setup(NamedTuple):
-    """What a program is compiled for."""
+    """What a program is compiled for, and no more: `only` leaves the rest of a problem out."""
 
     problem: Problem
     make_optimizer: Callable[..., Any]
     """`make_optimizer(learning_rate, **hyperparams)`."""
     layout: Layout
+
+
+def only(problem: Problem, evaluate: bool = False) -> Problem:
+    """A problem with what training reads (with `evaluate`: what scoring reads), equal for all that share it.
+
+    So programs are shared by problems of other names, data on the host or scores, and no program keeps that data alive.
+    """
+    return dataclasses.replace(
+        problem,
+        batches=None if problem.batches is None else (),
+        evaluate=problem.evaluate if evaluate else None,
+        name="",
+    )
 
 
 class Chunk(NamedTuple):
@@ -165,15 +179,14 @@ def _optimizer_update(tx: Any, grads: Any, state: Any, params: Any, extra: dict[
     return tx.update(grads, resume(tx, params, state), params, **extra)
 
 
-@functools.partial(jax.jit, static_argnums=(0,))
-def evaluate(setup: Setup, models: Any) -> Any:
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def evaluate(problem: Problem, layout: Layout, models: Any) -> Any:
     """The scores that the problem gives to models [members, seeds, …]: name -> [members, seeds]."""
 
     def share(models: Any) -> Any:
-        one = functools.partial(scores_of, setup.problem)
-        return jax.lax.map(jax.vmap(lambda model: one(*model)), models, batch_size=setup.layout.lanes)
+        return jax.lax.map(jax.vmap(lambda model: scores_of(problem, *model)), models, batch_size=layout.lanes)
 
-    return _divided(share, setup.layout, True)(models)
+    return _divided(share, layout, True)(models)
 
 
 @jax.jit

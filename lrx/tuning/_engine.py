@@ -73,6 +73,7 @@ class Engine:
           batches: those from the host, if another engine reads them too.
         """
         self.problem, self.make_optimizer = problem, make_optimizer
+        self.trained, self.scored = compiled.only(problem), compiled.only(problem, evaluate=True)
         self.init_keys, self.batch_keys = seed_keys(as_key(key), seeds)
         self.batches = Batches(problem) if batches is None else batches
         self.updates = min(updates, LONGEST)
@@ -134,11 +135,11 @@ class Engine:
         if self.problem.evaluate is None:
             return {}
         with _on(group.layout):
-            scores = dict(compiled.evaluate(self._setup(group.layout), group.carry[0]))
+            scores = dict(compiled.evaluate(self.scored, group.layout, group.carry[0]))
         return {name: np.asarray(x)[: group.members] for name, x in scores.items()}
 
     def _setup(self, layout: Layout) -> Setup:
-        return Setup(self.problem, self.make_optimizer, layout)
+        return Setup(self.trained, self.make_optimizer, layout)
 
 
 def part_of(steps: int) -> int:

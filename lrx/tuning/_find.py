@@ -22,11 +22,11 @@ from ._rate_search import FIRST, LANES, RateSearch, Round, least
 from ._suggest import RULES, Rule, suggest
 
 ENOUGH = 50
-"""Steps in a ramp that say something: in fewer, the losses are still those of the first steps."""
+"""Steps in a ramp that are enough: in fewer, the losses are still those of the first steps."""
 QUARTER = 0.25
 """Of a run: the price of `find`."""
 CHEAPEST = 250
-"""Gradients that it takes all the same for runs of fewer than 1,000 steps."""
+"""The least number of gradients, also for runs of fewer than 1,000 steps."""
 SURE = 1.6
 """Factor by which the best rate of a whole run may be off that of the short ones, on real tasks."""
 
@@ -85,7 +85,7 @@ def find(
       log ℓ(η) ≈ log ℓ* + c/2 · (log η − log η*)²
 
     gives the suggestion η*. A rate that is best for a short decayed run is close to the best one for a long run,
-    which a ramp of rates, in which nothing decays, does not tell.
+    which a ramp of rates, in which nothing decays, does not show.
 
     With `rule`, range tests are run instead, and the rule of `suggest` is applied to the median of their losses,
     smoothed with β = 0.98, without the first tenth and the last five points (a twentieth of a ramp of fewer than 100
@@ -157,13 +157,13 @@ def find(
 
 
 def check_initial(first: Round) -> None:
-    """The problem can be trained at all."""
+    """Raise an error if the loss is not finite before any training."""
     if not math.isfinite(first.initial):
         raise check.fail("problem", "must have a finite loss before the first update", first.initial)
 
 
 def rounded_up(x: float) -> str:
-    """A least number in four digits, for people, who may give it back."""
+    """A lower limit in four digits, rounded up so that it may be given as it is printed."""
     place = 10.0 ** (3 - math.floor(math.log10(x)))
     return f"{math.ceil(x * place - 1e-6) / place:.4g}"
 
@@ -246,18 +246,18 @@ class ShortRuns:
 def _by_rule(
     problem: Problem, make_optimizer: Any, start: float, stop: float, num_steps: int, key: Any, seeds: int, rule: Rule
 ) -> Found:
-    """What a named rule says of the median of several ramps."""
+    """The suggestion of a named rule from the median of several ramps."""
     check.positive_count(seeds=seeds)
     rates, losses = ramps(problem, make_optimizer, start, stop, num_steps, key, seeds)
     if not np.isfinite(losses[:, 0]).all():
         raise ValueError(f"find(problem=...) must have a finite loss before the first update, got {losses[:, 0]}.")
     skip_end = min(5, num_steps // 20)
 
-    def ask(losses: np.ndarray) -> float:
+    def suggested(losses: np.ndarray) -> float:
         return suggest(rates, losses, rule, smoothing=0.98, skip_start=num_steps // 10, skip_end=skip_end)
 
     middle = np.median(losses, axis=0)
-    each = [ask(row) for row in losses]
+    each = [suggested(row) for row in losses]
     doubts = {
         "the loss fell by less than a tenth": not all(_fell(row[: num_steps - skip_end]) for row in losses),
         "the seeds disagree by more than a factor 10": max(each) > 10 * min(each),
@@ -265,7 +265,7 @@ def _by_rule(
     }
     doubt = "; ".join(text for text, true in doubts.items() if true)
     test = RangeTest(rates, middle)
-    return Found(ask(middle), (min(each), max(each)), not doubt, test, (), losses.size, doubt)
+    return Found(suggested(middle), (min(each), max(each)), not doubt, test, (), losses.size, doubt)
 
 
 def _fell(losses: np.ndarray) -> bool:

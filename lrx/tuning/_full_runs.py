@@ -23,7 +23,7 @@ def open_checkpoint(
       path: where it is, or will be.
       engine: what trains.
       layout: how members are laid out on the devices.
-      arguments: name -> value, by which the call is told from others.
+      arguments: name -> value, by which two calls are compared.
       names: of further arguments of `make_optimizer`.
     """
     arguments = arguments | {"chunk_size, method and mesh": (layout.size, layout.lanes, layout.devices)}

@@ -29,7 +29,7 @@ class Grid:
     dims: tuple[str, ...]
     """The names of the axes into which members are arranged; numbers given as one number have none."""
     coords: dict[str, tuple[Any, ...]]
-    """The values along each axis."""
+    """The values along each axis, by its name."""
 
     def arranged(self, x: np.ndarray) -> np.ndarray:
         """An array [members, …] as [rate, schedule, …]."""
@@ -45,7 +45,7 @@ class Grid:
 
 
 def grid(make_optimizer: Any, learning_rate: Any, schedule: Any, hyperparams: dict[str, Any], steps: int) -> Grid:
-    """What the user asked for, checked."""
+    """The grid of the arguments of `lrx.sweep`, checked."""
     rates = _axis("learning_rate", learning_rate)
     if (rates <= 0).any():
         raise check.fail("learning_rate", "must be positive", learning_rate)

@@ -1,4 +1,4 @@
-"""`halving`: a sweep in which the worse members are stopped on the way."""
+"""`halving`: a sweep that stops the worse members on the way."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -35,7 +35,7 @@ class Halving:
     sweep: Sweep
     """The record, as that of `lrx.sweep`; nan where a member was stopped."""
     rungs: tuple[Scored, ...]
-    """Who was alive, and how they were ranked. The last rung holds the final losses of those who were left."""
+    """Which members trained, and how they were ranked. The last rung holds the final losses of those that were left."""
     by: By
     """The loss that decided: "training" or "validation"."""
     runs: float
@@ -47,7 +47,7 @@ class Halving:
         return self.sweep.losses
 
     def best(self) -> Best:
-        """The best of those who trained to the end, by the loss that decided.
+        """The best of the members that trained to the end, by the loss that decided.
 
         Raises:
           ValueError: if none of them stayed finite.

@@ -98,14 +98,14 @@ def evidence(tuned: Choice) -> str:
 
 
 def cost(tuned: Choice) -> str:
-    """What was spent."""
+    """What the choice cost, in words."""
     spent = f"{tuned.runs:.2f}".rstrip("0").rstrip(".")
     allowed = "" if tuned.budget is None else f" of {tuned.budget:.6g}"
     return f"{spent}{allowed} runs of {tuned.steps} steps, short ones included; seeds per combination: {tuned.seeds}"
 
 
 def notes(tuned: Choice) -> list[str]:
-    """What the table needs to be read, in lines."""
+    """Notes below the table, in lines."""
     seeds = "mean ± standard deviation over seeds" if tuned.seeds > 1 else "of one seed"
     lines = [f"Losses at the end, {seeds}; the training loss is of the last twentieth of the steps."]
     if any(at_edge(tuned, row) for row in tuned.table):
@@ -117,7 +117,7 @@ def notes(tuned: Choice) -> list[str]:
 
 
 def at_edge(tuned: Choice, row: Row) -> bool:
-    """Whether the end of a grid is news: of a few rates, around what short runs suggest, each is an end."""
+    """Whether to mark a rate at the end of its grid. Within a budget nearly every rate would be, so none is."""
     return row.at_edge and tuned.budget is None
 
 

@@ -1,4 +1,4 @@
-"""What `tune` is asked for, checked: the same for all ways to answer it."""
+"""The arguments of `tune`, checked, for both ways to choose: within a budget and without one."""
 
 import dataclasses
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""`sweep`: every learning rate under every schedule from every seed, and what came of it."""
+"""`sweep`: training with every learning rate under every schedule from every seed."""
 
 import dataclasses
 from collections.abc import Callable, Mapping

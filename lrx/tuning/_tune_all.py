@@ -18,7 +18,7 @@ from ._tuned import Tuned
 
 
 def tune_all(request: Request, whole_grid: bool) -> Tuned:
-    """The choice; with `whole_grid` every schedule gets all rates, not only the main ones."""
+    """The choice of `tune` without a budget; with `whole_grid`, all schedules run over all rates."""
     began = time.perf_counter()
     problem, makers, curves, by = request.problem, request.makers, request.curves, request.by
     steps, seeds = request.steps, request.seeds

@@ -23,7 +23,7 @@ from ._table import Row, Score, ranked
 from ._tuned import Tuned
 
 SHORT = 1.0
-"""What the short runs may cost together, in whole runs."""
+"""The cost of all short runs together, at most, in whole runs."""
 STARTS = 4
 """From how many starts each rate is tried in short runs, at most."""
 
@@ -31,7 +31,7 @@ NOTHING_FINITE = "tune() found nothing that stayed finite on every seed: give lo
 
 
 def tune_within(request: Request, budget: float) -> Tuned:
-    """The choice."""
+    """The choice of `tune` within a budget, in runs."""
     began = time.perf_counter()
     problem, makers, curves, by = request.problem, request.makers, request.curves, request.by
     steps, seeds = request.steps, request.seeds
@@ -115,7 +115,7 @@ def _shortest(optimizers: int, steps: int) -> float:
 
 
 def _share(budget: float, whole: int, optimizers: int, steps: int, seeds: int) -> float:
-    """What they may cost beside the whole runs of so many members."""
+    """The cost of all short runs beside the whole runs of so many members, in whole runs."""
     return min(max(SHORT, _shortest(optimizers, steps)), budget - whole * seeds)
 
 
@@ -199,7 +199,7 @@ class _WholeRuns:
         )
 
 
-# ---------------------------------------------------------------- how sure it is
+# ---------------------------------------------------------------- uncertainty
 
 
 def _interval(winner: Row, found: Found, done: dict[Member, float], by: By) -> tuple[float, float]:

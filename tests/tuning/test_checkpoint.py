@@ -94,7 +94,7 @@ def test_a_killed_process_loses_nothing_that_was_written(tmp_path, whole):
     assert path.exists()
     told = []
     same(lrx.sweep(validated(), lrx.adam, checkpoint=path, progress=told.append, **GRID), whole[None])
-    assert SIZE // 8 < told[0] < SIZE
+    assert SIZE // 32 < told[0] < SIZE  # the first chunk was not trained again
 
 
 def other_bowl():
@@ -207,6 +207,7 @@ def test_every_kind_of_leaf_returns(tmp_path):
 def clock(monkeypatch):
     """Seconds, to be set."""
     now = [1000.0]
+    monkeypatch.setattr("os.fsync", lambda file: None)
     monkeypatch.setattr("lrx.tuning._checkpoint.time.perf_counter", lambda: now[0])
     return now
 

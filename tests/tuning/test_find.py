@@ -71,7 +71,7 @@ def test_near_the_best_of_a_dense_sweep_of_whole_runs(found, dense):
 
 @pytest.mark.parametrize("make", [lambda rate: lrx.sgd(rate, momentum=0.9), optax.adamw])
 def test_optax_and_lrx_optimizers(make):
-    problem = bowl(0.01)
+    problem = bowl()
     found = lrx.find(problem, make, steps=200)
     rates = [found.learning_rate / 50, found.learning_rate]
     result = lrx.sweep(problem, make, learning_rate=rates, schedule={"linear": linear}, steps=200, seeds=4)
@@ -268,7 +268,7 @@ def test_an_optimizer_that_ignores_the_rate():
 
 @pytest.mark.parametrize(("start", "stop", "end"), [(1e-4, 1e-2, 1e-2), (0.02, 0.2, 0.2), (1e-9, 2e-9, None)])
 def test_the_end_of_the_range(start, stop, end):
-    found = lrx.find(bowl(0.01), lrx.sgd, start=start, stop=stop)
+    found = lrx.find(bowl(), lrx.sgd, start=start, stop=stop)
     assert not found.confident
     assert start <= found.learning_rate <= stop
     assert end is None or found.learning_rate == pytest.approx(end, rel=0.05)
@@ -355,15 +355,15 @@ def test_lightning_2814_nan_in_the_middle_of_a_run():
     assert found.learning_rate in np.concatenate([r.learning_rates for r in found.rounds]) or found.rounds[-1].finite
 
 
+def spiked_loss(params, batch, key=None):
+    spike = jax.random.uniform(jax.random.fold_in(key, 7)) < 0.05
+    return BOWL.loss(params, batch) + jnp.where(spike, 30.0, 0.0)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_lightning_1767_spikes_do_not_fool_it(seed, found):
     """One batch in twenty gives a loss a hundred times as large, with no gradient: the same for all rates."""
-
-    def loss(params, batch, key=None):
-        spike = jax.random.uniform(jax.random.fold_in(key, 7)) < 0.05
-        return BOWL.loss(params, batch) + jnp.where(spike, 30.0, 0.0)
-
-    spiked = lrx.find(dataclasses.replace(BOWL, loss=loss), lrx.sgd, steps=1000, budget=1.0, key=seed)
+    spiked = lrx.find(dataclasses.replace(BOWL, loss=spiked_loss), lrx.sgd, steps=1000, budget=1.0, key=seed)
     assert 1 / 4 < spiked.learning_rate / found.learning_rate < 4
 
 
@@ -387,7 +387,7 @@ def test_a_rule_is_asked_on_the_trimmed_smoothed_median(rule):
 
 
 def test_three_ramps_agree_on_the_bowl():
-    found = lrx.find(bowl(0.01), lrx.sgd, rule="minimum")
+    found = lrx.find(bowl(), lrx.sgd, rule="minimum")
     assert 0.01 < found.learning_rate < 2.0
     assert found.confident, found.doubt
     assert found.gradients == 300
@@ -399,7 +399,7 @@ def test_a_rule_has_doubts_too():
 
 @pytest.mark.parametrize("num_steps", [7, 20])
 def test_a_short_ramp_is_not_confident(num_steps):
-    assert not lrx.find(bowl(0.01), lrx.sgd, rule="valley", num_steps=num_steps).confident
+    assert not lrx.find(bowl(), lrx.sgd, rule="valley", num_steps=num_steps).confident
 
 
 # ---------------------------------------------------------------- wrong arguments
