@@ -20,6 +20,11 @@ RATES = np.geomspace(0.01, 1.0, 11)
 GRID = dict(learning_rate=RATES, seeds=2, steps=16)
 
 
+def momentum(learning_rate):
+    """An optimizer with a memory of its own for each member."""
+    return lrx.sgd(learning_rate, momentum=0.9)
+
+
 def meshes():
     return jax.make_mesh((8,), ("members",)), (jax.make_mesh((2, 4), ("data", "members")), "members")
 
@@ -30,10 +35,10 @@ def test_there_are_eight_devices():
 
 @pytest.mark.parametrize(("method", "chunk_size"), [("vmap", 8), ("map", None)])
 def test_eight_devices_give_what_one_does(method, chunk_size):
-    one = lrx.sweep(validated(), lrx.adam, **GRID)
+    one = lrx.sweep(validated(), momentum, **GRID)
     for mesh in meshes():
         with jax.set_mesh(mesh) if isinstance(mesh, Mesh) else contextlib.nullcontext():
-            divided = lrx.sweep(validated(), lrx.adam, method=method, chunk_size=chunk_size, mesh=mesh, **GRID)
+            divided = lrx.sweep(validated(), momentum, method=method, chunk_size=chunk_size, mesh=mesh, **GRID)
         np.testing.assert_allclose(divided.losses, one.losses, rtol=1e-6)
         np.testing.assert_allclose(divided.scores["loss"], one.scores["loss"], rtol=1e-6)
 
@@ -43,7 +48,7 @@ def test_each_device_holds_its_members_and_no_others(kind):
     mesh = jax.make_mesh((8,), ("members",), axis_types=(kind,))
     layout = lay_out(11, mesh=mesh)
     assert layout.size == 16
-    setup = Setup(bowl(), lrx.adam, layout)
+    setup = Setup(bowl(), momentum, layout)
     init_keys, keys = seed_keys(jax.random.key(0), 2)
     rates = np.repeat(np.geomspace(0.01, 1, 16, dtype=np.float32)[:, None], 4, axis=1)
     carry = compiled.start(setup, rates[:, 0], {}, init_keys)
@@ -63,7 +68,7 @@ def test_each_device_holds_its_members_and_no_others(kind):
 
 def test_devices_talk_to_each_other_in_no_update():
     layout = lay_out(16, mesh=meshes()[0])
-    setup = Setup(bowl(), lrx.adam, layout)
+    setup = Setup(bowl(), momentum, layout)
     init_keys, keys = seed_keys(jax.random.key(0), 1)
     rates = np.full((16, 4), 0.1, np.float32)
     carry = compiled.start(setup, rates[:, 0], {}, init_keys)
@@ -79,11 +84,11 @@ def test_a_stopped_sweep_goes_on_on_the_mesh(tmp_path):
 
     kwargs = GRID | dict(mesh=meshes()[0], checkpoint=tmp_path / "state")
     with pytest.raises(KeyboardInterrupt):
-        lrx.sweep(bowl(), lrx.adam, progress=stop, **kwargs)
+        lrx.sweep(bowl(), momentum, progress=stop, **kwargs)
     told = []
-    result = lrx.sweep(bowl(), lrx.adam, progress=told.append, **kwargs)
+    result = lrx.sweep(bowl(), momentum, progress=told.append, **kwargs)
     assert told[0] > 11 * 2  # the first chunk was not trained again
-    np.testing.assert_array_equal(result.losses, lrx.sweep(bowl(), lrx.adam, **GRID | dict(mesh=meshes()[0])).losses)
+    np.testing.assert_array_equal(result.losses, lrx.sweep(bowl(), momentum, **GRID | dict(mesh=meshes()[0])).losses)
 
 
 @pytest.mark.parametrize(

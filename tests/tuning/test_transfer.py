@@ -47,10 +47,11 @@ SCHEDULES = [None, constant, linear, lrx.cosine_decay_schedule, warmup, early_en
 
 
 def bound(values, peak):
-    """Ω at one peak, with D = G = 1, by loops over the formula with every sum written out."""
+    """Ω at one peak or at many, with D = G = 1, by loops over the formula with every sum written out."""
+    values = list(values)
+    while values[-1] == 0:
+        values.pop()
     eta = [peak * v for v in values]
-    while eta[-1] == 0:
-        eta.pop()
     T = len(eta)
     omega = 1 / (2 * sum(eta)) + sum(x**2 for x in eta) / (2 * sum(eta))
     for k in range(1, T):  # t and k count from 1
@@ -68,7 +69,7 @@ def values_of(schedule, steps):
 def searched(values):
     """The smallest bound on a grid of peaks, and its peak."""
     grid = np.geomspace(1e-2, 1e2, 4001)
-    bounds = [bound(values, peak) for peak in grid]
+    bounds = bound(values, grid)
     return min(bounds), grid[np.argmin(bounds)]
 
 
