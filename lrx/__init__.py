@@ -1,6 +1,8 @@
 """Learning rates for JAX: find, schedule, adapt and diagnose them."""
 
-__version__ = "0.1.0"
+from ._version import __version__ as __version__
+
+# isort: split
 
 # schedules
 from .schedules._schedule import Schedule as Schedule
@@ -196,25 +198,35 @@ from .state import with_hyperparams as with_hyperparams
 
 # isort: split
 
-# choosing a rate, and what a record says
+# choosing a rate, and what a record of training shows
 from . import problems as problems
+from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .problems import Problem as Problem
+from .tuning._find import Found as Found
 from .tuning._find import find as find
+from .tuning._halving import Halving as Halving
 from .tuning._halving import halving as halving
+from .tuning._halving_plan import Rung as Rung
+from .tuning._halving_plan import halving_plan as halving_plan
 from .tuning._noise_scale import gradient_noise_scale as gradient_noise_scale
-from .tuning._plan import halving_plan as halving_plan
+from .tuning._range_test import RangeTest as RangeTest
 from .tuning._range_test import range_test as range_test
 from .tuning._recorder import Recorder as Recorder
 from .tuning._suggest import logspace as logspace
 from .tuning._suggest import suggest as suggest
+from .tuning._sweep import Best as Best
+from .tuning._sweep import Sweep as Sweep
 from .tuning._sweep import sweep as sweep
+from .tuning._transfer import Transferred as Transferred
 from .tuning._transfer import transfer_batch_size as transfer_batch_size
 from .tuning._transfer import transfer_horizon as transfer_horizon
 from .tuning._transfer import transfer_schedule as transfer_schedule
 from .tuning._tune import tune as tune
+from .tuning._tuned import Tuned as Tuned
 
 # isort: split
 
-# pictures
-from .plot import plot as plot
+# charts
+from . import charts as charts
+from .charts import plot as plot

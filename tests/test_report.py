@@ -10,8 +10,8 @@ import jax.numpy as jnp
 import pytest
 
 import lrx
-from lrx import _report as report
-from lrx.tuning._tuned import Score
+from lrx.tuning import _report_words as report
+from lrx.tuning._table import Score
 from tests.tuning.bowl import validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")

@@ -7,13 +7,13 @@ the sweep's own seeds, and it chooses with keys of its own.
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 import lrx
-from lrx.tuning._candidates import SCHEDULES as KNOWN
+from lrx.tuning._presets import SCHEDULES as KNOWN
 
 from .score import summary
 from .show import number, with_interval
@@ -67,7 +67,9 @@ Pick = Callable[[Task, jax.Array, int], tuple[tuple[float, str], float]]
 """(task, key, steps) -> the member that was chosen, and what it cost in runs."""
 
 
-def by_tune(budget: float, by: str, task: Task, key: jax.Array, steps: int) -> tuple[tuple[float, str], float]:
+def by_tune(
+    budget: float, by: Literal["training", "validation"], task: Task, key: jax.Array, steps: int
+) -> tuple[tuple[float, str], float]:
     """`lrx.tune` on that grid."""
     tuned = lrx.tune(
         task.problem,

@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import optax
 
 import lrx
-from lrx.tuning._suggest import smoothed
+from lrx._series import smoothed
 
 from .tasks import Task
 from .train import linear
@@ -37,7 +37,7 @@ Choose = Callable[[Task, jax.Array, int], Choice]
 """(task, key, steps of the training to come) -> a choice."""
 
 
-def by_rule(rule: str, task: Task, key: jax.Array, steps: int) -> Choice:
+def by_rule(rule: Literal["minimum", "steep", "valley", "slide"], task: Task, key: jax.Array, steps: int) -> Choice:
     """A rule on one ramp of 100 steps, smoothed and cut as `lrx.find` does."""
     del steps
     test = lrx.range_test(task.problem, lrx.adam, key=key)

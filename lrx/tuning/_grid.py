@@ -29,15 +29,15 @@ class Grid:
     dims: tuple[str, ...]
     """The names of the axes into which members are arranged; numbers given as one number have none."""
     coords: dict[str, tuple[Any, ...]]
-    """The values along each axis."""
+    """The values along each axis, by its name."""
 
     def arranged(self, x: np.ndarray) -> np.ndarray:
         """An array [members, …] as [rate, schedule, …]."""
         rates, schedules, *others = (len(self.coords[d]) for d in self.dims)
         return np.moveaxis(x.reshape(schedules, rates, *others, *x.shape[1:]), 0, 1)
 
-    def told(self) -> dict[str, Any]:
-        """Argument -> value, by which two calls are told apart."""
+    def arguments(self) -> dict[str, Any]:
+        """Argument -> value, by which a checkpoint is recognised."""
         rates, schedules = (self.coords[k] for k in ("learning_rate", "schedule"))
         return {"learning_rate": rates, "schedule": schedules, "values of the schedules": self.rows} | {
             k: tuple(map(_short, np.unique(v))) for k, v in self.hyperparams.items()
@@ -45,7 +45,7 @@ class Grid:
 
 
 def grid(make_optimizer: Any, learning_rate: Any, schedule: Any, hyperparams: dict[str, Any], steps: int) -> Grid:
-    """What the user asked for, checked."""
+    """The grid of the arguments of `lrx.sweep`, checked."""
     rates = _axis("learning_rate", learning_rate)
     if (rates <= 0).any():
         raise check.fail("learning_rate", "must be positive", learning_rate)

@@ -1,5 +1,8 @@
 """A noisy quadratic whose best rates are known: the smallest problem that can be too slow and can diverge."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
 
@@ -9,8 +12,12 @@ CURVATURE = jnp.array([1.0, 0.3])
 """Gradient descent diverges at rates above 2 / max(CURVATURE) = 2."""
 
 
-def bowl(noise: float = 0.01, **kwargs) -> lrx.Problem:
-    """Half the curvature times the squared distance to a noisy target."""
+@functools.cache
+def bowl(noise: float = 0.01) -> lrx.Problem:
+    """Half the curvature times the squared distance to a noisy target.
+
+    The same problem each time, so that tests share its compiled programs.
+    """
 
     def loss(params, batch, key=None):
         return 0.5 * jnp.sum(CURVATURE * (params["x"] - noise * batch) ** 2)
@@ -20,14 +27,19 @@ def bowl(noise: float = 0.01, **kwargs) -> lrx.Problem:
         loss=loss,
         sample=lambda key: jax.random.normal(key, (2,)),
         name="bowl",
-        **kwargs,
     )
 
 
+def scored(evaluate) -> lrx.Problem:
+    """The bowl with an `evaluate`."""
+    return dataclasses.replace(bowl(), evaluate=evaluate)
+
+
+@functools.cache
 def validated() -> lrx.Problem:
     """The bowl, with a validation loss that is smallest a little before the training loss is."""
-    return bowl(
-        evaluate=lambda params: {
+    return scored(
+        lambda params: {
             "loss": jnp.sum((params["x"] - 0.2) ** 2),
             "accuracy": jnp.mean(jnp.abs(params["x"]) < 0.5, dtype=jnp.float32),
         }

@@ -1,5 +1,6 @@
 """A halving finds what the whole sweep would, for the price that it was allowed."""
 
+import functools
 import itertools
 
 import jax
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.tuning._plan import unit_of
+from lrx.tuning._halving_plan import unit_of
 from tests.tuning.bowl import bowl, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
@@ -18,6 +19,7 @@ RATES = np.geomspace(0.01, 1.9, 8)
 GRID = dict(learning_rate=RATES, schedule=SCHEDULES, seeds=2, steps=100)
 
 
+@functools.cache
 def shaken():
     """Descent along a flat valley whose walls are shaken to and fro: no chance in it, and high rates pay at the end.
 
@@ -34,6 +36,7 @@ def shaken():
     )
 
 
+@functools.cache
 def valley():
     """Descent along a valley, too long to reach its end: at every horizon the highest stable rate is the best."""
 

@@ -29,7 +29,7 @@ FORWARD = 1 / 3
 
 
 def unit_of(steps: int) -> int:
-    """The updates of one call of the compiled program: the lengths of rungs are multiples of it."""
+    """The lengths of rungs are multiples of so many updates: a thousandth of the run."""
     return max(1, steps // 1000)
 
 

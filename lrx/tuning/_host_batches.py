@@ -12,21 +12,26 @@ from ..problems._problem import Problem
 
 
 class Batches:
-    """The batches of a training run, in order. The source starts anew when it runs out.
+    """The batches of a training run by their place in it. The source starts anew when it runs out.
 
-    A run may be read several times, once for each group of members or again after a stop. Then each batch leaves a
-    mark (its CRC-32), and one that differs from what was read before in its place is an error.
+    No batch is kept longer than the call that asks for it, except those that are to be asked for again. Batches before
+    the last ones are read again, from the beginning of the source.
+
+    With `marked`, each batch leaves a mark (its CRC-32), and one that differs from what was read before in its place is
+    an error.
     """
 
-    def __init__(self, problem: Problem, marked: bool = False, marks: Any = ()):
+    def __init__(self, problem: Problem, marked: bool = False):
         self.source = problem.batches
         self.marked = marked
-        self.marks = [int(m) for m in marks]
+        self.marks: list[int] = []
         self.place = 0
+        """Of the next batch that the source gives."""
         self.iterator: Iterator[Any] | None = None
         self.begun: Any = None
         self.shapes: Any = None
         self.held: dict[int, Any] = {}
+        """Batches that will be asked for again, by place."""
 
     @property
     def once_only(self) -> bool:
@@ -37,34 +42,35 @@ class Batches:
         """The first batch of the run, or None; it is read when its turn comes all the same."""
         if self.source is None:
             return None
-        self.begun = self._read()
+        if self.begun is None:
+            self.begun = self._read()
         return self.begun
 
-    def rewind(self, place: int = 0) -> None:
-        """Go to the beginning of the run, and on over `place` batches."""
-        if self.place:
-            self.place, self.iterator = 0, None
-        if self.source is not None:
-            for _ in range(place):
-                self._next()
+    def stack(self, place: int, n: int, length: int, again_from: int | None = None) -> Any:
+        """`n` batches from `place` on, with zeros after them up to `length`: [length, …]. None without a source.
 
-    def stack(self, n: int) -> Any:
-        """The next `n` batches, stacked, or None."""
+        Those from `again_from` on will be asked for again.
+        """
         if self.source is None:
             return None
-        batches = [self._next() for _ in range(n)]
-        return jax.tree.map(lambda *xs: jnp.asarray(np.stack(xs)), *batches)
-
-    def at(self, place: int, n: int, keep: int) -> Any:
-        """`n` batches from `place` on, stacked, or None. Those from `keep` on may be asked for again."""
-        if self.source is None:
-            return None
-        while self.place < place + n:
+        end = place + n
+        again = end if again_from is None else min(again_from, end)
+        if place < self.place and place not in self.held:
+            self.place, self.iterator, self.held = 0, None, {}
+        while self.place < end:
             i = self.place
-            self.held[i] = self._next()
-        batches = [self.held[i] for i in range(place, place + n)]
-        self.held = {i: b for i, b in self.held.items() if i >= min(keep, place + n)}
-        return jax.tree.map(lambda *xs: jnp.asarray(np.stack(xs)), *batches)
+            batch = self._next()
+            if i >= min(place, again):
+                self.held[i] = batch
+        stacked = [self.held[i] for i in range(place, end)]
+        self.held = {i: batch for i, batch in self.held.items() if i >= again}
+
+        def padded(*xs: np.ndarray) -> jax.Array:
+            stack = np.zeros((length, *xs[0].shape), np.result_type(*xs))
+            np.stack(xs, out=stack[:n])
+            return jnp.asarray(stack)
+
+        return jax.tree.map(padded, *stacked)
 
     def _next(self) -> Any:
         batch = jax.tree.map(np.asarray, self._read())

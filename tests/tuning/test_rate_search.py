@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lrx.tuning._search import FIRST, LANES, Round, Search, least, lowest, relative, scores, unit_of
+from lrx.tuning._rate_search import FIRST, LANES, RateSearch, Round, least, lowest, relative, scores, unit_of
 
 
 class Runs:
@@ -31,10 +31,10 @@ def parabola(best, curvature=0.5, scale=1.0):
 
 
 def search(runs, start=1e-7, stop=10.0, gradients=2500, **kwargs):
-    hunt = Search(runs, start, stop, gradients, runs.seeds, **kwargs)
-    hunt.narrow()
-    hunt.finish()
-    return hunt
+    found = RateSearch(runs, start, stop, gradients, runs.seeds, **kwargs)
+    found.narrow()
+    found.finish()
+    return found
 
 
 def suggestion(*args, **kwargs):
@@ -44,9 +44,9 @@ def suggestion(*args, **kwargs):
 @pytest.mark.parametrize("best", np.geomspace(1e-6, 5.0, 23))
 @pytest.mark.parametrize("curvature", [0.01, 0.5, 1.0])
 def test_the_lowest_point_of_a_parabola_is_found_to_rounding(best, curvature):
-    hunt = search(Runs(parabola(best, curvature)))
-    assert hunt.rounds[-1].vertex == pytest.approx(best, rel=1e-6)
-    assert hunt.rounds[-1].curvature == pytest.approx(curvature, rel=1e-6)
+    found = search(Runs(parabola(best, curvature)))
+    assert found.rounds[-1].vertex == pytest.approx(best, rel=1e-6)
+    assert found.rounds[-1].curvature == pytest.approx(curvature, rel=1e-6)
 
 
 @pytest.mark.parametrize("best", np.geomspace(1e-6, 5.0, 23))
@@ -72,42 +72,42 @@ def test_lightning_1767_one_wild_loss_does_not_move_the_suggestion_far(wild):
 
 @pytest.mark.parametrize("cliff", [1e-5, 0.004, 0.2, 3.0])
 def test_all_above_a_cliff_are_infinite(cliff):
-    hunt = search(Runs(lambda rate: np.inf if rate > cliff else rate**-0.3))
-    assert cliff / 10 < hunt.rounds[-1].vertex <= cliff
-    assert all(r.finite for r in hunt.rounds[:2])
+    found = search(Runs(lambda rate: np.inf if rate > cliff else rate**-0.3))
+    assert cliff / 10 < found.rounds[-1].vertex <= cliff
+    assert all(r.finite for r in found.rounds[:2])
 
 
 def test_all_rates_but_one_are_infinite():
-    hunt = search(Runs(lambda rate: 1.0 if 0.009 < rate < 0.011 else np.inf))
-    assert hunt.rounds[-1].vertex == pytest.approx(0.01)
-    assert hunt.rounds[-1].curvature == 0
+    found = search(Runs(lambda rate: 1.0 if 0.009 < rate < 0.011 else np.inf))
+    assert found.rounds[-1].vertex == pytest.approx(0.01)
+    assert found.rounds[-1].curvature == 0
 
 
 def test_nothing_is_finite():
-    hunt = search(Runs(lambda rate: np.nan))
-    assert not any(r.finite for r in hunt.rounds)
-    assert hunt.rounds[0].learning_rates[0] < 1e-5  # lower rates were tried
-    assert hunt.rounds[-1].learning_rates[0] >= 1e-7
+    found = search(Runs(lambda rate: np.nan))
+    assert not any(r.finite for r in found.rounds)
+    assert found.rounds[0].learning_rates[0] < 1e-5  # lower rates were tried
+    assert found.rounds[-1].learning_rates[0] >= 1e-7
 
 
 @pytest.mark.parametrize("power", [-0.3, 0.3])
 @pytest.mark.parametrize(("start", "stop"), [(1e-7, 10.0), (1e-3, 1.0), (1e-4, 0.3163), (5e-4, 0.35)])
 def test_a_loss_that_falls_to_an_end_of_the_range_is_followed_and_not_beyond(start, stop, power):
-    hunt = search(Runs(lambda rate: rate**power), start, stop, 10000)
-    rates = np.concatenate([r.learning_rates for r in hunt.rounds])
+    found = search(Runs(lambda rate: rate**power), start, stop, 10000)
+    rates = np.concatenate([r.learning_rates for r in found.rounds])
     assert start * (1 - 1e-12) <= rates.min() and rates.max() <= stop * (1 + 1e-12)
     if (start, power) != (1e-7, 0.3):  # four decades below the first rates: the budget ends before
-        assert hunt.rounds[-1].vertex == pytest.approx(start if power > 0 else stop)
+        assert found.rounds[-1].vertex == pytest.approx(start if power > 0 else stop)
     else:
-        assert hunt.rounds[-1].vertex < 1e-6
+        assert found.rounds[-1].vertex < 1e-6
 
 
 @pytest.mark.parametrize("level", [1.0, 0.0, -2.0])
 def test_of_equals_the_middle_one_is_the_best(level):
-    hunt = search(Runs(lambda rate: level))
-    assert len(hunt.rounds[0].learning_rates) == len(FIRST)  # no reason to go beyond
-    assert FIRST[0] < hunt.rounds[-1].vertex < FIRST[-1]
-    assert hunt.rounds[-1].curvature == 0
+    found = search(Runs(lambda rate: level))
+    assert len(found.rounds[0].learning_rates) == len(FIRST)  # no reason to go beyond
+    assert FIRST[0] < found.rounds[-1].vertex < FIRST[-1]
+    assert found.rounds[-1].curvature == 0
 
 
 def test_a_loss_of_zero_at_many_rates():
@@ -117,9 +117,9 @@ def test_a_loss_of_zero_at_many_rates():
 
 @pytest.mark.parametrize("best", [2e-5, 0.013, 1.7])
 def test_negative_losses_have_a_lowest_point_too(best):
-    hunt = search(Runs(lambda rate: 0.2 * np.log(rate / best) ** 2 - 20.0))
-    assert hunt.rounds[-1].vertex == pytest.approx(best, rel=1e-6)
-    assert hunt.rounds[-1].curvature > 0
+    found = search(Runs(lambda rate: 0.2 * np.log(rate / best) ** 2 - 20.0))
+    assert found.rounds[-1].vertex == pytest.approx(best, rel=1e-6)
+    assert found.rounds[-1].curvature > 0
 
 
 def test_one_huge_loss_does_not_hide_what_there_is_to_gain_below_zero():
@@ -152,10 +152,10 @@ def test_multiplying_all_rates_moves_the_suggestion(factor):
 @pytest.mark.parametrize("best", [1e-9, 1e-6, 0.01, 4.0, 1e9])
 def test_the_budget_is_kept_and_used(best, gradients, seeds):
     runs = Runs(parabola(best), seeds=seeds)
-    hunt = search(runs, gradients=gradients * seeds)
+    found = search(runs, gradients=gradients * seeds)
     assert runs.gradients <= gradients * seeds
-    assert runs.gradients > gradients * seeds - (LANES + 1) * seeds * max(hunt.unit, 2)
-    assert hunt.left * seeds == hunt.budget * seeds - runs.gradients
+    assert runs.gradients > gradients * seeds - (LANES + 1) * seeds * max(found.unit, 2)
+    assert found.left * seeds == found.budget * seeds - runs.gradients
 
 
 def test_a_budget_below_the_least_would_leave_a_shorter_last_round():
@@ -170,17 +170,17 @@ def test_a_budget_below_the_least_would_leave_a_shorter_last_round():
 @pytest.mark.parametrize("gradients", [72, 250, 2500])
 def test_lengths_are_multiples_of_a_unit_and_no_longer_than_the_training_to_come(gradients, whole):
     runs = Runs(parabola(0.02))
-    hunt = search(runs, gradients=gradients, whole=whole)
+    found = search(runs, gradients=gradients, whole=whole)
     lengths = [steps for _, steps, _ in runs.calls]
-    assert all(0 < steps <= whole and steps % hunt.unit == 0 for steps in lengths)
+    assert all(0 < steps <= whole and steps % found.unit == 0 for steps in lengths)
     assert lengths == sorted(lengths)  # ever longer
     if whole > gradients:
-        assert hunt.unit == unit_of(gradients, 1)
+        assert found.unit == unit_of(gradients, 1)
 
 
 def test_rates_beyond_the_first_ones_belong_to_the_first_round():
     runs = Runs(parabola(3e-6))
-    hunt = search(runs)
+    found = search(runs)
     assert [(len(rates), steps, number) for rates, steps, number in runs.calls] == [
         (6, 80, 0),
         (3, 80, 0),
@@ -188,7 +188,7 @@ def test_rates_beyond_the_first_ones_belong_to_the_first_round():
         (3, 160, 1),
         (3, 340, 2),
     ]
-    first = hunt.rounds[0]
+    first = found.rounds[0]
     assert (np.diff(first.learning_rates) > 0).all()
     np.testing.assert_allclose(first.losses, [runs.loss(r) for r in first.learning_rates])
 

@@ -99,7 +99,7 @@ def lowest_of(losses: np.ndarray) -> int:
     return int(equals[len(equals) // 2]) if np.isfinite(losses).any() else 0
 
 
-class Search:
+class RateSearch:
     """Three rounds of short runs, ever longer and ever closer to the best rate.
 
     1. Six rates a factor √10 apart from 0.001 on; three more beyond the best one while that is the outermost, closer

@@ -74,8 +74,12 @@ MAIN_SCHEDULES = ("constant", "step", "cosine", "linear")
 """Swept over the whole grid; the others near the best rate of these."""
 
 
+BASELINE_RATE = 1e-3
+"""Of Adam as many use it, to compare with."""
+
+
 def chosen(argument: str, given: Any, known: Mapping[str, Any], default: Iterable[str]) -> dict[str, Any]:
-    """What the user asked for, as name -> function: None, names of known ones, or a dict of the user's own."""
+    """The given names of known functions, or a dict of the user's own, or None for the default, as name -> function."""
     if given is None:
         return {name: known[name] for name in default}
     if isinstance(given, Mapping):

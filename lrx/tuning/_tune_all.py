@@ -1,49 +1,35 @@
 """`tune` without a budget: every combination is trained, and the choice once more from fresh seeds."""
 
 import time
-from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
 from ..optimizers.adam import adam
-from ..problems._problem import Problem
 from ..schedules._schedule import as_schedule
-from ._candidates import MAIN_SCHEDULES, constant
 from ._find import find
+from ._presets import BASELINE_RATE, MAIN_SCHEDULES, constant
+from ._request import Request
 from ._suggest import logspace
 from ._sweep import Sweep, sweep
-from ._tuned import Row, Tuned, at, end, mean_record, ranked, row, stayed_finite
-
-Progress = Callable[[str, int, int], None]
-"""(stage, updates done, updates in the stage), an update of each member counted."""
-
-BASELINE_RATE = 1e-3
+from ._table import Row, at, end, mean_record, ranked, row, stayed_finite
+from ._tuned import Tuned
 
 
-def tune_all(
-    problem: Problem,
-    makers: dict[str, Any],
-    curves: dict[str, Any],
-    own: bool,
-    learning_rates: Any,
-    steps: int,
-    seeds: int,
-    key: jax.Array,
-    by: str,
-    progress: Progress | None,
-) -> Tuned:
-    """The choice; `own` tells whether the schedules are the user's, which all get the whole grid."""
+def tune_all(request: Request, whole_grid: bool) -> Tuned:
+    """The choice of `tune` without a budget; with `whole_grid`, all schedules run over all rates."""
     began = time.perf_counter()
-    ramp_key, sweep_key, fresh_key = jax.random.split(key, 3)
-    run = _Runs(problem, steps, seeds, sweep_key, by, progress)
+    problem, makers, curves, by = request.problem, request.makers, request.curves, request.by
+    steps, seeds = request.steps, request.seeds
+    ramp_key, sweep_key, fresh_key = jax.random.split(request.key, 3)
+    run = _Runs(request, sweep_key)
 
     main, *others = makers
     found = find(problem, makers[main], key=ramp_key, steps=steps)
-    given = learning_rates is not None
-    grid = np.unique(learning_rates) if given else _around(found.learning_rate, 100, 10**1.5, 16)
-    full = {k: f for k, f in curves.items() if own or k in MAIN_SCHEDULES} or curves
+    given = request.learning_rates
+    grid = _around(found.learning_rate, 100, 10**1.5, 16) if given is None else np.unique(np.asarray(given))
+    full = {k: f for k, f in curves.items() if whole_grid or k in MAIN_SCHEDULES} or curves
     extra = {k: f for k, f in curves.items() if k not in full}
     first = run.sweep(main, makers[main], grid, full)
     if not stayed_finite(first, by).any():
@@ -62,7 +48,7 @@ def tune_all(
     rows = ranked(run.sweeps, by)
     winner = rows[0]
     peak, curve = winner.learning_rate, curves[winner.schedule]
-    confirm = _Runs(problem, steps, seeds, fresh_key, by, progress)
+    confirm = _Runs(request, fresh_key)
     again = confirm.sweep(winner.optimizer, makers[winner.optimizer], [peak], {winner.schedule: curve}, "retraining")
     plain = confirm.sweep("adam", adam, [BASELINE_RATE], {"constant": constant}, "baseline")
     records = [mean_record(s, (0, 0)) for s in (again, plain)]
@@ -97,32 +83,30 @@ def _around(centre: float, below: float, above: float, num: int) -> np.ndarray:
 class _Runs:
     """The sweeps made so far, by optimizer."""
 
-    def __init__(self, problem: Problem, steps: int, seeds: int, key: jax.Array, by: str, progress: Progress | None):
-        self.problem, self.steps, self.seeds, self.key = problem, steps, seeds, key
-        self.by, self.progress = by, progress
+    def __init__(self, request: Request, key: jax.Array):
+        self.request, self.key = request, key
         self.sweeps: dict[str, list[Sweep]] = {}
         self.count = 0
 
     def sweep(self, name: str, make: Any, rates: Any, schedules: dict[str, Any], stage: str | None = None) -> Sweep:
         """Sweep, and keep the result."""
-        runs = len(np.atleast_1d(rates)) * len(schedules) * self.seeds
+        request = self.request
+        runs = len(np.atleast_1d(rates)) * len(schedules) * request.seeds
         stage = stage or f"{name}: {', '.join(schedules)}"
-        progress = self.progress
 
-        def told(done: int) -> None:
-            if progress is not None:
-                progress(stage, done, runs * self.steps)
+        def progress(done: int) -> None:
+            request.report_progress(stage, done, runs * request.steps)
 
-        told(0)
+        progress(0)
         result = sweep(
-            self.problem,
+            request.problem,
             make,
             learning_rate=rates,
             schedule=schedules,
-            seeds=self.seeds,
-            steps=self.steps,
+            seeds=request.seeds,
+            steps=request.steps,
             key=self.key,
-            progress=told,
+            progress=progress,
         )
         self.sweeps.setdefault(name, []).append(result)
         self.count += runs
@@ -131,8 +115,8 @@ class _Runs:
     def interval(self, row: Row) -> tuple[float, float]:
         """The rates as good as the row's, under the same optimizer and schedule."""
         s = next(s for s in self.sweeps[row.optimizer] if row.schedule in s.schedules)
-        loss = s.loss(self.by)[:, at(s, row.schedule)]
-        best = s.best(self.by, row.schedule)
+        loss = s.loss(self.request.by)[:, at(s, row.schedule)]
+        best = s.best(self.request.by, row.schedule)
         enough = best.loss + max(best.spread, 0.05 * abs(best.loss))
         good = s.learning_rates[np.asarray(loss.mean(axis=-1) <= enough)]
         return float(str(good.min())), float(str(good.max()))

@@ -1,10 +1,10 @@
-"""The one style of all pictures, and numbers for people."""
+"""The style of all charts, and numbers in a few digits."""
 
 import io
 from typing import Any
 
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#B0589B", "#E69F00", "#56B4E9", "#6B6B6B")
-"""Okabe and Ito's palette, told apart by readers with any colour vision."""
+"""Okabe and Ito's palette, which readers with any colour vision can distinguish."""
 DASHES = ("-", "--", ":", "-.")
 INK, FAINT = "#333333", "#DDDDDD"
 

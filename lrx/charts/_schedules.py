@@ -1,4 +1,4 @@
-"""Pictures of schedules, range tests, sweeps and losses: a matplotlib `Figure` each, without pyplot's global state."""
+"""A chart of schedules: learning rates against the step count."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -7,22 +7,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import _check as check
-from ._numbers import is_array
-from ._plot_choosing import curves as curves
-from ._plot_choosing import plot_curves as plot_curves
-from ._plot_choosing import plot_losses as plot_losses
-from ._plot_choosing import plot_range_test as plot_range_test
-from ._plot_choosing import plot_rounds as plot_rounds
-from ._plot_choosing import plot_sweep as plot_sweep
-from ._plot_choosing import running_mean as running_mean
-from ._plot_style import COLOURS as COLOURS
-from ._plot_style import FAINT as FAINT
-from ._plot_style import INK, colour, legend, line_style, log_axis, new_axes
-from ._plot_style import png as png
-from ._plot_style import rate as rate
-from ._pytree import factory_name, is_node
-from .schedules._schedule import Schedule, as_schedule
+from .. import _check as check
+from .._numbers import is_array
+from .._pytree import factory_name, is_node
+from ..schedules._schedule import Schedule, as_schedule
+from ._style import INK, colour, legend, line_style, log_axis, new_axes
 
 MOST_POINTS = 4096
 LONGEST = 2**31 - 1

@@ -4,7 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from .plot import counts_up_to, rate, values
+from ._schedules import counts_up_to, values
+from ._style import rate
 
 
 def drawing(schedule: Any, steps: int, width: int = 64, height: int = 12) -> str:

@@ -1,11 +1,11 @@
-"""What theory says of a schedule before anything is trained: how good it is, and how its best rate compares."""
+"""A bound from convex optimization that ranks schedules, and transfers rates between them, before any training."""
 
 from typing import NamedTuple
 
 import numpy as np
 
 
-class Prospect(NamedTuple):
+class ConvexBound(NamedTuple):
     """Of a schedule over a run of known length, up to constants that all schedules share."""
 
     bound: float
@@ -14,7 +14,7 @@ class Prospect(NamedTuple):
     """That best peak."""
 
 
-def prospect(values: np.ndarray) -> Prospect:
+def convex_bound(values: np.ndarray) -> ConvexBound:
     """The guarantee for the last iterate of gradient descent on a convex function, minimised over the peak.
 
     With the values η₁ … η_T at a peak γ = 1, a start within D of a minimum and gradients up to G::
@@ -44,4 +44,4 @@ def prospect(values: np.ndarray) -> Prospect:
     k = alpha > 0  # k < T, where T is the last rate that is not zero
     a = 1 / (2 * beta[0])
     b = squares[0] / (2 * beta[0]) + 0.5 * np.sum(eta[k] / alpha[k] * squares[k] / beta[k])
-    return Prospect(2 * np.sqrt(a * b), np.sqrt(a / b))
+    return ConvexBound(2 * np.sqrt(a * b), np.sqrt(a / b))

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.tuning._frugal import Field, Member, divided
-from lrx.tuning._prospect import Prospect
-from lrx.tuning._search import least
+from lrx.tuning._convex_bound import ConvexBound
+from lrx.tuning._next_run import Candidates, Member
+from lrx.tuning._rate_search import least
+from lrx.tuning._tune_budget import divided
 from tests.tuning.bowl import bowl
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
@@ -111,53 +112,55 @@ def test_validation_asks_for_a_lower_rate_where_training_goes_too_far():
 # ---------------------------------------------------------------- who is next
 
 
-def field(by="training", optimizers=("a", "b", "c")):
+def candidates(by="training", optimizers=("a", "b", "c")):
     lattice = np.geomspace(1e-3, 1, 31)
-    return Field(
+    return Candidates(
         optimizers=optimizers,
         schedules=("linear", "constant"),
-        prospects={"linear": Prospect(1.0, 2.0), "constant": Prospect(2.0, 1.0)},
+        bounds={"linear": ConvexBound(1.0, 2.0), "constant": ConvexBound(2.0, 1.0)},
         suggested=dict.fromkeys(optimizers, 0.104),
         lattice=dict.fromkeys(optimizers, lattice),
         by=by,
     )
 
 
-def order(f, losses, n):
+def order(among, losses, n):
     """The first `n` members that get whole runs, under a given loss."""
     done = {}
     for _ in range(n):
-        member = next(f.candidates(done))
+        member = next(among.in_order(done))
         done[member] = losses(member)
     return list(done)
 
 
 def test_the_two_best_optimizers_come_first():
-    first = order(field(), lambda m: 1.0, 2)
+    first = order(candidates(), lambda m: 1.0, 2)
     assert [(m.optimizer, m.schedule) for m in first] == [("a", "linear"), ("b", "linear")]
 
 
 def test_the_rates_around_the_best_one_come_next_then_its_other_schedule_at_the_transferred_rate():
-    tried = order(field(optimizers=("a",)), lambda m: abs(np.log(m.learning_rate / 0.1)) + (m.schedule != "linear"), 4)
+    tried = order(
+        candidates(optimizers=("a",)), lambda m: abs(np.log(m.learning_rate / 0.1)) + (m.schedule != "linear"), 4
+    )
     np.testing.assert_allclose([m.learning_rate for m in tried[:3]], [0.1, 0.126, 0.0794], rtol=0.01)
     assert tried[3].schedule == "constant"
     assert tried[3].learning_rate == pytest.approx(0.05, rel=0.01)
 
 
 def test_the_search_follows_a_loss_that_falls():
-    tried = order(field(optimizers=("a",)), lambda m: -m.learning_rate, 6)
+    tried = order(candidates(optimizers=("a",)), lambda m: -m.learning_rate, 6)
     rates = [m.learning_rate for m in tried if m.schedule == "linear"]
     assert len(rates) == 6
     np.testing.assert_allclose(np.diff(np.log10(rates)), 0.1, rtol=1e-6)
 
 
 def test_validation_goes_far_down_first_and_then_in_between():
-    tried = order(field("validation", ("a",)), lambda m: abs(np.log(m.learning_rate / 0.04)), 3)
+    tried = order(candidates("validation", ("a",)), lambda m: abs(np.log(m.learning_rate / 0.04)), 3)
     np.testing.assert_allclose([m.learning_rate for m in tried], [0.1, 0.0158, 0.0398], rtol=0.02)
 
 
 def test_where_a_whole_run_diverged_a_lower_rate_is_next():
-    tried = order(field(optimizers=("a",)), lambda m: np.inf, 2)
+    tried = order(candidates(optimizers=("a",)), lambda m: np.inf, 2)
     assert tried[1] == Member("a", "linear", pytest.approx(0.1 / 6, rel=0.1))
 
 

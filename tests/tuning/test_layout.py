@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.tuning._program import LANES, lay_out
+from lrx.tuning._layout import LANES, lay_out
 from tests.core.common import REPOSITORY
 from tests.core.test_mesh import environment
 from tests.tuning.bowl import bowl, validated

@@ -1,27 +1,28 @@
-"""Pictures of what chooses a rate: range tests, short runs, sweeps and losses."""
+"""Charts of losses: against the learning rate, and over the steps of training."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from . import _check as check
-from ._plot_style import COLOURS, INK, colour, legend, line_style, log_axis, new_axes, rate
-from .tuning._range_test import RangeTest
-from .tuning._search import Round
-from .tuning._suggest import smoothed
-from .tuning._sweep import Sweep
+from .. import _check as check
+from .._series import smoothed
+from ._style import COLOURS, INK, colour, legend, line_style, log_axis, new_axes, rate
 
 MOST_BANDS = 4
 
+Line = tuple[np.ndarray, np.ndarray]
+"""Learning rates, increasing [rate], and losses, [rate] or [rate, seed]; inf or nan where a run diverged."""
+
 
 @check.public
-def plot_range_test(range_test: RangeTest, learning_rate: float | None = None) -> Any:
+def plot_range_test(learning_rates: Any, losses: Any, suggestion: float | None = None) -> Any:
     """Draw the loss of a range test against the learning rate, raw and smoothed.
 
     Args:
-      range_test: what `lrx.range_test` or `lrx.find(...).range_test` gave.
-      learning_rate: a rate to mark, such as the suggestion.
+      learning_rates: the rate of each step, increasing, [steps].
+      losses: the training loss of each step, [steps].
+      suggestion: a rate to mark.
 
     Returns:
       A `matplotlib.figure.Figure`.
@@ -30,16 +31,16 @@ def plot_range_test(range_test: RangeTest, learning_rate: float | None = None) -
       ValueError: if no loss is finite.
       ImportError: if matplotlib is missing.
     """
-    rates, losses = np.asarray(range_test.learning_rates), np.asarray(range_test.losses, np.float64)
+    rates, losses = np.asarray(learning_rates), np.asarray(losses, np.float64)
     finite = np.isfinite(losses)
     if not finite.any():
-        raise check.fail("range_test", "must hold a finite loss", range_test)
+        raise check.fail("losses", "must hold a finite loss", losses)
     figure, axes = new_axes("learning rate", "training loss")
     axes.plot(rates[finite], losses[finite], color=COLOURS[0], alpha=0.45, linewidth=1, label="loss of each step")
     smooth = np.where(finite, smoothed(losses, 0.98), np.nan)
     axes.plot(rates, smooth, label="smoothed (β = 0.98)", **line_style(0))
-    if learning_rate is not None:
-        _suggestion(axes, learning_rate, COLOURS[1])
+    if suggestion is not None:
+        _suggestion(axes, suggestion, COLOURS[1])
     axes.set_xlim(rates[0], rates[-1])
     log_axis(axes, "x")
     # once it explodes only the way up is of interest: as much above the start as the best is below
@@ -51,16 +52,19 @@ def plot_range_test(range_test: RangeTest, learning_rate: float | None = None) -
 
 
 @check.public
-def plot_rounds(rounds: Sequence[Round], learning_rate: float, interval: tuple[float, float]) -> Any:
+def plot_short_runs(
+    lines: Mapping[str, Line], suggestion: float, interval: tuple[float, float], *, parabola: bool = True
+) -> Any:
     """Draw the short runs of `lrx.find`: the loss at their end against the learning rate, a line for each round.
 
-    The thin line is the parabola through the last round, which gives the suggestion. A cross at the top marks a rate at
-    which a run diverged.
+    A cross at the top marks a rate at which a run diverged.
 
     Args:
-      rounds: what `lrx.find(...).rounds` gave.
-      learning_rate: the suggestion, to be marked.
+      lines: name of a round -> its rates [rate] and the losses at the end [rate]; the last round comes last.
+      suggestion: a rate to mark.
       interval: the lowest and the highest rate of the range in which the best one is expected, to be shaded.
+      parabola: whether to draw, through the logarithms of the losses of the last round, the parabola that gives the
+        suggestion; there is none if one of them is not positive.
 
     Returns:
       A `matplotlib.figure.Figure`.
@@ -70,70 +74,54 @@ def plot_rounds(rounds: Sequence[Round], learning_rate: float, interval: tuple[f
       ImportError: if matplotlib is missing.
 
     Examples:
-      >>> import jax.numpy as jnp, lrx
-      >>> bowl = lrx.Problem(
-      ...     init=lambda key: jnp.ones(2),
-      ...     loss=lambda params, batch, key=None: jnp.sum(params**2),
-      ...     sample=lambda key: jnp.zeros(()),
-      ... )
-      >>> found = lrx.find(bowl, lrx.sgd)
-      >>> figure = plot_rounds(found.rounds, found.learning_rate, found.interval)
+      >>> import numpy as np
+      >>> rounds = {"50 steps": (np.array([0.1, 0.3, 1.0]), np.array([0.5, 0.2, 0.4]))}
+      >>> figure = plot_short_runs(rounds, 0.4, (0.25, 0.64))
       >>> print(figure.axes[0].get_xlabel())
       learning rate (peak)
     """
-    if not rounds:
-        raise check.fail("rounds", "must be at least one", rounds)
+    if not lines:
+        raise check.fail("lines", "must be at least one", lines)
     figure, axes = new_axes("learning rate (peak)", "training loss at the end")
-    for i, r in enumerate(rounds):
-        fine = np.isfinite(r.losses)
-        lowest = np.where(fine, r.losses, np.nan)
-        axes.plot(r.learning_rates, lowest, marker="o", markersize=4.5, label=f"{r.steps} steps", **line_style(i))
-        _crosses(axes, r.learning_rates[~fine], i)
-    _parabola(axes, rounds[-1], colour(len(rounds) - 1))
+    for i, (name, (rates, losses)) in enumerate(lines.items()):
+        fine = np.isfinite(losses)
+        axes.plot(rates, np.where(fine, losses, np.nan), marker="o", markersize=4.5, label=name, **line_style(i))
+        _crosses(axes, rates[~fine], i)
+    if parabola:
+        _parabola(axes, *list(lines.values())[-1], colour(len(lines) - 1))
     axes.axvspan(*interval, color=INK, alpha=0.08, linewidth=0)
-    _suggestion(axes, learning_rate, INK)
-    losses = [r.losses for r in rounds]
-    _legend_of_crosses(axes, failed := not np.isfinite(np.concatenate(losses)).all())
+    _suggestion(axes, suggestion, INK)
+    every = [losses for _, losses in lines.values()]
+    _legend_of_crosses(axes, failed := not np.isfinite(np.concatenate(every)).all())
     log_axis(axes, "x")
-    _log_losses(axes, losses, len(rounds) * failed)
+    _log_losses(axes, every, len(lines) * failed)
     legend(axes)
     return figure
 
 
 @check.public
-def plot_sweep(sweep: Sweep, by: str = "training") -> Any:
-    """Draw the final loss of a sweep against the learning rate, a line for each schedule.
+def plot_final_losses(lines: Mapping[str, Line], by: str = "training") -> Any:
+    """Draw the final losses of training runs against the learning rate, a line for each name.
 
     Lines are means over seeds, bands reach from the lowest seed to the highest. A cross at the top marks a rate at
-    which a seed diverged.
+    which a seed diverged, and a circle the lowest mean.
 
     Args:
-      sweep: what `lrx.sweep` gave.
-      by: "training" or "validation".
+      lines: name -> rates [rate] and final losses [rate, seed], as `lrx.sweep(...).lines()` gives them.
+      by: what the losses are called, such as "training" or "validation".
 
     Returns:
       A `matplotlib.figure.Figure`.
 
     Raises:
-      ValueError: if the sweep has no such loss.
       ImportError: if matplotlib is missing.
+
+    Examples:
+      >>> import numpy as np
+      >>> figure = plot_final_losses({"cosine": (np.array([0.1, 1.0]), np.array([[0.3, 0.4], [0.2, np.nan]]))})
+      >>> print(figure.axes[0].get_ylabel())
+      training loss at the end
     """
-    return plot_curves(curves(sweep, by), by)
-
-
-def curves(sweep: Sweep, by: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Of each schedule (and each value of further hyperparameters): rates [rate] and final losses [rate, seed]."""
-    loss, inner = sweep.loss(by), sweep.dims[1:-2]
-    lines = {}
-    for index in np.ndindex(loss.shape[1:-1]):
-        schedule, *others = (sweep.coords[d][i] for d, i in zip(inner, index, strict=True))
-        name = ", ".join([schedule, *(f"{d}={x:.3g}" for d, x in zip(inner[1:], others, strict=True))])
-        lines[name] = sweep.learning_rates, loss[(slice(None), *index)]
-    return lines
-
-
-def plot_curves(lines: Mapping[str, tuple[np.ndarray, np.ndarray]], by: str) -> Any:
-    """The picture of `plot_sweep`, from rates [rate] and final losses [rate, seed] by name."""
     figure, axes = new_axes("learning rate (peak)", f"{by} loss at the end")
     best, failed = (np.inf, 1.0, ""), False
     for i, (name, (rates, loss)) in enumerate(lines.items()):
@@ -226,11 +214,11 @@ def _suggestion(axes: Any, learning_rate: float, color: str) -> None:
     axes.axvline(learning_rate, label=f"suggested {rate(learning_rate)}", linewidth=1.5, color=color)
 
 
-def _parabola(axes: Any, last: Round, color: str) -> None:
-    """The parabola through the logarithms of the three losses of the last round, if there is one."""
-    if last.curvature > 0 and (np.isfinite(last.losses) & (last.losses > 0)).all():
-        fit = np.polyfit(np.log(last.learning_rates), np.log(last.losses), 2)
-        low, high = np.log(last.learning_rates[[0, -1]])
+def _parabola(axes: Any, rates: np.ndarray, losses: np.ndarray, color: str) -> None:
+    """The parabola through the logarithms of the losses of a line, if they are all positive."""
+    if (np.isfinite(losses) & (losses > 0)).all():
+        fit = np.polyfit(np.log(rates), np.log(losses), 2)
+        low, high = np.log(rates[[0, -1]])
         x = np.linspace(low - 0.3 * (high - low), high + 0.3 * (high - low), 100)
         axes.plot(np.exp(x), np.exp(np.polyval(fit, x)), color=color, linewidth=0.9, linestyle="--")
 
