@@ -58,22 +58,24 @@ class MasterWeights:
         """The inner update of the float32 weights, as a difference of rounded ones."""
         check.needs_params("master_weights", updates, params)
         us, treedef = jax.tree.flatten(updates, is_leaf=is_none)
-        ps = [None if u is None else p for u, p in zip(us, leaves_like(treedef, params), strict=True)]
+        ps = leaves_like(treedef, params)
+        narrow = [trainable(u) and is_narrow(p) for u, p in zip(us, ps, strict=True)]
         kept = state.masters if self.rounding == "nearest" else state.rest if self.rounding == "kahan" else updates
         kept = leaves_like(treedef, kept)
-        exact = [self._exact(p, k) if is_narrow(p) else p for p, k in zip(ps, kept, strict=True)]
+        exact = [self._exact(p, k) if n else p for n, p, k in zip(narrow, ps, kept, strict=True)]
 
         def widened(tree: Any) -> Any:
             leaves = leaves_like(treedef, tree)
-            return treedef.unflatten([_widened(x) if is_narrow(p) else x for x, p in zip(leaves, ps, strict=True)])
+            return treedef.unflatten([_widened(x) if n else x for n, x in zip(narrow, leaves, strict=True)])
 
         if "grad" in extra and jax.tree.structure(extra["grad"], is_leaf=is_none) == treedef:
             extra = {**extra, "grad": widened(extra["grad"])}
         steps, inner = self.inner.update(widened(updates), state.inner, treedef.unflatten(exact), **extra)
         new, emitted = list(kept), leaves_like(treedef, steps)
-        for i, (u, x, p) in enumerate(zip(emitted, exact, ps, strict=True)):
-            if is_narrow(p) and trainable(u):
-                emitted[i], new[i] = self._rounded(i, state.draws, x + u.astype(F32), jnp.asarray(p))
+        for i, p in enumerate(ps):
+            if narrow[i]:
+                goal = exact[i] + emitted[i].astype(F32)
+                emitted[i], new[i] = self._rounded(i, state.draws, goal, jnp.asarray(p))
         draws = None if state.draws is None else add_one(state.draws)
         masters = treedef.unflatten(new) if self.rounding == "nearest" else None
         rest = treedef.unflatten(new) if self.rounding == "kahan" else None
