@@ -58,26 +58,29 @@ class MasterWeights(Rule):
     ) -> tuple[Any, MasterWeightsState]:
         """The inner update of the float32 weights, as a difference of rounded ones."""
         check.needs_params("master_weights", updates, params)
-        treedef = jax.tree.structure(updates, is_leaf=is_none)
+        us, treedef = jax.tree.flatten(updates, is_leaf=is_none)
         ps = leaves_like(treedef, params)
+        narrow = [trainable(u) and is_narrow(p) for u, p in zip(us, ps, strict=True)]
         kept = state.masters if self.rounding == "nearest" else state.rest if self.rounding == "kahan" else updates
         kept = leaves_like(treedef, kept)
-        exact = [self._exact(p, k) if is_narrow(p) else p for p, k in zip(ps, kept, strict=True)]
+        exact = [self._exact(p, k) if n else p for n, p, k in zip(narrow, ps, kept, strict=True)]
 
         def widened(tree: Any) -> Any:
             leaves = leaves_like(treedef, tree)
-            return treedef.unflatten([_widened(x) if is_narrow(p) else x for x, p in zip(leaves, ps, strict=True)])
+            return treedef.unflatten([_widened(x) if n else x for n, x in zip(narrow, leaves, strict=True)])
 
         if "grad" in extra and jax.tree.structure(extra["grad"], is_leaf=is_none) == treedef:
             extra = {**extra, "grad": widened(extra["grad"])}
         steps, inner = self.inner.update(widened(updates), state.inner, treedef.unflatten(exact), **extra)
         new, emitted = list(kept), leaves_like(treedef, steps)
-        for i, (u, x, p) in enumerate(zip(emitted, exact, ps, strict=True)):
-            if u is not None and is_narrow(p) and trainable(u):
-                emitted[i], new[i] = self._rounded(i, state.draws, x + u.astype(F32), jnp.asarray(p))
+        for i, p in enumerate(ps):
+            if narrow[i]:
+                goal = exact[i] + emitted[i].astype(F32)
+                emitted[i], new[i] = self._rounded(i, state.draws, goal, jnp.asarray(p))
         draws = None if state.draws is None else add_one(state.draws)
-        memory = [treedef.unflatten(new) if tree is not None else None for tree in (state.masters, state.rest)]
-        return treedef.unflatten(emitted), MasterWeightsState(*memory, draws, inner)
+        masters = treedef.unflatten(new) if self.rounding == "nearest" else None
+        rest = treedef.unflatten(new) if self.rounding == "kahan" else None
+        return treedef.unflatten(emitted), MasterWeightsState(masters, rest, draws, inner)
 
     def _exact(self, p: Any, kept: Any) -> jax.Array:
         """The float32 weight that rounding made a parameter of, or the parameter itself if it is of something else."""
@@ -94,7 +97,7 @@ class MasterWeights(Rule):
     def _rounded(self, leaf: int, draws: Any, exact: jax.Array, p: jax.Array) -> tuple[jax.Array, Any]:
         """The update that takes a parameter to a rounded weight, and what is kept of that weight."""
         if self.rounding == "stochastic":
-            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(self.seed), draws), leaf)
+            key = jax.random.fold_in(jax.random.fold_in(jax.random.key(jnp.asarray(self.seed)), draws), leaf)
             noise = jax.random.bits(key, exact.shape, jnp.uint32)
             new = rounded_up_or_down(exact, noise, p.dtype).astype(F32)
         else:

@@ -148,6 +148,18 @@ def test_equinox_69_inside_a_jitted_and_donated_step(name):
     assert model.activation is NET.activation
 
 
+@pytest.mark.parametrize("rounding", ["nearest", "kahan", "stochastic"])
+def test_master_weights_of_a_model_in_bfloat16(rounding):
+    """State of the trained arrays alone, or of all: what has no update is in neither case looked at."""
+    half = lambda tree: jax.tree.map(lambda x: x.astype("bfloat16") if eqx.is_inexact_array(x) else x, tree)  # noqa: E731
+    tx, net, grads = lrx.master_weights(lrx.adam(0.1), rounding), half(NET), half(GRADS)
+    for start in (half(TRAINED), eqx.filter(net, eqx.is_array)):
+        updates, before, after = two_updates(tx, grads, start, net)
+        assert avals(before) == avals(after)
+        assert jax.tree.structure(updates) == jax.tree.structure(GRADS)
+        assert lrx.apply_updates(net, updates).frozen is net.frozen
+
+
 def test_a_tree_that_does_not_fit_is_still_refused():
     tx = lrx.adam(0.1)
     state = tx.init({"a": jnp.ones(2), "b": jnp.ones(2)})
