@@ -19,7 +19,7 @@ from ._drawing import drawing
 from .plot import horizon
 from .plot import plot as plot_schedules
 from .problems._load import BUILT_IN, load
-from .schedules._schedule import from_json, parse
+from .schedules._text import from_json, parse
 from .tuning._candidates import OPTIMIZERS, SCHEDULES
 from .tuning._suggest import logspace
 from .tuning._tune import tune

@@ -15,7 +15,8 @@ from ._phase import as_count, half_cosine, line, scalar
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import place
-from .onecycle import check_shares, quotient
+from ._steps import Steps
+from .onecycle import check_shares, divided
 
 ANNEALS = ("cos", "linear")
 
@@ -59,7 +60,7 @@ class TorchOnecycleSchedule(Schedule):
     def __call__(self, count: Any) -> jax.Array:
         """Up, down (and further down)."""
         high = scalar(self.max_value)
-        low, last = quotient(high, self.div_factor), quotient(high, self.div_factor, self.final_div_factor)
+        low, last = divided(high, self.div_factor), divided(high, self.div_factor, self.final_div_factor)
         down = [low, last] if self.three_phase else [last]
         return turning(count, [low, high, *down], _torch_turns(self), self.anneal)
 
@@ -71,7 +72,7 @@ class TorchOnecycleSchedule(Schedule):
 @schedule_factory
 def torch_onecycle_schedule(
     max_value: Scalar,
-    total_steps: Count,
+    total_steps: Steps,
     *,
     pct_start: Scalar = 0.3,
     anneal: str = "cos",
@@ -154,7 +155,7 @@ class TorchOnecycleMomentumSchedule(Schedule):
 
 @schedule_factory
 def torch_onecycle_momentum_schedule(
-    total_steps: Count,
+    total_steps: Steps,
     *,
     pct_start: Scalar = 0.3,
     anneal: str = "cos",

@@ -5,12 +5,15 @@ from itertools import accumulate
 from typing import Any
 
 import jax
+import numpy as np
 
 from .. import _check as check
+from .._numbers import I32, is_tracer
 from .._pytree import arguments, pytree_dataclass
-from ._questions import Marks
+from ._lookup import stacked
+from ._phase import as_count
+from ._questions import Marks, summed
 from ._schedule import Schedule, schedule_factory
-from ._shapes import after
 from .cosine import WarmupCosineDecaySchedule, warmup_cosine_decay_schedule
 from .join import joined, marks_of_joined
 
@@ -23,11 +26,13 @@ class SgdrSchedule(Schedule):
 
     def __call__(self, count: Any) -> jax.Array:
         """The cycle that `count` is in."""
-        return joined(count, self.cycles, self._begins())
+        begins = self._begins()
+        traced = any(map(is_tracer, begins))
+        return joined(count, self.cycles, stacked(begins, as_count) if traced else np.array(begins, I32))
 
     def _begins(self) -> list[Any]:
         """Where each cycle but the first begins."""
-        return list(accumulate((cycle.decay_steps for cycle in self.cycles[:-1]), after))
+        return list(accumulate((cycle.decay_steps for cycle in self.cycles[:-1]), summed))
 
     def marks(self) -> Marks:
         """The restarts, and the peaks of the cycles."""

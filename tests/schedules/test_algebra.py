@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import lrx
 from lrx.schedules._phase import rescaled
-from lrx.schedules._schedule import parse
+from lrx.schedules._text import parse
 
 LAST = 2**31 - 1
 T = np.arange(128)  # one shape for all: each new one compiles every operation anew
