@@ -72,6 +72,12 @@ def rescaled(count: ArrayLike, steps: ArrayLike, end: ArrayLike) -> tuple[Array,
     t, T = _over(jnp.minimum(t, T), T)
     if t.dtype != np.int32:
         return jnp.zeros_like(t), fraction(t, T) * E
+    whole, left = ratio(t, T, E)
+    return whole, left.astype(jnp.float32) / T.astype(jnp.float32)
+
+
+def ratio(t: Array, T: Array, E: Array) -> tuple[Array, Array]:
+    """t·E/T for whole numbers t ≤ T and T > 0: the nearest whole number or its neighbour, and what is left, over T."""
     head, tail = _quotient(t, T)
     whole, rest = jnp.int32(0), tail * E.astype(jnp.float32)
     for mask in (0xFFF, 0xFFF000, 0x7F000000):  # 12 bits at a time: each product is exact
@@ -80,8 +86,7 @@ def rescaled(count: ArrayLike, steps: ArrayLike, end: ArrayLike) -> tuple[Array,
         whole, rest = whole + floor.astype(jnp.int32), rest + (part - floor)
     whole = whole + jnp.round(rest).astype(jnp.int32)
     # count·end − whole·steps modulo 2³², which is the difference itself since it is less than `steps`
-    left = lax.bitcast_convert_type(_wrapped(t) * _wrapped(E) - _wrapped(whole) * _wrapped(T), jnp.int32)
-    return whole, left.astype(jnp.float32) / T.astype(jnp.float32)
+    return whole, lax.bitcast_convert_type(_wrapped(t) * _wrapped(E) - _wrapped(whole) * _wrapped(T), jnp.int32)
 
 
 def _wrapped(count: Array) -> Array:
