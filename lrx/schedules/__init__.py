@@ -5,7 +5,8 @@ Those that optax has keep its names, arguments and values. Where they differ, on
 * The result is always a float32 array in the shape of the count; a count may be an array. A negative count is 0, and
   one beyond int32 is 2³¹ − 1.
 * Bad input is an error, where optax writes a log line and returns a constant: lengths that are negative; 0 for
-  `decay_steps`, for one cycle, and for the `transition_steps` of an exponential; a decay rate of 0; a share outside [0, 1]; anything that is not finite.
+  `decay_steps`, for one cycle, and for the `transition_steps` of an exponential; a decay rate of 0; a share outside
+  [0, 1]; anything that is not finite.
 * A number of steps that is a float, such as `0.05 * total_steps`, is rounded when the schedule is made: a length to the
   nearest whole number, which moves the curve by less than half a step; a boundary at which the value may jump to the
   first count that is not before it, which moves nothing. A share of the run (`warmup_steps=0.05`) is an error.
@@ -16,9 +17,9 @@ Those that optax has keep its names, arguments and values. Where they differ, on
   and ends at its last value. A share of at most six decimals is exact: 0.29 of 100 steps are 29, where optax truncates
   the float64 product to 28.
 
-As in optax, `linear_schedule`, `polynomial_schedule` and `warmup_constant_schedule` of 0 steps hold the initial value; a
-power or an exponent of 0 is the constant that 0⁰ = 1 makes of the formula; surplus boundaries at the end are left out.
-In lrx's own functions a phase of no steps is skipped, and its end value holds.
+As in optax, `linear_schedule`, `polynomial_schedule` and `warmup_constant_schedule` of 0 steps hold the initial value;
+a power or an exponent of 0 is the constant that 0⁰ = 1 makes of the formula; surplus boundaries at the end are left
+out. In lrx's own functions a phase of no steps is skipped, and its end value holds.
 """
 
 from ._schedule import Schedule as Schedule

@@ -74,8 +74,8 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> SgdrSchedule:
     For cycles that all follow one rule, `cyclic_annealing_schedule(..., shape="cosine")` needs fewer numbers.
 
     Args:
-      cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`; `decay_steps` is its length. With lengths
-        that are floats, a cycle begins at the first count that is not before the sum of those before it, as in optax.
+      cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`; `decay_steps` is its length. If
+        lengths are floats, a cycle begins at the first count that is not before the sum of those before it, as in optax.
 
     Returns:
       A schedule, as exact as its cycles.

@@ -404,7 +404,8 @@ def test_functions_and_callable_pytrees_are_parts():
         (
             lambda: lrx.shift(cosine, 0.05),
             TypeError,
-            "shift(steps=...) must be a whole number, got 0.05. For a share of the run, give round(0.05 * total_steps).",
+            "shift(steps=...) must be a whole number, got 0.05. "
+            "For a share of the run, give round(0.05 * total_steps).",
         ),
         (lambda: lrx.stretch(cosine, 0), ValueError, "stretch(total_steps=...) must be positive, got 0."),
         (
