@@ -98,7 +98,7 @@ def last_change(schedule: Any) -> int | None:
             return None
         if after - before == 1:
             return int(after)
-        counts = _between(before, after)
+        counts = _between(int(before), int(after))
 
 
 def first_held(schedule: Any, value: float) -> Marks:

@@ -103,7 +103,7 @@ def place(share: Scalar | jax.Array, steps: Count | jax.Array) -> Place:
     decimals = jnp.round(fixed * _DECIMALS)
     decimal = decimals / _DECIMALS == fixed
     bits = jnp.floor(fixed * _BITS)
-    numerator, scale = jnp.where(decimal, decimals, bits), jnp.where(decimal, _DECIMALS, _BITS)
+    numerator, scale = jnp.where(decimal, decimals, bits), jnp.where(decimal, jnp.int32(_DECIMALS), jnp.int32(_BITS))
     whole, left = ratio(numerator.astype(jnp.int32), scale, steps)
     lost = jnp.where(decimal, 0.0, fixed * _BITS - bits) * (steps.astype(jnp.float32) / _BITS)
     return Place(whole, left, scale, lost + (share - jax.lax.stop_gradient(share)) * steps.astype(jnp.float32))

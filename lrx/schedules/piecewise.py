@@ -44,9 +44,9 @@ def scales_of(schedule: Any) -> Any:
     return dict(zip(boundaries, scales, strict=True)) if pairs else (boundaries, scales)
 
 
-def shown(schedule: Any) -> str:
-    """The call that makes a schedule."""
-    return f"{factory_name(schedule)}({', '.join(f'{k}={v!r}' for k, v in call_of(schedule).items())})"
+def shown(self: Any) -> str:
+    """The call that makes a schedule, for its `__repr__`."""
+    return f"{factory_name(self)}({', '.join(f'{k}={v!r}' for k, v in call_of(self).items())})"
 
 
 @pytree_dataclass

@@ -75,7 +75,7 @@ def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> SgdrSchedule:
 
     Args:
       cosine_kwargs: for each cycle the arguments of `warmup_cosine_decay_schedule`; `decay_steps` is its length. If
-        lengths are floats, a cycle begins at the first count that is not before the sum of those before it, as in optax.
+        lengths are floats, a cycle begins at the first count that is not before the sum of the lengths before it.
 
     Returns:
       A schedule, as exact as its cycles.
