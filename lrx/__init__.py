@@ -5,63 +5,64 @@ from ._version import __version__ as __version__
 # isort: split
 
 # schedules
-from .schedules._schedule import Schedule as Schedule
-from .schedules._schedule import as_schedule as as_schedule
-from .schedules._schedule import from_json as from_json
-from .schedules.budget import flat_cosine_schedule as flat_cosine_schedule
-from .schedules.budget import knee_schedule as knee_schedule
-from .schedules.budget import rex_schedule as rex_schedule
-from .schedules.chebyshev import chebyshev_schedule as chebyshev_schedule
-from .schedules.constant import constant_schedule as constant_schedule
-from .schedules.constant import warmup_constant_schedule as warmup_constant_schedule
-from .schedules.cosine import cosine_decay_schedule as cosine_decay_schedule
-from .schedules.cosine import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
-from .schedules.cyclic import cyclic_annealing_schedule as cyclic_annealing_schedule
-from .schedules.cyclic import triangular_schedule as triangular_schedule
-from .schedules.exponential import exponential_decay as exponential_decay
-from .schedules.exponential import step_decay_schedule as step_decay_schedule
-from .schedules.exponential import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
-from .schedules.infinite import infinite_schedule as infinite_schedule
-from .schedules.inverse import inverse_sqrt_schedule as inverse_sqrt_schedule
-from .schedules.inverse import inverse_time_schedule as inverse_time_schedule
-from .schedules.inverse import noam_schedule as noam_schedule
-from .schedules.join import join_schedules as join_schedules
-from .schedules.knots import interpolated_schedule as interpolated_schedule
-from .schedules.knots import piecewise_interpolate_schedule as piecewise_interpolate_schedule
-from .schedules.onecycle import cosine_onecycle_schedule as cosine_onecycle_schedule
-from .schedules.onecycle import linear_onecycle_schedule as linear_onecycle_schedule
-from .schedules.onecycle_fastai import fastai_onecycle_momentum_schedule as fastai_onecycle_momentum_schedule
-from .schedules.onecycle_fastai import fastai_onecycle_schedule as fastai_onecycle_schedule
-from .schedules.onecycle_torch import torch_onecycle_momentum_schedule as torch_onecycle_momentum_schedule
-from .schedules.onecycle_torch import torch_onecycle_schedule as torch_onecycle_schedule
-from .schedules.piecewise import piecewise_constant_schedule as piecewise_constant_schedule
-from .schedules.piecewise import piecewise_value_schedule as piecewise_value_schedule
-from .schedules.polynomial import linear_schedule as linear_schedule
-from .schedules.polynomial import polynomial_schedule as polynomial_schedule
-from .schedules.polynomial import warmup_linear_schedule as warmup_linear_schedule
-from .schedules.power_law import power_schedule as power_schedule
-from .schedules.restarts import sgdr_schedule as sgdr_schedule
-from .schedules.smooth import k_decay_schedule as k_decay_schedule
-from .schedules.smooth import tanh_schedule as tanh_schedule
-from .schedules.units import steps as steps
-from .schedules.wsd import wsd_schedule as wsd_schedule
+from .schedules import Schedule as Schedule
+from .schedules import as_schedule as as_schedule
+from .schedules import chebyshev_schedule as chebyshev_schedule
+from .schedules import constant_schedule as constant_schedule
+from .schedules import cosine_decay_schedule as cosine_decay_schedule
+from .schedules import cosine_onecycle_schedule as cosine_onecycle_schedule
+from .schedules import cyclic_annealing_schedule as cyclic_annealing_schedule
+from .schedules import exponential_decay as exponential_decay
+from .schedules import fastai_onecycle_momentum_schedule as fastai_onecycle_momentum_schedule
+from .schedules import fastai_onecycle_schedule as fastai_onecycle_schedule
+from .schedules import flat_cosine_schedule as flat_cosine_schedule
+from .schedules import from_json as from_json
+from .schedules import infinite_schedule as infinite_schedule
+from .schedules import interpolated_schedule as interpolated_schedule
+from .schedules import inverse_sqrt_schedule as inverse_sqrt_schedule
+from .schedules import inverse_time_schedule as inverse_time_schedule
+from .schedules import join_schedules as join_schedules
+from .schedules import k_decay_schedule as k_decay_schedule
+from .schedules import knee_schedule as knee_schedule
+from .schedules import linear_onecycle_schedule as linear_onecycle_schedule
+from .schedules import linear_schedule as linear_schedule
+from .schedules import noam_schedule as noam_schedule
+from .schedules import piecewise_constant_schedule as piecewise_constant_schedule
+from .schedules import piecewise_interpolate_schedule as piecewise_interpolate_schedule
+from .schedules import piecewise_value_schedule as piecewise_value_schedule
+from .schedules import polynomial_schedule as polynomial_schedule
+from .schedules import power_schedule as power_schedule
+from .schedules import rex_schedule as rex_schedule
+from .schedules import sgdr_schedule as sgdr_schedule
+from .schedules import step_decay_schedule as step_decay_schedule
+from .schedules import steps as steps
+from .schedules import tanh_schedule as tanh_schedule
+from .schedules import torch_onecycle_momentum_schedule as torch_onecycle_momentum_schedule
+from .schedules import torch_onecycle_schedule as torch_onecycle_schedule
+from .schedules import triangular_schedule as triangular_schedule
+from .schedules import warmup_constant_schedule as warmup_constant_schedule
+from .schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
+from .schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
+from .schedules import warmup_linear_schedule as warmup_linear_schedule
+from .schedules import wsd_schedule as wsd_schedule
 
 # isort: split
 
 # the algebra of schedules
-from .schedules.algebra import clip_schedule as clip_schedule
-from .schedules.algebra import maximum as maximum
-from .schedules.algebra import minimum as minimum
-from .schedules.algebra import product as product
-from .schedules.algebra import scale_schedule as scale_schedule
-from .schedules.algebra import total as total
-from .schedules.attach import with_cooldown as with_cooldown
-from .schedules.attach import with_warmup as with_warmup
-from .schedules.clock import repeat as repeat
-from .schedules.clock import reverse as reverse
-from .schedules.clock import shift as shift
-from .schedules.clock import stretch as stretch
-from .schedules.noise import noisy as noisy
+from .schedules import clip_schedule as clip_schedule
+from .schedules import maximum as maximum
+from .schedules import minimum as minimum
+from .schedules import noisy as noisy
+from .schedules import product as product
+from .schedules import quotient as quotient
+from .schedules import repeat as repeat
+from .schedules import reverse as reverse
+from .schedules import scale_schedule as scale_schedule
+from .schedules import shift as shift
+from .schedules import stretch as stretch
+from .schedules import total as total
+from .schedules import with_cooldown as with_cooldown
+from .schedules import with_warmup as with_warmup
 
 # isort: split
 

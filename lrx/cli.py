@@ -18,7 +18,7 @@ from ._version import __version__
 from .charts import drawing, horizon
 from .charts import plot as plot_schedules
 from .problems._load import BUILT_IN, load
-from .schedules._schedule import from_json, parse
+from .schedules._text import from_json, parse
 from .tuning._arguments import By
 from .tuning._presets import OPTIMIZERS, SCHEDULES
 from .tuning._suggest import logspace

@@ -129,6 +129,52 @@ def total(*schedules: Any) -> Total:
 
 
 @pytree_dataclass
+class Quotient(Schedule):
+    """See `quotient`."""
+
+    dividend: Any
+    divisor: Any
+
+    def __call__(self, count: Any) -> jax.Array:
+        """One value over the other."""
+        a, b = value(self.dividend, count), value(self.divisor, count)
+        return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))
+
+    def marks(self) -> Marks:
+        """Those of both."""
+        return united(map(marks_of, (self.dividend, self.divisor)))
+
+
+@schedule_factory
+def quotient(dividend: Any, divisor: Any) -> Quotient:
+    """Divide one schedule by another.
+
+    ::
+
+      η(t) = dividend(t) / divisor(t)      and 0 where the divisor is 0
+
+    `s / t` is `quotient(s, t)`, `2 / s` is `quotient(2, s)`, and `s / 2` is `scale_schedule(s, 0.5)`.
+
+    Args:
+      dividend: a schedule, a function of the count or a number.
+      divisor: the same. Where it is 0, the rate is 0: a rate is never infinite.
+
+    Returns:
+      A schedule. It ends where the later of the two ends.
+
+    Raises:
+      TypeError: if one is neither a schedule, a function nor a number.
+
+    Examples:
+      >>> import lrx
+      >>> schedule = 1 / lrx.linear_schedule(1.0, 4.0, 3)
+      >>> print(schedule(0), schedule(1), schedule(3))
+      1.0 0.5 0.25
+    """
+    return Quotient(part("dividend", dividend), part("divisor", divisor))
+
+
+@pytree_dataclass
 class Minimum(_Pointwise):
     """See `minimum`."""
 

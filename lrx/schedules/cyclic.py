@@ -8,13 +8,19 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import F32, INT32_MAX, Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, fraction, half_cosine, line, power, scalar
+from ._phase import as_count, fraction, half_cosine, line, power, power_complement, scalar
 from ._questions import Marks, summed
 from ._schedule import Schedule, part, schedule_factory
+from ._steps import Steps
 from .exponential import whole_periods
 
 MODES = ("triangular", "triangular2", "exp_range")
 SHAPES = ("linear", "cosine", "exponential")
+
+
+def _scaled(w: Any, v: Any, factor: jax.Array, complement: jax.Array | None = None) -> tuple[Any, Any]:
+    """The weights (w, 1 − w) with w times a factor, whose complement to 1 may be known to more digits than it has."""
+    return w * factor, v + w * (1 - factor if complement is None else complement)
 
 
 @pytree_dataclass
@@ -36,16 +42,16 @@ class TriangularSchedule(Schedule):
         down = up if self.down_steps is None else as_count(self.down_steps)
         cycle = whole_periods(t, up + down)
         u = t - cycle * (up + down).astype(t.dtype)
-        rising = fraction(u, up)
-        falling = fraction((up + down).astype(t.dtype) - u, down)
-        w = jnp.where(u < up, rising, falling)
+        rising, left = u < up, (up + down).astype(t.dtype) - u
+        w = jnp.where(rising, fraction(u, up), fraction(left, down))
+        v = jnp.where(rising, fraction(up.astype(t.dtype) - u, up), fraction(u - up.astype(t.dtype), down))  # 1 − w
         if self.mode == "triangular2":
-            w = w * power(0.5, cycle, 1)
+            w, v = _scaled(w, v, power(0.5, cycle, 1))
         elif self.mode == "exp_range":
-            w = w * power(self.gamma, t, 1)
+            w, v = _scaled(w, v, power(self.gamma, t, 1), power_complement(self.gamma, t, 1))
         if self.amplitude is not None:
-            w = w * jnp.asarray(self.amplitude(t)).astype(F32)
-        return scalar(self.min_value) * (1 - w) + scalar(self.max_value) * w
+            w, v = _scaled(w, v, jnp.asarray(self.amplitude(t)).astype(F32))
+        return scalar(self.min_value) * v + scalar(self.max_value) * w
 
     def marks(self) -> Marks:
         """The top and the end of the first cycle."""
@@ -58,10 +64,10 @@ def triangular_schedule(
     min_value: Scalar,
     max_value: Scalar,
     *,
-    half_cycle_steps: Count,
+    half_cycle_steps: Steps,
     mode: str = "triangular",
     gamma: Scalar = 1.0,
-    down_steps: Count | None = None,
+    down_steps: Steps | None = None,
     amplitude: Any = None,
 ) -> TriangularSchedule:
     """Go up and down between two values along straight lines, again and again.
@@ -130,9 +136,9 @@ class CyclicAnnealingSchedule(Schedule):
     def __call__(self, count: Any) -> jax.Array:
         """Down, from the peak of the cycle that `count` is in."""
         cycle, elapsed, remaining = self._place(as_count(count))
-        w = power(self.peak_multiplier, cycle, 1)
+        w, v = power(self.peak_multiplier, cycle, 1), power_complement(self.peak_multiplier, cycle, 1)
         low = scalar(self.min_value)
-        peak = scalar(self.max_value) * w + low * (1 - w)
+        peak = scalar(self.max_value) * w + low * v
         if self.shape == "linear":
             return line(peak, low, elapsed, remaining)
         if self.shape == "cosine":
@@ -170,7 +176,7 @@ def cyclic_annealing_schedule(
     max_value: Scalar,
     min_value: Scalar,
     *,
-    cycle_steps: Count,
+    cycle_steps: Steps,
     shape: str = "linear",
     length_multiplier: Scalar = 1.0,
     peak_multiplier: Scalar = 1.0,

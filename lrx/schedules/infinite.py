@@ -12,7 +12,8 @@ from ._phase import as_count, fraction, half_cosine, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import after
-from .attach import WithCooldown, with_cooldown
+from ._steps import Steps
+from .warmup_cooldown import WithCooldown, with_cooldown
 
 SHAPES = ("inverse-sqrt", "cosine", "linear")
 _ALPHA = 10.0
@@ -77,9 +78,9 @@ class InfiniteSchedule(Schedule):
 @schedule_factory
 def infinite_schedule(
     peak_value: Scalar,
-    warmup_steps: Count,
+    warmup_steps: Steps,
     *,
-    cooldown_steps: Count,
+    cooldown_steps: Steps,
     constant_value: Scalar,
     shape: str = "inverse-sqrt",
 ) -> InfiniteSchedule:

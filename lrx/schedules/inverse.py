@@ -11,6 +11,7 @@ from .._pytree import pytree_dataclass, static
 from ._phase import as_count, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
+from ._steps import Steps
 from .exponential import whole_periods
 
 
@@ -39,7 +40,7 @@ class InverseTimeSchedule(Schedule):
 
 @schedule_factory
 def inverse_time_schedule(
-    init_value: Scalar, transition_steps: Count, *, decay_rate: Scalar, staircase: bool = False
+    init_value: Scalar, transition_steps: Steps, *, decay_rate: Scalar, staircase: bool = False
 ) -> InverseTimeSchedule:
     """Divide by a number that grows along a line.
 
@@ -95,7 +96,7 @@ class InverseSqrtSchedule(Schedule):
 
 @schedule_factory
 def inverse_sqrt_schedule(
-    peak_value: Scalar, warmup_steps: Count, *, timescale: Count | None = None
+    peak_value: Scalar, warmup_steps: Steps, *, timescale: Steps | None = None
 ) -> InverseSqrtSchedule:
     """Rise along a line to `peak_value`, then fall with one over the square root of the steps.
 
@@ -156,7 +157,7 @@ class NoamSchedule(Schedule):
 
 
 @schedule_factory
-def noam_schedule(model_size: Count, warmup_steps: Count, *, scale: Scalar = 1.0) -> NoamSchedule:
+def noam_schedule(model_size: Count, warmup_steps: Steps, *, scale: Scalar = 1.0) -> NoamSchedule:
     """Rise along a line, then fall with one over the square root of the steps, scaled by the size of the model.
 
     With d = `model_size` and w = `warmup_steps`::

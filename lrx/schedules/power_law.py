@@ -11,6 +11,7 @@ from .._pytree import pytree_dataclass
 from ._phase import as_count, line, scalar, split, weight_power
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
+from ._steps import Steps
 
 
 @pytree_dataclass
@@ -40,7 +41,7 @@ class PowerSchedule(Schedule):
 
 
 @schedule_factory
-def power_schedule(max_value: Scalar, warmup_steps: Count, *, a: Scalar, b: Scalar, batch_size: Count) -> PowerSchedule:
+def power_schedule(max_value: Scalar, warmup_steps: Steps, *, a: Scalar, b: Scalar, batch_size: Count) -> PowerSchedule:
     """Follow a power law of the data seen, under a cap: a schedule that needs no horizon.
 
     With w = `warmup_steps`, β = `batch_size` and n = β · max(t, 1), the data seen::

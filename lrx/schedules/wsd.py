@@ -12,6 +12,7 @@ from ._phase import as_count, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import COOLDOWNS, after, falling
+from ._steps import Steps
 
 
 @pytree_dataclass
@@ -50,11 +51,11 @@ class WsdSchedule(Schedule):
 @schedule_factory
 def wsd_schedule(
     peak_value: Scalar,
-    warmup_steps: Count,
+    warmup_steps: Steps,
     *,
-    decay_steps: Count,
-    total_steps: Count | None = None,
-    stable_steps: Count | None = None,
+    decay_steps: Steps,
+    total_steps: Steps | None = None,
+    stable_steps: Steps | None = None,
     shape: str = "1-sqrt",
     init_value: Scalar = 0.0,
     end_value: Scalar = 0.0,

@@ -20,7 +20,7 @@ import optax
 from jax.sharding import PartitionSpec as P
 
 from .._resume import resume
-from ..optimizers.apply import apply_updates
+from ..optimizers.apply_updates import apply_updates
 from ..problems._problem import Problem, loss_of, scores_of, start_of
 from ._layout import Layout
 

@@ -15,7 +15,7 @@ import lrx
 from lrx._pytree import factory_name
 
 from .common import finite, same
-from .schedule_cases import CASES, INT32_MAX
+from .schedule_cases import CASES, INT32_MAX, is_count
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # one for each factory, where another shape or another length asks nothing new
@@ -27,7 +27,7 @@ cheap = pytest.mark.usefixtures("cheap_compiles")
 def floats_of(schedule):
     """The real numbers of a schedule by path, and the function that puts others in their place."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(schedule)
-    floats = {jax.tree_util.keystr(path): jnp.float32(x) for path, x in leaves if isinstance(x, float)}
+    floats = {jax.tree_util.keystr(path): jnp.float32(x) for path, x in leaves if not is_count(x)}
 
     def put(floats):
         return treedef.unflatten([floats.get(jax.tree_util.keystr(path), x) for path, x in leaves])
@@ -84,10 +84,8 @@ def test_landmarks_are_the_same_eager_jitted_and_in_a_state(case):
 def test_vmap_over_every_number(case):
     """Also over lengths, which optax's factories refuse to trace."""
     schedule = case.build()
-    others = jax.tree.map(lambda x: x + 1 if isinstance(x, int) else x * 0.9, schedule)
-    grid = jax.tree.map(
-        lambda x, y: np.stack([x, y]).astype(np.int32 if isinstance(x, int) else np.float32), schedule, others
-    )
+    others = jax.tree.map(lambda x: x + 1 if is_count(x) else x * 0.9, schedule)
+    grid = jax.tree.map(lambda x, y: np.stack([x, y]).astype(np.int32 if is_count(x) else np.float32), schedule, others)
     counts = case.counts()
     swept = jax.jit(jax.vmap(lambda s: s(counts)))(grid)
     for values, alone in zip(swept, (schedule, others), strict=True):

@@ -140,7 +140,8 @@ REFUSED = [
     ),
     (
         lambda: warm(0.0, 1.0, 0.5, 100),
-        "warmup_cosine_decay_schedule(warmup_steps=...) must be a whole number, got 0.5.",
+        "warmup_cosine_decay_schedule(warmup_steps=...) must be a whole number, got 0.5. For a share of the run, give "
+        "round(0.5 * total_steps).",
     ),
     (lambda: warm(0.0, 1.0, 5, 2**31), "(decay_steps=...) must fit in int32, got 2147483648."),
     (lambda: warm(0.0, 1.0, -5, 100), "(warmup_steps=...) must not be negative, got -5."),
@@ -167,12 +168,12 @@ REFUSED = [
         "(boundaries_and_scales=...) must not be negative, got -1.",
     ),
     (
-        lambda: lrx.piecewise_constant_schedule(1.0, {1.5: 0.5}),
-        "(boundaries_and_scales=...) must be a whole number, got 1.5.",
+        lambda: lrx.piecewise_constant_schedule(1.0, {0.5: 0.5}),
+        "(boundaries_and_scales=...) must be a whole number, got 0.5. For a share of the run,",
     ),
     (
-        lambda: lrx.piecewise_value_schedule([1, 2], [0.1]),
-        "(values=...) must be one more than boundaries (2), got (0.1,).",
+        lambda: lrx.piecewise_value_schedule([1], [0.1, 0.2, 0.3]),
+        "(values=...) must be at most one more than boundaries (1), got (0.1, 0.2, 0.3).",
     ),
     (lambda: lrx.piecewise_value_schedule([2, 1], [1.0, 2.0, 3.0]), "(boundaries=...) must increase, got (2, 1)."),
     (lambda: triangular(0.0, 1.0, half_cycle_steps=0), "(half_cycle_steps=...) must be positive, got 0."),

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import lrx
 from lrx.schedules._phase import rescaled
-from lrx.schedules._schedule import parse
+from lrx.schedules._text import parse
 
 LAST = 2**31 - 1
 T = np.arange(128)  # one shape for all: each new one compiles every operation anew
@@ -59,6 +59,10 @@ CASES = [
     Case("total", lrx.total(rise, cosine), lambda: at(rise) + at(cosine), 8, 16),
     Case("minimum", lrx.minimum(rise, cosine, 0.4), lambda: np.minimum(np.minimum(at(rise), at(cosine)), 0.4), 9, 16),
     Case("maximum", lrx.maximum(linear, 0.1), lambda: np.maximum(at(linear), 0.1), 5, 20),
+    Case("quotient", cosine / rise, lambda: at(cosine) / at(rise), 8, 16),
+    Case("quotient_of_a_number", 0.02 / rise, lambda: 0.02 / at(rise), 5, 8),
+    Case("difference", rise - cosine, lambda: at(rise) - at(cosine), 9, 16),
+    Case("difference_of_a_number", 1 - cosine, lambda: 1 - at(cosine), 6, 16),
     Case("scale", lrx.scale_schedule(cosine, -3.0), lambda: -3 * at(cosine), 5, 16),
     Case("clip", lrx.clip_schedule(cosine, 0.1, 0.4), lambda: np.clip(at(cosine), 0.1, 0.4), 6, 16),
     Case("shift", lrx.shift(cosine, 7), lambda: at(cosine, np.maximum(T - 7, 0)), 5, 23),
@@ -325,8 +329,9 @@ def test_operators_take_numbers_of_every_kind():
 
 @pytest.mark.parametrize("other", ["2", None, True, [1.0], abs, object()])
 def test_operators_refuse_everything_else(other):
-    assert cosine.__mul__(other) is NotImplemented
-    assert cosine.__add__(other) is NotImplemented
+    for operation in (cosine.__mul__, cosine.__add__, cosine.__sub__, cosine.__truediv__):
+        assert operation(other) is NotImplemented
+    assert cosine.__rsub__(other) is cosine.__rtruediv__(other) is NotImplemented
     with pytest.raises(TypeError, match=r"unsupported operand|can only concatenate"):
         other + cosine
 
@@ -335,14 +340,16 @@ def test_expressions_are_read():
     expected = 0.5 * cosine + 0.01
     assert parse("0.5 * cosine_decay_schedule(0.5, 16) + 0.01") == expected
     assert parse("linear_schedule(0.1, 1.0, 8) * cosine_decay_schedule(0.5, 16)") == rise * cosine
+    assert parse("1 - cosine_decay_schedule(0.5, 16) / 2") == 1 - cosine / 2
+    assert parse("-(2 / linear_schedule(0.1, 1.0, 8))") == -(2 / rise)
     assert parse("shift(0.5 * cosine_decay_schedule(0.5, 16), steps=3)") == lrx.shift(0.5 * cosine, 3)
     for text in (
         "2 * 3",
-        "0.5 - constant_schedule(1.0)",
         "constant_schedule(1.0) ** 2",
         "'a' * constant_schedule(1.0)",
         "constant_schedule(2 + 3)",
-        "-constant_schedule(1.0)",
+        "-(2 + 3)",
+        "constant_schedule(1.0) % 2",
     ):
         with pytest.raises(ValueError, match=r"must be|is not a schedule"):
             parse(text)
@@ -394,7 +401,12 @@ def test_functions_and_callable_pytrees_are_parts():
             "clip_schedule(lower=...) must be at most upper=0.1, got 0.5.",
         ),
         (lambda: lrx.shift(cosine, -1), ValueError, "shift(steps=...) must not be negative, got -1."),
-        (lambda: lrx.shift(cosine, 1.5), TypeError, "shift(steps=...) must be a whole number, got 1.5."),
+        (
+            lambda: lrx.shift(cosine, 0.05),
+            TypeError,
+            "shift(steps=...) must be a whole number, got 0.05. "
+            "For a share of the run, give round(0.05 * total_steps).",
+        ),
         (lambda: lrx.stretch(cosine, 0), ValueError, "stretch(total_steps=...) must be positive, got 0."),
         (
             lambda: lrx.stretch(0.5, 10),

@@ -12,6 +12,7 @@ from ._phase import as_count, split
 from ._questions import Marks, before, marks_of, moved, summed, values
 from ._schedule import Schedule, part, schedule_factory
 from ._shapes import falling
+from ._steps import Steps
 from .algebra import value
 
 SHAPES = ("linear", "cosine", "1-sqrt", "exponential")
@@ -41,7 +42,7 @@ class WithWarmup(Schedule):
 
 
 @schedule_factory
-def with_warmup(base: Any, warmup_steps: Count, *, init_value: Scalar = 0.0, shape: str = "linear") -> WithWarmup:
+def with_warmup(base: Any, warmup_steps: Steps, *, init_value: Scalar = 0.0, shape: str = "linear") -> WithWarmup:
     """Put a warmup before a schedule, which starts when the warmup is over.
 
     With w = `warmup_steps`, x = t / w and b = base(0), for t < w::
@@ -107,7 +108,7 @@ class WithCooldown(Schedule):
 
 @schedule_factory
 def with_cooldown(
-    base: Any, *, start: Count, steps: Count, end_value: Scalar = 0.0, shape: str = "linear"
+    base: Any, *, start: Steps, steps: Steps, end_value: Scalar = 0.0, shape: str = "linear"
 ) -> WithCooldown:
     """Leave a schedule at some step and bring it to a last value, which then holds.
 
