@@ -47,6 +47,12 @@ def calling(name: str) -> Iterator[None]:
         _call.reset(token)
 
 
+def in_user_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What a user's function gives. An error in it names what stands there, not the call of ours that runs it."""
+    with calling(""):
+        return function(*args, **kwargs)
+
+
 def where(argument: str, fallback: str = "") -> str:
     """`call(argument=...)`, with the outermost public call or, outside one, `fallback`."""
     return f"{_call.get() or fallback}({argument}=...)"

@@ -40,6 +40,7 @@ def as_static_tree(argument: str, tree: Any, kind: type) -> Any:
     """A tree of `kind` (bool, int or any object), or a function that gives one, in the form that static fields hold."""
     if is_function(tree):
         return tree
+    tree = tree.tree() if isinstance(tree, StaticTree) else tree  # that of a rule which is made again
     leaves, treedef = jax.tree.flatten(tree)
     return StaticTree(treedef, tuple(_of_kind(check.where(argument), leaves, kind, tree)))
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import full_like_second, map_leaves, real, select, vary_like, wide_zeros_like, zero_count
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
@@ -28,6 +28,8 @@ class ScaleByCocobState(NamedTuple):
     """G, the sum of |g|, float32 or wider."""
     reward: Any
     """R, what has been won, float32 or wider."""
+    alpha: jax.Array
+    """α of the last bet, float32 []: that bet must be known again after a change of the number."""
     skipped: jax.Array
     """Updates that were skipped, since the gradient was not finite; int32 []."""
 
@@ -45,8 +47,8 @@ class ScaleByCocob(SkipsUnusable):
         """Nothing bet, nothing won."""
         # zeros of their own for each: two memories of one buffer could not be donated
         scale, total, reward = (full_like_second(params, fill) for fill in (self.eps, 0.0, 0.0))
-        skipped = vary_like(zero_count(), params)
-        return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, skipped)
+        alpha, skipped = vary_like((jnp.array(self.alpha, F32), zero_count()), params)
+        return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, alpha, skipped)
 
     def step(
         self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any
@@ -57,16 +59,16 @@ class ScaleByCocob(SkipsUnusable):
         def leaf(g: jax.Array, c: Any, scale: Any, total: Any, reward: Any) -> tuple[jax.Array, ...]:
             c, kind = c.astype(g.dtype), real(g.dtype)
             scale, total, reward = scale.astype(kind), total.astype(kind), reward.astype(kind)
-            alpha = jnp.asarray(self.alpha, kind)
 
-            def bet(c: jax.Array, scale: jax.Array, total: jax.Array, reward: jax.Array) -> jax.Array:
+            def bet(c: jax.Array, scale: jax.Array, total: jax.Array, reward: jax.Array, alpha: Any) -> jax.Array:
+                alpha = jnp.asarray(alpha, kind)
                 return c / (scale * jnp.maximum(total + scale, alpha * scale)) * (scale + reward)
 
-            old = bet(c, scale, total, reward)
+            old = bet(c, scale, total, reward, state.alpha)
             size = jnp.abs(g)
             new_scale, new_total = jnp.maximum(scale, size), total + size
             new_reward = jnp.maximum(reward - jnp.real(jnp.conj(g) * old), 0)
-            new = bet(c - g, new_scale, new_total, new_reward)
+            new = bet(c - g, new_scale, new_total, new_reward, self.alpha)
             # a reward may outgrow the dtype: its coordinate then stays where it is
             return select(
                 jnp.isfinite(new),
@@ -75,7 +77,8 @@ class ScaleByCocob(SkipsUnusable):
             )
 
         updates, *memory = map_leaves(leaf, 5, updates, *state[:4])
-        return updates, ScaleByCocobState(*memory, skipped=state.skipped), jnp.zeros((), bool)
+        new = ScaleByCocobState(*memory, alpha=jnp.array(self.alpha, F32), skipped=state.skipped)
+        return updates, new, jnp.zeros((), bool)
 
 
 @check.public

@@ -134,7 +134,7 @@ def arguments_of(
         programs.append(_program(functools.partial(scores_of, problem), *model))
 
     def optimizer(rate: Any, hyper: Any, params: Any) -> Any:
-        tx = optax.with_extra_args_support(make_optimizer(rate, **hyper))
+        tx = optax.with_extra_args_support(check.in_user_code(make_optimizer, rate, **hyper))
         state = tx.init(params)
 
         def value_fn(params: Any) -> Any:

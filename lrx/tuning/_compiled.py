@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import optax
 from jax.sharding import PartitionSpec as P
 
-from .._resume import resume
+from .. import _check as check
 from ..optimizers.apply_updates import apply_updates
 from ..problems._problem import Problem, loss_of, scores_of, start_of
 from ._layout import Layout
@@ -80,7 +80,7 @@ def start(setup: Setup, rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
 
     def one(rate: jax.Array, hyper: Any, key: jax.Array) -> Any:
         model = start_of(setup.problem, key)
-        return model, setup.make_optimizer(rate, **hyper).init(model[0])
+        return model, check.in_user_code(setup.make_optimizer, rate, **hyper).init(model[0])
 
     def share(rates: jax.Array, hyperparams: Any, keys: jax.Array) -> Any:
         return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(rates, hyperparams, keys)
@@ -143,8 +143,8 @@ def _train(
         (loss, after), grads = jax.value_and_grad(loss_at, has_aux=True)(params)
         # what a line search tries leaves no trace in the model
         extra = dict(value=loss, grad=grads, value_fn=lambda params: loss_at(params)[0])
-        tx = setup.make_optimizer(rate, **hyper)
-        updates, state = _optimizer_update(tx, grads, state, params, extra)
+        tx = optax.with_extra_args_support(check.in_user_code(setup.make_optimizer, rate, **hyper))
+        updates, state = tx.update(grads, state, params, **extra)
         return (apply_updates(params, updates), after), state, loss
 
     # the members inside, the seeds outside: what depends on the seed alone is computed once for all members
@@ -167,16 +167,6 @@ def _train(
     losses = jnp.zeros((length, len(keys), members), jnp.float32)
     carry, losses = jax.lax.fori_loop(0, chunk.updates, step, (swap(carry), losses))
     return swap(carry), jnp.transpose(losses, (2, 1, 0))
-
-
-def _optimizer_update(tx: Any, grads: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, Any]:
-    """One update with the learning rate and the other numbers of `tx`, whatever `state` was made with.
-
-    Optax's transformations keep their numbers in a closure; lrx's read them from the state, into which `resume` puts
-    those of `tx`. It is the only place that depends on that.
-    """
-    tx = optax.with_extra_args_support(tx)
-    return tx.update(grads, resume(tx, params, state), params, **extra)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

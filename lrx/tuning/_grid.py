@@ -59,7 +59,9 @@ def grid(make_optimizer: Any, learning_rate: Any, schedule: Any, hyperparams: di
     points = list(itertools.product(rates, *axes.values()))
     if callable(make_optimizer):
         for values in itertools.product(*axes.values()):  # the factories check numbers, and see only tracers later
-            make_optimizer(float(rates[0]), **{k: float(v) for k, v in zip(axes, values, strict=True)})
+            check.in_user_code(
+                make_optimizer, float(rates[0]), **{k: float(v) for k, v in zip(axes, values, strict=True)}
+            )
     rows = [_values([_learning_rate(m, p[0], steps) for p in points], steps) for m in makers.values()]
     hyper = {k: np.asarray([p[i + 1] for p in points] * len(makers), F32) for i, k in enumerate(axes)}
     swept = {k: v for k, v in axes.items() if np.ndim(hyperparams[k])}
@@ -77,7 +79,7 @@ class _FromPeak(Schedule):
     steps: int = static(default=0)
 
     def __call__(self, count: Any) -> jax.Array:
-        return as_schedule(self.make(self.peak, self.steps))(count)
+        return as_schedule(check.in_user_code(self.make, self.peak, self.steps))(count)
 
 
 def _axis(name: str, values: Any) -> np.ndarray:
@@ -106,7 +108,7 @@ def _learning_rate(make: MakeSchedule, peak: float, steps: int) -> Any:
     if not callable(make) or isinstance(make, Schedule):
         rule = "must give functions of (peak, steps), such as lambda peak, steps: ..."
         raise TypeError(f"{check.where('schedule')} {rule}, got {make!r}.")
-    made = make(float(peak), steps)
+    made = check.in_user_code(make, float(peak), steps)
     if isinstance(made, int | float):
         return float(made)
     made = as_schedule(made)

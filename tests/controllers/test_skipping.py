@@ -115,7 +115,7 @@ def run(tx, bad_step, kind):
 
 def without_clocks(state):
     """The memory: all leaves but the counts of updates, the rate last applied and what was skipped."""
-    clocks = ("skipped", "learning_rate")
+    clocks = ("skipped", "learning_rate", "num_updates")
     leaves = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_flatten_with_path(state)[0]}
     counting = [k.removesuffix(".skipped") for k in leaves if k.endswith(".skipped")]
     counting += [k.removesuffix(".count") for k in leaves if "scale_by_learning_rate" in k and k.endswith(".count")]

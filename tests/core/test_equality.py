@@ -49,7 +49,7 @@ def test_arrays_compare_to_the_last_bit_of_the_last_entry():
 
 
 def test_nan_equals_nan():
-    assert lrx.adam(float("nan")) == lrx.adam(-float("nan") * 0 + float("nan"))
+    assert transformation(Typed(float("nan"))) == transformation(Typed(-float("nan") * 0 + float("nan")))
 
 
 def test_static_fields_compare_with_their_types():

@@ -72,8 +72,9 @@ TWINS = [
     Twin("momo_adam", RATE),
     Twin("cocob", {"learning_rate": 1.0}, not_edited=("learning_rate",)),  # a rate that changes is lrx's own
     Twin("signum", RATE),
-    Twin("schedule_free_sgd", RATE),
-    Twin("schedule_free_adamw", RATE),
+    # optax forgets by which b1 the parameters were mixed: the average jumps where b1 changes
+    Twin("schedule_free_sgd", RATE, not_edited=("b1",)),
+    Twin("schedule_free_adamw", RATE, not_edited=("b1",)),
     Twin("trace", {"decay": 0.9}),
     Twin("ema", {"decay": 0.9}),
     Twin("clip", {"max_delta": 0.3}),
