@@ -28,7 +28,7 @@ from .momentum import trace
 
 
 class ScaleByRmsState(NamedTuple):
-    """What RMSprop remembers."""
+    """The state of RMSprop."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -37,7 +37,7 @@ class ScaleByRmsState(NamedTuple):
 
 
 class ScaleByStddevState(NamedTuple):
-    """What centred RMSprop remembers."""
+    """The state of centred RMSprop."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

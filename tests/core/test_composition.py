@@ -535,7 +535,7 @@ REFUSED = [
     (lambda: lrx.accumulate(1, 2), TypeError, "accumulate(tx=...) must be a gradient transformation, got 1."),
     (lambda: lrx.masked(lrx.sgd(1.0), 3), TypeError, "masked(mask=...) must be a tree of bools or a function"),
     (lambda: lrx.partition({"a": 1}, "a"), TypeError, "partition(transforms['a']=...) must be a gradient transf"),
-    (lambda: lrx.partition({1: lrx.sgd(1.0), "1": lrx.sgd(1.0)}, 1), ValueError, "needs labels that read differently"),
+    (lambda: lrx.partition({1: lrx.sgd(1.0), "1": lrx.sgd(1.0)}, 1), ValueError, "needs labels that differ as strings"),
     (lambda: lrx.named_chain(lrx.sgd(1.0)), TypeError, "named_chain(...) takes pairs (name, transformation)"),
     (lambda: lrx.named_chain(*[("a", lrx.sgd(1.0))] * 2), ValueError, "named_chain(...) needs names that differ"),
     (lambda: lrx.lookahead(lrx.sgd(1.0), 0, 0.5), ValueError, "lookahead(sync_period=...) must be positive, got 0."),
