@@ -94,10 +94,10 @@ def leaves_like(treedef: Any, tree: Any) -> list[Any]:
         marks, with_none = jax.tree.flatten(treedef.unflatten([True] * treedef.num_leaves), is_leaf=is_none)
         if None in marks:  # where the updates have None, anything may stand
             return [x for x, mark in zip(leaves_like(with_none, tree), marks, strict=True) if mark]
-        told = str(error).split("\n")[0]
+        reason = str(error).split("\n")[0]
         raise ValueError(
             "tx.update(updates, state, params) must be given updates with the structure of the parameters and of those "
-            f"that made the state: {told}"
+            f"that made the state: {reason}"
         ) from None
 
 

@@ -1,4 +1,4 @@
-"""Leaves taken as blocks: what rules share that see more of a leaf than one coordinate at a time."""
+"""Leaves as blocks: helpers for rules that use norms or means of a whole leaf."""
 
 from collections.abc import Callable
 from typing import Any

@@ -18,13 +18,13 @@ from .._pytree import key_name
 
 
 class StaticTree(NamedTuple):
-    """A tree of hashable values, taken apart."""
+    """A flattened tree of hashable values."""
 
     treedef: Any
     leaves: tuple[Any, ...]
 
     def tree(self) -> Any:
-        """The tree put together again."""
+        """The unflattened tree."""
         return self.treedef.unflatten(self.leaves)
 
     def __repr__(self) -> str:
@@ -45,13 +45,13 @@ def as_static_tree(argument: str, tree: Any, kind: type) -> Any:
     return StaticTree(treedef, tuple(_of_kind(check.where(argument), leaves, kind, tree)))
 
 
-_TOLD = {bool: "bools", int: "whole numbers", object: "labels"}
+_KIND_NAMES = {bool: "bools", int: "whole numbers", object: "labels"}
 
 
 def _of_kind(where: str, leaves: list[Any], kind: type, tree: Any) -> list[Any]:
     leaves = [m.item() if is_array(m) and not is_tracer(m) and not m.ndim else m for m in leaves]
     if not all(isinstance(m, kind) and (kind is not int or not isinstance(m, bool)) for m in leaves):
-        raise TypeError(f"{where} must be a tree of {_TOLD[kind]} or a function that gives one, got {tree!r}.")
+        raise TypeError(f"{where} must be a tree of {_KIND_NAMES[kind]} or a function that gives one, got {tree!r}.")
     return leaves
 
 
@@ -66,8 +66,8 @@ def spread(where: str, tree: StaticTree | Callable[[Any], Any], over: Any, kind:
     try:
         leaves = jax.tree.leaves(jax.tree.broadcast(values, over))
     except ValueError as error:
-        told = " ".join(str(error).split())
-        raise ValueError(f"{where} must be a tree like the parameters, or a prefix of it: {told}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{where} must be a tree like the parameters, or a prefix of it: {reason}") from None
     return _of_kind(where, leaves, kind, values)
 
 

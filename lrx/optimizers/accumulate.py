@@ -16,7 +16,7 @@ from ._dtype import dtype_name
 
 
 class AccumulateState(NamedTuple):
-    """What an accumulation remembers."""
+    """The state of an accumulation."""
 
     mini_step: jax.Array
     """Micro-gradients seen since the last update; int32 []."""
@@ -92,7 +92,7 @@ def _is_scalar(x: Any) -> bool:
 
 
 def _like(updates: Any, gradients: Any) -> Any:
-    """The mean gradients, each in the dtype of the micro-gradients; leaves that are not trained stay theirs."""
+    """The mean gradients in the dtypes of the micro-gradients; leaves that are not trained are the micro-gradients'."""
     return map_leaves(lambda u, m: (m.astype(u.dtype),), 1, updates, gradients)[0]
 
 

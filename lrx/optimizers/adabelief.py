@@ -1,4 +1,4 @@
-"""AdaBelief: the mean gradient divided by the root of its mean squared surprise."""
+"""AdaBelief: the mean gradient divided by the root of the mean squared distance from it."""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByBeliefState(NamedTuple):
-    """What AdaBelief remembers."""
+    """The state of AdaBelief."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -149,7 +149,7 @@ def adabelief(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """AdaBelief: long steps where the gradient is what its mean predicts, short ones where it surprises.
+    """AdaBelief: long steps where the gradient is close to its mean, short ones where it is far from it.
 
     With g_t the gradient and η_t the learning rate::
 

@@ -1,4 +1,4 @@
-"""Adadelta: steps as large as recent steps were, for gradients as large as recent gradients were."""
+"""Adadelta: the gradient times the ratio of the RMS of recent steps to the RMS of recent gradients."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdadeltaState(NamedTuple):
-    """What Adadelta remembers."""
+    """The state of Adadelta."""
 
     e_g: Any
     """E[g²], shaped like the parameters, float32 or `nu_dtype`."""
@@ -125,7 +125,8 @@ def adadelta(
     Every number may be a schedule too, evaluated at the count of updates completed.
 
     Args:
-      learning_rate: η, a number or a schedule. None leaves out the rate with its sign: the updates are u_t, uphill.
+      learning_rate: η, a number or a schedule. None leaves out the rate and its sign: the updates
+        are u_t, in the direction of ascent.
       rho: in [0, 1).
       eps: ε ≥ 0, inside both roots.
       weight_decay: λ ≥ 0, added before everything else.

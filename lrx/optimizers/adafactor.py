@@ -1,4 +1,4 @@
-"""Adafactor: Adam's second moment of a matrix, remembered as its row and column means."""
+"""Adafactor: Adam's second moment of a matrix, stored as its row and column means."""
 
 import functools
 from typing import Any, NamedTuple
@@ -27,7 +27,7 @@ from .weight_decay import add_decayed_weights
 
 
 class FactoredState(NamedTuple):
-    """What Adafactor remembers.
+    """The state of Adafactor.
 
     Trees like the parameters, with at most one array for each: in a Flax nnx optimizer a pair would come back a dict.
     """
@@ -137,7 +137,7 @@ def scale_by_factored_rms(
     *,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Divide each coordinate by the root of its mean square, of which a matrix keeps row and column means only.
+    """Divide each coordinate by the root of its mean square; for a matrix only row and column means are stored.
 
     With t = max(count − step_offset, 0) + 1 at `count` updates completed, and β_t = 1 − t^(−decay_rate)::
 
@@ -151,7 +151,7 @@ def scale_by_factored_rms(
     Args:
       factored: whether to factor at all.
       decay_rate: c ≥ 0; the larger, the longer the memory.
-      step_offset: number of updates ≥ 0 of an earlier training that the count goes on from.
+      step_offset: number of updates ≥ 0 that an earlier training run completed; the count starts after them.
       min_dim_size_to_factor: a leaf is factored if its two largest axes have at least this size.
       epsilon: ≥ 0.
       decay_rate_fn: (count − step_offset, decay_rate) -> β, in place of the formula above.

@@ -18,7 +18,7 @@ from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByRssState(NamedTuple):
-    """What Adagrad remembers."""
+    """The state of Adagrad."""
 
     sum_of_squares: Any
     """G, shaped like the parameters, float32 or `sum_dtype`."""

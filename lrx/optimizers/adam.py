@@ -30,7 +30,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdamState(NamedTuple):
-    """What Adam remembers."""
+    """The state of Adam."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

@@ -33,7 +33,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdamMiniState(NamedTuple):
-    """What Adam-mini remembers."""
+    """The state of Adam-mini."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

@@ -19,7 +19,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdamaxState(NamedTuple):
-    """What AdaMax remembers."""
+    """The state of AdaMax."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

@@ -29,7 +29,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdanState(NamedTuple):
-    """What Adan remembers."""
+    """The state of Adan."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -166,7 +166,7 @@ def adan(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Adan: Adam that adds the mean change of the gradient to its mean, which is Nesterov's look ahead.
+    """Adan: Adam with Nesterov momentum, computed from the mean difference of successive gradients.
 
     With g_t the gradient, η_t the learning rate, the factor c = 1 − b2 (`convention="paper"`: c = b2) and d_1 = 0::
 

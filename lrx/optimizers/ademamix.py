@@ -30,7 +30,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdemamixState(NamedTuple):
-    """What AdEMAMix remembers."""
+    """The state of AdEMAMix."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -157,7 +157,7 @@ def ademamix(
     *,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """AdEMAMix: AdamW that also remembers gradients from thousands of steps ago.
+    """AdEMAMix: AdamW with a second, slow momentum that averages thousands of gradients.
 
     With g_t the gradient and η_t the learning rate::
 

@@ -19,7 +19,7 @@ from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByAdoptState(NamedTuple):
-    """What ADOPT remembers."""
+    """The state of ADOPT."""
 
     count: jax.Array
     """t + 1, the number of updates completed; int32 []."""
@@ -160,7 +160,7 @@ def adopt(
     clip_value_fn: Callable[[jax.Array], Any] | None = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """ADOPT: Adam whose second moment does not contain the gradient that it divides, and converges for every b2.
+    """ADOPT: Adam whose second moment excludes the current gradient, so that it converges for every b2.
 
     With g_t the gradient, η_t the learning rate, v_0 = g_0² and m_0 = 0 in the first step, which moves nothing, and
     in those that follow, t = 1, 2, …::

@@ -1,4 +1,4 @@
-"""AMSGrad: Adam whose second moment never falls."""
+"""AMSGrad: Adam whose second moment never decreases."""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByAmsgradState(NamedTuple):
-    """What AMSGrad remembers."""
+    """The state of AMSGrad."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

@@ -15,7 +15,7 @@ from .._transformation import Transformation, as_transformation, transformation,
 
 
 class ApplyIfFiniteState(NamedTuple):
-    """What `apply_if_finite` remembers."""
+    """The state of `apply_if_finite`."""
 
     notfinite_count: jax.Array
     """Gradients in a row that were not finite, up to now; int32 []."""

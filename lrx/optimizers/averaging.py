@@ -1,4 +1,4 @@
-"""Averages of the parameters, to evaluate with, and the function that reads them."""
+"""Averages of the parameters for evaluation, and the function that reads them."""
 
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ from ._dtype import dtype_name
 
 
 class ParamsEmaState(NamedTuple):
-    """What the average of the parameters remembers."""
+    """The state of the average of the parameters."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -55,7 +55,7 @@ class ParamsEma(Rule):
 
 @check.public
 def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
-    """Keep an exponential moving average of the parameters. The last link of a chain: the updates pass unchanged.
+    """Keep an exponential moving average of the parameters, as the last link of a chain. The updates pass unchanged.
 
     With θ_t = θ_{t−1} + u_t the parameters after the update and a_0 = θ_0::
 
@@ -129,7 +129,7 @@ def _towards(share: jax.Array, updates: Any, state: ParamsEmaState, params: Any)
 
 @check.public
 def polynomial_averaging(gamma: Scalar = 8.0, *, accumulator_dtype: Any = None) -> Transformation:
-    """Keep an average of the parameters with polynomial weights. The last link of a chain: the updates pass unchanged.
+    """Keep an average of the parameters with polynomial weights, as the last link of a chain. The updates pass.
 
     With θ_t = θ_{t−1} + u_t the parameters after update t = 1, 2, …::
 
@@ -168,7 +168,7 @@ def polynomial_averaging(gamma: Scalar = 8.0, *, accumulator_dtype: Any = None) 
 
 
 def eval_params(opt_state: Any, params: Any) -> Any:
-    """The parameters to evaluate with, where an optimizer keeps others than those that it trains.
+    """The parameters to evaluate with, for optimizers that keep an average besides the trained parameters.
 
     Args:
       opt_state: the state of an optimizer with `params_ema`, `polynomial_averaging`, `lookahead`, `schedule_free` or
@@ -192,9 +192,9 @@ def eval_params(opt_state: Any, params: Any) -> Any:
     memories = {dotted(name): s.memory for _, name, s in rules(opt_state)}
     found = {name: memory for name, memory in memories.items() if getattr(memory, "averaged", None) is not None}
     if len(found) != 1:
-        told = f"several averages: {', '.join(found)}" if found else "no averaged parameters"
+        reason = f"several averages: {', '.join(found)}" if found else "no averaged parameters"
         raise ValueError(
-            f"eval_params(opt_state, params) found {told}. One rule that keeps them is needed, such as params_ema as "
+            f"eval_params(opt_state, params) found {reason}. One rule that keeps them is needed, such as params_ema as "
             "the last link of the chain, lookahead or schedule_free."
         )
     (memory,) = found.values()

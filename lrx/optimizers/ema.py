@@ -15,7 +15,7 @@ from ._dtype import dtype_name
 
 
 class EmaState(NamedTuple):
-    """What the average remembers."""
+    """The state of the average."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

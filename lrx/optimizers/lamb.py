@@ -1,4 +1,4 @@
-"""LAMB: AdamW whose steps are measured leaf by leaf."""
+"""LAMB: AdamW, with a trust ratio for each leaf."""
 
 from typing import Any
 
@@ -26,7 +26,7 @@ def lamb(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """LAMB: Adam's direction, with the length of each leaf's parameters.
+    """LAMB: Adam's direction, scaled to the norm of each leaf's parameters.
 
     With m̂_t and v̂_t as in `adam` and η_t the learning rate, for each leaf::
 

@@ -1,4 +1,4 @@
-"""LARS: SGD with momentum whose steps are measured leaf by leaf."""
+"""LARS: SGD with momentum, with a trust ratio for each leaf."""
 
 from typing import Any
 
@@ -27,7 +27,7 @@ def lars(
     *,
     accumulator_dtype: Any = None,
 ) -> Transformation:
-    """LARS: every leaf moves in proportion to the norm of its parameters, however large the batch.
+    """LARS: every leaf moves in proportion to the norm of its parameters, for training with large batches.
 
     With ∇_t the gradient of a leaf, η_t the learning rate and m_0 = 0::
 

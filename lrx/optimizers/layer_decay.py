@@ -1,4 +1,4 @@
-"""A learning rate that falls from layer to layer, the deeper the larger."""
+"""Layer-wise learning rate decay: the rate falls from the output towards the input."""
 
 from typing import Any
 
@@ -44,7 +44,7 @@ class LayerWiseDecay(Rule):
 
 @check.public
 def layer_wise_decay(decay_rate: Scalar, depths: Any, *, min_scale: Scalar = 0.0) -> Transformation:
-    """Give each layer a learning rate of its own, smaller the further it is from the output.
+    """Scale the learning rate of each layer: the further from the output, the smaller.
 
     With d the depth of a leaf and D the largest of all::
 

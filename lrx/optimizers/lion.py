@@ -1,4 +1,4 @@
-"""Lion: the sign of a mean gradient that weighs the present more than the memory does."""
+"""Lion: the sign of an interpolation between the momentum and the gradient."""
 
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByLionState(NamedTuple):
-    """What Lion remembers."""
+    """The state of Lion."""
 
     mu: Any
     """m, shaped like the parameters, in their dtype or in `mu_dtype`."""

@@ -1,4 +1,4 @@
-"""Lookahead: slow parameters that follow the fast ones from sync to sync."""
+"""Lookahead: slow parameters, moved towards the fast ones at each synchronisation."""
 
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from .._transformation import Transformation, as_transformation, transformation
 
 
 class LookaheadState(NamedTuple):
-    """What lookahead remembers."""
+    """The state of lookahead."""
 
     steps_since_sync: jax.Array
     """Fast steps since the last synchronisation; int32 []."""
@@ -80,7 +80,7 @@ class Lookahead(Rule):
 
 
 def _reset(sync: jax.Array, old: Any, fresh: Any) -> Any:
-    """The memory of `fresh` on a sync. Numbers, learning rates and the clocks of schedules go on."""
+    """The memory of `fresh` on a sync. Hyperparameters, learning rates and the counts of schedules are kept."""
 
     def part(old: Any, fresh: Any) -> Any:
         if not is_rule_state(old):

@@ -1,4 +1,4 @@
-"""MARS: Adam on gradients whose noise is reduced by their change since the last step."""
+"""MARS: Adam on variance-reduced gradients, corrected by their change since the last step."""
 
 from typing import Any, NamedTuple
 
@@ -29,7 +29,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByMarsState(NamedTuple):
-    """What MARS remembers."""
+    """The state of MARS."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

@@ -14,7 +14,7 @@ from ._labels import as_mask, spread
 
 
 class MaskedState(NamedTuple):
-    """What a masked transformation remembers."""
+    """The state of a masked transformation."""
 
     inner: Any
     """The state of the transformation, of the chosen parameters alone."""
@@ -85,7 +85,7 @@ def masked_extra(chosen: list[bool], updates: Any, extra: dict[str, Any], compat
 
 
 def is_placeholder(params: Any) -> bool:
-    """Whether `optax.tree_map_params` asks which parts of a state are like the parameters.
+    """Whether `params` is the placeholder by which `optax.tree_map_params` finds the parts of a state shaped like it.
 
     It calls `init` with an object of a private class in place of them, which no mask fits.
     """
@@ -126,7 +126,7 @@ def masked(
 
 @check.public
 def freeze(mask: Any) -> Transformation:
-    """Hold some of the parameters constant: their updates become zero.
+    """Freeze some of the parameters: their updates become zero.
 
     Where it stands decides: last in a chain, it also stops weight decay. To keep no memory for the frozen ones, give
     them a group of their own: `partition({"head": adam(1e-3), "body": freeze(True)}, labels)`. Inside one jitted step

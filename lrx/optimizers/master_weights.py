@@ -1,4 +1,4 @@
-"""Master weights: parameters of few bits, trained as if they had 32."""
+"""Master weights: parameters in 16 or 8 bits, trained in float32."""
 
 from typing import Any, NamedTuple
 
@@ -18,14 +18,14 @@ BF16 = jnp.bfloat16
 
 
 class MasterWeightsState(NamedTuple):
-    """What is kept of the parameters, by the way of rounding; () for a parameter in float32 or wider."""
+    """The state of master weights. In `masters` and `rest`, () stands for a parameter in float32 or wider."""
 
     masters: Any
-    """m, shaped like the parameters, float32; None unless to the nearest."""
+    """m, shaped like the parameters, float32; None unless `rounding` is "nearest"."""
     rest: Any
-    """c, what rounding took from the parameters, bfloat16; None unless by Kahan's way."""
+    """c, the rounding error of the parameters, bfloat16; None unless `rounding` is "kahan"."""
     draws: Any
-    """How often was rounded at random; int32 [], None unless stochastically."""
+    """Updates that were rounded at random; int32 [], None unless `rounding` is "stochastic"."""
     inner: Any
     """The state of the inner optimizer, whose parameters are float32."""
 
@@ -37,7 +37,7 @@ class MasterWeights(Rule):
     inner: Any = static()
     rounding: str = static(default="nearest")
     seed: Count | None = None
-    """Of the random numbers; None where there are none."""
+    """Seed of the random numbers; None unless `rounding` is "stochastic"."""
 
     renamed = (("inner", "tx"),)
 

@@ -15,7 +15,7 @@ from ._dtype import dtype_name
 
 
 class TraceState(NamedTuple):
-    """What momentum remembers."""
+    """The state of momentum."""
 
     trace: Any
     """m, shaped like the parameters, in their dtype or in `accumulator_dtype`."""

@@ -30,7 +30,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByNadamState(NamedTuple):
-    """What NAdam with a momentum schedule remembers."""
+    """The state of NAdam with a momentum schedule."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

@@ -1,4 +1,4 @@
-"""The last link of a chain that has gone uphill until there."""
+"""Flip the sign: ascent to descent."""
 
 from typing import Any
 
@@ -26,5 +26,5 @@ class Negate(Rule):
 
 
 def negate() -> Transformation:
-    """Turn the updates round, as `optax.scale(-1)` does: a sign, not a number that a state could lose."""
+    """Negate the updates, as `optax.scale(-1)` does. The sign is no hyperparameter, so no state holds it."""
     return transformation(Negate())

@@ -1,4 +1,4 @@
-"""NovoGrad: momentum of gradients that are normalised leaf by leaf."""
+"""NovoGrad: momentum of gradients, each leaf divided by its norm."""
 
 from typing import Any, NamedTuple
 
@@ -20,7 +20,7 @@ from .masking import is_placeholder
 
 
 class ScaleByNovogradState(NamedTuple):
-    """What NovoGrad remembers."""
+    """The state of NovoGrad."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

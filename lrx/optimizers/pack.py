@@ -19,7 +19,7 @@ from .masking import is_placeholder
 
 
 class PackState(NamedTuple):
-    """What packing remembers."""
+    """The state of packing."""
 
     offsets: tuple[jax.Array, ...]
     """Where each chunk of equal leaves begins in its vector; int32 [] each."""
@@ -69,8 +69,10 @@ class Pack(Rule):
         if params is not None and _shapes(params) != _shapes(updates):
             raise ValueError("pack(...) must be given updates with the structure and the shapes of the parameters.")
         if len(chunks) != len(state.offsets):
-            told = f"its state has {len(state.offsets)} chunks of equal leaves, these have {len(chunks)}"
-            raise ValueError(f"pack(...) must be given parameters, or updates, like those that made its state: {told}.")
+            reason = f"its state has {len(state.offsets)} chunks of equal leaves, these have {len(chunks)}"
+            raise ValueError(
+                f"pack(...) must be given parameters, or updates, like those that made its state: {reason}."
+            )
         same = {k: v for k, v in extra.items() if k == "grad" and jax.tree.structure(v) == structure}
         extra = {**extra, **{k: _packed(chunks, v) for k, v in same.items()}}
         flat_params = None if params is None else _packed(chunks, params)
@@ -96,7 +98,7 @@ class Pack(Rule):
 
 
 def _leaves(tree: Any) -> list[Any]:
-    """With None, so that a leaf has the same place whether it is trained or not."""
+    """The leaves, None included, so that an index does not depend on which leaves are trained."""
     return jax.tree.leaves(tree, is_leaf=is_none)
 
 
@@ -138,7 +140,7 @@ def _unpacked(chunks: list[Chunk], offsets: tuple[Any, ...], new: Any, like: Any
 
 
 def _links(t: optax.GradientTransformation) -> list[tuple[str, Any]]:
-    """The name and the `init` of each transformation in a chain, or of the one that `t` is."""
+    """The name and the `init` of each transformation in a chain, or of `t` itself."""
     if isinstance(t.init, ChainInit):
         return [pair for name, init in t.init.links for pair in _links_of(name, init)]
     update = getattr(t.update, "update", t.update)  # of another library, which takes no extra arguments

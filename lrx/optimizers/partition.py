@@ -1,4 +1,4 @@
-"""Groups of parameters, each with an optimizer of its own."""
+"""Groups of parameters, each with its own optimizer."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -15,7 +15,7 @@ from .masking import is_placeholder, masked_extra, selected
 
 
 class PartitionState(NamedTuple):
-    """What a partition remembers."""
+    """The state of a partition."""
 
     inner: dict[str, Any]
     """Group -> the state of its optimizer, of the group's parameters alone."""
@@ -86,7 +86,7 @@ def partition(
     *,
     mask_compatible_extra_args: bool = False,
 ) -> Transformation:
-    """Give each group of parameters an optimizer of its own: its rate, its schedule, its memory.
+    """Give each group of parameters its own optimizer, with its own rate, schedule and state.
 
     Args:
       transforms: label -> transformation, lrx's or optax's. `freeze(True)` holds a group constant.
@@ -96,11 +96,12 @@ def partition(
         is).
 
     Returns:
-      A transformation. `learning_rates` tells the rates of the groups by label.
+      A transformation. `learning_rates` lists the rates of the groups by label.
 
     Raises:
       TypeError: if `transforms` is no mapping, or holds something else than transformations.
-      ValueError: if two labels read the same; in init and update, if a parameter has a label without a transformation.
+      ValueError: if two labels are the same as strings; in init and update, if a parameter has a label without a
+        transformation.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -117,7 +118,7 @@ def partition(
         raise TypeError(f"{check.where('transforms')} must map labels to transformations, got {transforms!r}.")
     labels = tuple(transforms)
     if len(set(map(str, labels))) < len(labels):
-        raise check.fail("transforms", "needs labels that read differently", list(labels))
+        raise check.fail("transforms", "needs labels that differ as strings", list(labels))
     inner = tuple(as_transformation(f"transforms[{k!r}]", t) for k, t in transforms.items())
     tree = as_static_tree("param_labels", param_labels, object)
     return transformation(Partition(labels, inner, tree, mask_compatible_extra_args))

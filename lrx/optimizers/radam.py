@@ -1,4 +1,4 @@
-"""RAdam: Adam that waits until its second moment can be trusted."""
+"""RAdam: Adam with a warmup derived from the variance of its second moment."""
 
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByRadamState(NamedTuple):
-    """What RAdam remembers."""
+    """The state of RAdam."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -88,7 +88,7 @@ class ScaleByRadam(Rule):
 
 
 def rectified(b2: jax.Array, t: jax.Array, c2: jax.Array, threshold: Scalar) -> tuple[jax.Array, jax.Array]:
-    """Whether the second moment is to be trusted at step t, and the factor of the rate where it is."""
+    """Whether the variance is tractable at step t (ρ_t above the threshold), and the rectification factor if so."""
     rho, rho_limit = _degrees_of_freedom(b2, t, c2)
     # a traced threshold may lie below 4, where the rectification has no value
     trusted = (rho >= jnp.asarray(threshold, F32)) & (rho > 4)
@@ -128,7 +128,7 @@ def scale_by_radam(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Scale by Adam once its second moment can be trusted, until then only average: see `radam`.
+    """Scale by Adam once the variance of its second moment is tractable, until then only average: see `radam`.
 
     ::
 
@@ -194,7 +194,7 @@ def radam(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """RAdam: Adam whose first steps are momentum alone, and the next ones shorter, while few gradients are known.
+    """RAdam: Adam whose first steps are momentum alone and whose next ones are shorter, a warmup of its own.
 
     With g_t the gradient, η_t the learning rate, and m̂_t and v̂_t as in `adam`::
 

@@ -29,7 +29,7 @@ from .momentum import trace
 
 
 class ScaleByRmsState(NamedTuple):
-    """What RMSprop remembers."""
+    """The state of RMSprop."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -38,7 +38,7 @@ class ScaleByRmsState(NamedTuple):
 
 
 class ScaleByStddevState(NamedTuple):
-    """What centred RMSprop remembers."""
+    """The state of centred RMSprop."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""

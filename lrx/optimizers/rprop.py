@@ -18,7 +18,7 @@ from .negate import negate
 
 
 class ScaleByRpropState(NamedTuple):
-    """What Rprop remembers with a constant rate, which is the hyperparameter."""
+    """The state of Rprop with a constant rate, which is the hyperparameter."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -29,7 +29,7 @@ class ScaleByRpropState(NamedTuple):
 
 
 class ScaleByScheduledRpropState(NamedTuple):
-    """What Rprop remembers with a scheduled rate."""
+    """The state of Rprop with a scheduled rate."""
 
     count: jax.Array
     """As in `ScaleByRpropState`."""
@@ -125,7 +125,7 @@ def scale_by_rprop(
       convention: "paper", or "optax": each step one update late.
 
     Returns:
-      A transformation of real parameters. As in optax its updates point uphill.
+      A transformation of real parameters. As in optax its updates point in the direction of ascent.
 
     Raises:
       ValueError: if a number is outside its range, or the convention is unknown.
@@ -177,7 +177,7 @@ def rprop(
     *,
     convention: str = "optax",
 ) -> Transformation:
-    """Rprop: full-batch descent by signs alone, each coordinate with a step size of its own.
+    """Rprop: full-batch descent by signs alone, with a separate step size for each coordinate.
 
     With Δ_t the step sizes of the coordinates and g_t the gradient::
 

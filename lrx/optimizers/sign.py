@@ -1,4 +1,4 @@
-"""Sign descent: steps that know the sign of each coordinate and not its size."""
+"""Sign descent: the step depends on the sign of each coordinate, not on its size."""
 
 from typing import Any
 

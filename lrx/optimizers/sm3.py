@@ -1,4 +1,4 @@
-"""SM3: Adagrad's sums of squares, remembered as one number for each row, column, and slice."""
+"""SM3: Adagrad's sums of squares, stored as one number for each row, column, and slice."""
 
 import functools
 import itertools
@@ -23,7 +23,7 @@ from .masking import is_placeholder
 
 
 class ScaleBySm3State(NamedTuple):
-    """What SM3 remembers."""
+    """The state of SM3."""
 
     mu: Any
     """m, the mean of the directions, shaped like the parameters, in their dtype or in `mu_dtype`."""

@@ -1,4 +1,4 @@
-"""Trust ratios: the size of each leaf's update, measured by the size of its parameters."""
+"""Trust ratios: scale each leaf's update by the norm of its parameters."""
 
 from typing import Any
 
@@ -74,7 +74,7 @@ class ScaleByParamBlockRms(Rule):
 def scale_by_trust_ratio(
     min_norm: Scalar = 0.0, trust_coefficient: Scalar = 1.0, eps: Scalar = 0.0, *, mask: Any = None
 ) -> Transformation:
-    """Give the update of each leaf the size of its parameters.
+    """Scale the update of each leaf to the norm of its parameters.
 
     With ‖·‖ the Euclidean norm of a leaf, or `min_norm` if that is larger::
 

@@ -1,4 +1,4 @@
-"""Decoupled weight decay around any optimizer, by one of three laws of how it goes with the learning rate."""
+"""Decoupled weight decay around any optimizer, with one of three couplings to the learning rate."""
 
 from typing import Any, NamedTuple
 
@@ -19,7 +19,7 @@ LAWS = ("rate", "independent", "squared")
 
 
 class WithWeightDecayState(NamedTuple):
-    """What weight decay around an optimizer remembers."""
+    """The state of weight decay around an optimizer."""
 
     inner: Any
     """The state of the inner optimizer, which holds the rate that it applied."""
@@ -77,7 +77,7 @@ def with_weight_decay(
     law: str = "rate",
     max_learning_rate: Scalar | None = None,
 ) -> Transformation:
-    """Add decoupled weight decay to any optimizer, coupled to its learning rate by one of three laws.
+    """Add decoupled weight decay to any optimizer, with one of three couplings to its learning rate.
 
     With u_t the updates of `tx`, η_t the rate that it applied and λ = `weight_decay`::
 

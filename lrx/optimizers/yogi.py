@@ -1,4 +1,4 @@
-"""Yogi: Adam whose second moment changes by a bounded amount in each step."""
+"""Yogi: Adam whose second moment changes additively, by a bounded amount in each step."""
 
 from typing import Any, NamedTuple
 
@@ -30,7 +30,7 @@ from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByYogiState(NamedTuple):
-    """What Yogi remembers."""
+    """The state of Yogi."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -151,7 +151,7 @@ def yogi(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Yogi: Adam whose second moment moves by (1 − b2)·g² at most, so that small gradients do not make it collapse.
+    """Yogi: Adam whose second moment changes by (1 − b2)·g² at most, so that small gradients do not shrink it fast.
 
     With g_t the gradient, η_t the learning rate and m_0 = v_0 = `initial_accumulator_value`::
 

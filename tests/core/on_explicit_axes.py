@@ -27,10 +27,6 @@ def loss(params):
 SIGNALS = {"value": 1.0, "value_fn": loss}
 OPTIMIZERS = {case.name: (case.build(RATE), {k: SIGNALS[k] for k in case.needs}) for case in CASES + VARIANTS}
 OPTIMIZERS |= {f"{name}_around": (wrap(lrx.adamw(RATE)), {}) for name, wrap in WRAPPERS.items()}
-OPTIMIZERS |= {
-    f"master_weights_{rounding}": (lrx.master_weights(lrx.adamw(RATE), rounding), {})
-    for rounding in ("nearest", "kahan", "stochastic")
-}
 OPTIMIZERS["accumulate_dog"] = lrx.accumulate(lrx.sgd(lrx.dog()), 2), {}
 OPTIMIZERS["apply_if_finite_prodigy"] = lrx.apply_if_finite(lrx.prodigy(RATE), 2), {}
 NAMES = list(OPTIMIZERS)

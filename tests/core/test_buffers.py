@@ -21,9 +21,6 @@ OTHERS = {
     "last_link_trace": (lrx.chain(lrx.ema(0.9), lrx.trace(0.9)), ()),
     "polynomial_averaging": (lrx.chain(lrx.sgd(NUMBER), lrx.polynomial_averaging()), ()),
     "pack": (lrx.pack(lrx.adam(NUMBER)), ()),
-    "master_weights": (lrx.master_weights(lrx.sgd(NUMBER)), ()),
-    "master_weights_kahan": (lrx.master_weights(lrx.sgd(NUMBER), "kahan"), ()),
-    "master_weights_stochastic": (lrx.master_weights(lrx.sgd(NUMBER), "stochastic"), ()),
 }
 OPTIMIZERS = {**CONSTANT, **SCHEDULED, **AROUND, **OTHERS}
 SCALARS = {"w": 0.5, "b": 0.25}

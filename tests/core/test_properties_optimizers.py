@@ -208,7 +208,7 @@ def test_packed_it_makes_the_same_updates(case, seed):
 
 @of(lambda traits: traits.refused)
 def test_pack_refuses_what_tells_leaves_apart(case):
-    with pytest.raises(ValueError, match=r"pack\(tx=...\) must not tell one leaf from another, got \["):
+    with pytest.raises(ValueError, match=r"must be made of rules that say that they are elementwise, got \["):
         lrx.pack(case.build())
 
 
