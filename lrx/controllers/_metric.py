@@ -47,7 +47,7 @@ class Noise(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What is known of the metric. The first six fields are those of optax's state."""
+    """What a plateau knows of its metric. The first six fields are those of optax's state."""
 
     scale: jax.Array
     """factor^k after k reductions; float32 []."""
@@ -56,7 +56,7 @@ class Watch(NamedTuple):
     plateau_count: jax.Array
     """Means in a row that were no improvement; int32 []."""
     cooldown_count: jax.Array
-    """Means still to be let pass after a reduction; int32 []."""
+    """Means still to be ignored after a reduction; int32 []."""
     count: jax.Array
     """Metrics in this window; int32 []."""
     avg_value: jax.Array

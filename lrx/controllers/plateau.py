@@ -191,7 +191,7 @@ def plateau(
       mode: "min" for a loss, "max" for an accuracy.
       rtol: least improvement relative to |b|, in [0, 1].
       atol: least improvement in units of the metric, ≥ 0.
-      cooldown: means that pass after a reduction without being counted, ≥ 0.
+      cooldown: means that are ignored after a reduction, ≥ 0.
       min_value: the rate stays at or above it, as far as `learning_rate` does; ≥ 0.
       window: metrics to a mean, > 0; None for 1, or 16 if they are noisy; 1 for reported metrics.
       metric: "value" if it is given as `tx.update(grads, state, params, value=metric)`; "reported" if it is given
