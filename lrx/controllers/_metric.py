@@ -20,13 +20,13 @@ MEMORY = 0.9
 NOISY_WINDOW = 16
 """Metrics to a mean, if the metric is noisy and no window is given."""
 FAR = 4.0
-"""How many typical changes lie between the best metric and all after it if it was a stroke of luck."""
+"""By how many typical changes a lucky metric is better than the best before it and all after it."""
 LEAST_SCALE = 1e-8
 """The product of all reductions, if no window is given; torch's `eps` does the same."""
 
 
 class Noise(NamedTuple):
-    """How a metric comes to and fro, for a plateau without a given window."""
+    """How a metric fluctuates, for a plateau without a given window."""
 
     last: jax.Array
     """The last metric; float32 [], as all but the last field."""
@@ -38,6 +38,8 @@ class Noise(NamedTuple):
     """The mean of |change|."""
     square: jax.Array
     """The recent mean of change²: twice the variance of white noise."""
+    before: jax.Array
+    """The best mean before `best_value`, or that itself if it is the first."""
     since: jax.Array
     """The best mean since `best_value`."""
     metrics: jax.Array
@@ -45,7 +47,7 @@ class Noise(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What is known of the metric. The first six fields are those of optax's state."""
+    """What a plateau knows of its metric. The first six fields are those of optax's state."""
 
     scale: jax.Array
     """factor^k after k reductions; float32 []."""
@@ -54,7 +56,7 @@ class Watch(NamedTuple):
     plateau_count: jax.Array
     """Means in a row that were no improvement; int32 []."""
     cooldown_count: jax.Array
-    """Means still to be let pass after a reduction; int32 []."""
+    """Means still to be ignored after a reduction; int32 []."""
     count: jax.Array
     """Metrics in this window; int32 []."""
     avg_value: jax.Array
@@ -71,9 +73,9 @@ def unwatched(rule: Any) -> Watch:
     watch = Watch(jnp.ones((), F32), jnp.full((), sign * jnp.inf, F32), bad, wait, count, jnp.zeros((), F32))
     if rule.window is not None:
         return watch
-    last, change, turns, size, square = (jnp.zeros((), F32) for _ in range(5))
+    last, change, turns, size, square, before = (jnp.zeros((), F32) for _ in range(6))
     since, metrics = jnp.full((), sign * WORST, F32), jnp.zeros((), jnp.int32)
-    return watch._replace(noise=Noise(last, change, turns, size, square, since, metrics))
+    return watch._replace(noise=Noise(last, change, turns, size, square, before, since, metrics))
 
 
 def watched(rule: Any, watch: Watch, metric: jax.Array) -> Watch:
@@ -134,13 +136,16 @@ def _judged(rule: Any, watch: Watch) -> Watch:
     cut, new_best = over, jnp.where(better, mean, watch.best_value)
     if noise is not None:
         since = sign * jnp.minimum(sign * noise.since, sign * mean)
-        lucky = over & ~first & (sign * (since - best) > FAR * noise.size)
+        far = FAR * noise.size
+        lucky = over & ~first & (sign * (since - best) > far) & (sign * (noise.before - best) > far)
         cut = over & ~lucky
         # a lucky best is forgotten, and a noisy one when it has led to a reduction
         forgotten = lucky | (cut & noisy & (sign * since < WORST))
         new_best = jnp.where(forgotten, since, new_best)
         since = jnp.where(better | forgotten, sign * jnp.asarray(WORST, F32), since)
-        noise = noise._replace(since=since)
+        before = jnp.where(first, mean, watch.best_value)
+        before = jnp.where(better, before, jnp.where(forgotten, new_best, noise.before))
+        noise = noise._replace(before=before, since=since)
     scale = watch.scale * jnp.asarray(rule.factor, F32)
     scale = scale if noise is None else jnp.maximum(scale, LEAST_SCALE)
     return Watch(

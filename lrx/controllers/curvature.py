@@ -1,4 +1,4 @@
-"""A cap by curvature: no step longer than the loss is known to bear."""
+"""Cap the rate at bound/λ, with λ an estimate of the curvature."""
 
 from typing import Any, NamedTuple
 
@@ -18,7 +18,7 @@ PROBE = 0.01
 
 
 class CurvatureMemory(NamedTuple):
-    """What is known of the curvature."""
+    """What `curvature_cap` remembers."""
 
     curvature: jax.Array
     """λ, the running estimate; float32 or wider []."""

@@ -14,7 +14,7 @@ from ._controller import Controller, LearningRate, as_one_rate, each_leaf, first
 
 
 class DistanceMemory(NamedTuple):
-    """What is known of the distance from the start."""
+    """What `dog` and `dowg` remember."""
 
     params0: Any
     """θ_0, a copy; None for leaves narrower than float32."""

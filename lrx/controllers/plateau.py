@@ -175,16 +175,16 @@ def plateau(
     to which it is given has the reduced rate. The state is float32 whatever the parameters' dtype.
 
     **Noise.** Among losses of single batches the best is the luckiest, and everything after it looks like a plateau.
-    With `window=None` each metric is judged by itself, as in torch, Keras and optax, until it proves noisy: from the
+    With `window=None` each metric is judged by itself, as in torch, Keras and optax, until they prove noisy: from the
     8th on, if more than about a third of them are turning points, where a fall becomes a rise or a rise a fall (2/3
-    are in white noise, none if the metric only falls). Then
+    in white noise, none if the metric only falls). Then
 
     * 16 metrics make a mean, so that a reduction takes 16 · `patience` updates;
     * an improvement must exceed the standard error of that mean, √(Σ(m_i − m_{i−1})² / 2) / 16;
     * after a reduction b is the best mean since the last improvement, and each reduction needs a new plateau.
 
-    A single value far better than all that follow, by 4 times the mean change, is ignored when patience ends, and
-    factor^k stays above 1e-8. A validation metric has less noise: give it with `window=1`, or report it.
+    A single value that is better than all before and after it by 4 times the mean change is ignored when patience ends,
+    and factor^k stays above 1e-8. A validation metric has less noise: give it with `window=1`, or report it.
 
     Args:
       learning_rate: a number, a schedule or another controller.
@@ -193,7 +193,7 @@ def plateau(
       mode: "min" for a loss, "max" for an accuracy.
       rtol: least improvement relative to |b|, in [0, 1].
       atol: least improvement in units of the metric, ≥ 0.
-      cooldown: means that pass after a reduction without being counted, ≥ 0.
+      cooldown: means that are ignored after a reduction, ≥ 0.
       min_value: the rate stays at or above it, as far as `learning_rate` does; ≥ 0.
       window: metrics to a mean, > 0; None for 1, or 16 if they are noisy; 1 for reported metrics.
       metric: "value" if it is given as `tx.update(grads, state, params, value=metric)`; "reported" if it is given

@@ -15,7 +15,7 @@ VARIANTS = ("sps", "sps+")
 
 
 class PolyakMemory(NamedTuple):
-    """What Polyak's step size remembers."""
+    """What `polyak` remembers."""
 
     last: jax.Array | None
     """The last rate that was not 0, infinite before it; float32 or wider []. None without `growth`."""

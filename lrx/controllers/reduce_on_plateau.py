@@ -65,9 +65,9 @@ def reduce_on_plateau(
       patience: values without improvement that reduce the scale, ≥ 0.
       rtol: least improvement relative to the best value, in [0, 1].
       atol: least improvement in units of the value, ≥ 0.
-      cooldown: values that pass after a reduction without being counted, ≥ 0.
+      cooldown: values that are ignored after a reduction, ≥ 0.
       accumulation_size: values to a mean, which is what is judged, > 0.
-      min_scale: where the scale stops to fall, ≥ 0.
+      min_scale: the least scale, ≥ 0.
 
     Returns:
       A transformation, whose update needs `value=`, the loss.

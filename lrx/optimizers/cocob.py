@@ -18,7 +18,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByCocobState(NamedTuple):
-    """What the bets remember, each shaped like the parameters."""
+    """What COCOB remembers, each but the last shaped like the parameters."""
 
     theta: Any
     """C, minus the sum of the gradients, float32 or wider."""
@@ -100,8 +100,8 @@ def cocob(
 
     With η = 1 and without decay θ_t = θ_0 + b_t, as in the paper. A schedule in its place scales the changes of the
     bet: it starts at 1, and with one that falls to 0 the last parameters are as good as an average. (In optax the rate
-    scales the gradient, to which the bets are indifferent.) A gradient that is not finite is no bet, and is counted in
-    the state as `skipped`.
+    scales the gradient, to which the bets are indifferent.) An update whose gradient is not finite is skipped, and counted
+    in the state as `skipped`.
 
     Args:
       learning_rate: η, a factor around 1: a number, a schedule or a controller.

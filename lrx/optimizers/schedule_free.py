@@ -189,8 +189,8 @@ def schedule_free(
 
     **Evaluate x, not the parameters**: `lrx.eval_params(state, params)`. Train with a rate that rises in a warmup and
     then stays. The memory is z in place of a momentum, so switch that of `base_optimizer` off, or use
-    `schedule_free_adamw`. A controller in `base_optimizer` hears the loss that a linear model has at z, since it is z
-    that it moves.
+    `schedule_free_adamw`. A controller in `base_optimizer` is given the loss at z, the point that it
+    moves, by a linear model. A gradient that is not finite moves nothing, and is counted in the state as `skipped`.
 
     Args:
       base_optimizer: lrx's or optax's, without momentum.

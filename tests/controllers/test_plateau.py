@@ -149,7 +149,7 @@ def test_bfloat16_parameters_do_not_round_the_metric():
 
 
 @functools.cache
-def trained_on_digits(controller, peak=1e-3, seeds=4, steps=600):
+def trained_on_digits(controller, seeds=2, steps=600):
     """The rates of 600 updates with mini-batch losses, [seeds, steps]."""
     problem, tx = lrx.problems.digits(), lrx.adamw(controller)
 
@@ -167,20 +167,12 @@ def trained_on_digits(controller, peak=1e-3, seeds=4, steps=600):
     return np.asarray(jax.jit(jax.vmap(run))(jnp.arange(seeds)))
 
 
-@pytest.mark.parametrize(
-    "controller",
-    [
-        lrx.plateau(1e-3),
-        lrx.plateau(1e-3, factor=0.5, patience=10),
-        lrx.plateau(lrx.constant_schedule(1e-3), factor=0.5, patience=10),
-    ],
-    ids=["defaults", "readme", "schedule"],
-)
-def test_lightning_673_torch_30873_mini_batch_losses_leave_a_useful_rate(controller):
+def test_lightning_673_torch_30873_mini_batch_losses_leave_a_useful_rate():
     """One loss a batch and patience 10: with window=1 the rate ends at 0, or at 3.6e-18."""
-    assert trained_on_digits(controller)[:, -1].min() >= 5e-4
-    raw = lrx.plateau(1e-3, factor=controller.factor, window=1)
-    assert trained_on_digits(raw)[:, -1].max() < 1e-6
+    assert trained_on_digits(lrx.plateau(1e-3))[:, -1].min() >= 5e-4
+    readme = lrx.plateau(lrx.constant_schedule(1e-3), factor=0.5, patience=10)
+    assert trained_on_digits(readme)[:, -1].min() >= 5e-4
+    assert trained_on_digits(lrx.plateau(1e-3, window=1))[:, -1].max() < 1e-6
 
 
 def noisy(level, noise, seeds=32):
