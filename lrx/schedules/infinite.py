@@ -92,8 +92,8 @@ def infinite_schedule(
       η(t) = constant_value + (peak_value − constant_value) · D(x)           for t ≥ w
       D(x) = (g(x) − g(1)) / (1 − g(1)) (inverse-sqrt),  ½(1 + cos πx) (cosine),  1 − x (linear)
 
-    Training can continue, also on new data, without a fixed length and without another warmup. `schedule.anneal(start, steps)`
-    is the same schedule with an end.
+    Training can continue, also on new data, without a fixed length and without another warmup.
+    `schedule.anneal(start, steps)` is the same schedule with an end.
 
     Args:
       peak_value: the value at t = w.
