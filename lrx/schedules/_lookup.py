@@ -10,7 +10,7 @@ import numpy as np
 from jax import Array
 
 from .. import _check as check
-from .._numbers import F32, I32, INT32_MAX, is_array, is_tracer
+from .._numbers import F32, I32, INT32_MAX, is_tracer
 from ._phase import as_count, scalar
 
 # ---------------------------------------------------------------- many numbers as one array
@@ -44,7 +44,7 @@ def value_array(argument: str, values: Iterable[Any], non_negative: bool = False
 
 def _listed(numbers: Iterable[Any]) -> list[Any]:
     """The numbers one by one; Python's, if they came in an array."""
-    if is_array(numbers) and not is_tracer(numbers) and np.ndim(numbers) == 1:
+    if isinstance(numbers, jax.Array | np.ndarray) and not is_tracer(numbers) and numbers.ndim == 1:
         return np.asarray(numbers).tolist()
     return list(numbers)
 

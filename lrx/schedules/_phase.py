@@ -13,6 +13,7 @@ The error bounds are in float32 ulps of the exact value, wherever that is a norm
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -163,7 +164,8 @@ def power_weights(elapsed: Array, remaining: Array, p: ArrayLike) -> tuple[Array
 @_fused
 def _power_weights(elapsed: Array, remaining: Array, p: Array) -> tuple[Array, Array]:
     elapsed, steps = _over(elapsed, elapsed + remaining)
-    return _raised(_summed(*_quotient(steps - elapsed, steps)), sum(_quotient(elapsed, steps)), p)
+    head, tail = _quotient(elapsed, steps)
+    return _raised(_summed(*_quotient(steps - elapsed, steps)), head + tail, p)
 
 
 def cosine_power_weights(elapsed: Array, remaining: Array, p: ArrayLike) -> tuple[Array, Array]:
@@ -173,6 +175,24 @@ def cosine_power_weights(elapsed: Array, remaining: Array, p: ArrayLike) -> tupl
 
 @_fused
 def _cosine_power_weights(elapsed: Array, remaining: Array, p: Array) -> tuple[Array, Array]:
+    w, (v, _) = _cosine_pairs(elapsed, remaining)
+    return _raised(w, v, p)
+
+
+def cosine_power(rate: ArrayLike, elapsed: Array, remaining: Array) -> Array:
+    """rate^v with v the second of `cosine_weights`: half a cosine between logarithms; within 8 ulp."""
+    return _cosine_power(scalar(rate), elapsed, remaining)
+
+
+@_fused
+def _cosine_power(rate: Array, elapsed: Array, remaining: Array) -> Array:
+    v, dv = _cosine_pairs(elapsed, remaining)[1]
+    head = _head(v)
+    return _power(rate, head, (v - head) + dv)
+
+
+def _cosine_pairs(elapsed: Array, remaining: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """`cosine_weights`, each as its float32 and what that lacks, to some 27 bits."""
     elapsed, steps = _over(elapsed, elapsed + remaining)
     remaining = steps - elapsed
     first_half = elapsed <= remaining
@@ -186,7 +206,7 @@ def _cosine_power_weights(elapsed: Array, remaining: Array, p: Array) -> tuple[A
     large = 1 - small
     dlarge = ((1 - large) - small) - dsmall
     w = jnp.where(first_half, large, small), jnp.where(first_half, dlarge, dsmall)
-    return _raised(w, jnp.where(first_half, small, large), p)
+    return w, (jnp.where(first_half, small, large), jnp.where(first_half, dsmall, dlarge))
 
 
 _HALF_PI = 1.5703125, math.pi / 2 - 1.5703125  # the first has 12 bits at most, as have those below
@@ -319,7 +339,7 @@ def _log2(x: Array) -> tuple[Array, Array]:
     return jnp.where(x > 0, head, -(2.0**40)), jnp.where(x > 0, tail, 0.0)
 
 
-def _chosen(table: np.ndarray, index: Array) -> Array:
+def _chosen(table: Any, index: Array) -> Array:
     """table[index], by selection: a gather from a constant cannot follow an index that is spread over a mesh."""
     return lax.select_n(index, *(jnp.full_like(index, x, jnp.float32) for x in table.tolist()))
 

@@ -1,4 +1,4 @@
-"""What a schedule can be asked: where its phases end, where it peaks, its mean, when it falls below a rate.
+"""Questions about a schedule: where its phases end, where it peaks, its mean, when it falls below a rate.
 
 A schedule says where its phases end in `marks()`: name -> count, one of them called "end" if nothing changes after it.
 Marks may be traced, and are never guessed. All else is found by evaluating the schedule on the host, which needs
@@ -20,7 +20,7 @@ Marks = dict[str, Any]
 
 MOST_EXACT = 2**20
 """The number of counts that are looked at one by one; a longer range is sampled."""
-SIZES = 2**12, 2**16, 2**20  # of the arrays that are evaluated, padded: JAX compiles for every shape anew
+SIZES = 2**12, 2**16, 2**20  # of the arrays that are evaluated, padded: JAX compiles once for each shape
 
 
 def values(schedule: Any, counts: Any) -> np.ndarray:
@@ -155,7 +155,7 @@ def landmarks(schedule: Any) -> dict[str, int]:
     found = {k: m for k, m in marks.items() if m > 0}
     if last > 0:
         top = _peak(schedule, marks, last)
-        if "end" in marks or top <= INT32_MAX // 2:  # else it grows for ever
+        if "end" in marks or top <= INT32_MAX // 2:  # else it never stops growing
             found["peak"] = top
     return dict(sorted(found.items(), key=lambda item: (item[1], item[0] == "end")))
 
@@ -214,7 +214,7 @@ def first_below(schedule: Any, value: float) -> int | None:
 
 
 def _peak(schedule: Any, marks: Marks, last: int) -> int:
-    """The first landmark with the greatest value up to `last`, or the first count: searched for ever closer."""
+    """The first landmark or count with the greatest value up to `last`; samples are refined to single counts."""
     counts = _samples(marks, 0, last)
     while True:
         y = values(schedule, counts)

@@ -78,9 +78,9 @@ class Schedule:
         """Where something happens: name -> count, in order.
 
         "peak" is the first count of the greatest value, "warmup_end" and the like are the ends of phases, "end" is the
-        last step of change. Phases of no steps are left out, and so is the peak of a schedule that grows for ever. In
-        a combination, a number tells of which part a name is. The peak of a curve without a landmark of its own is
-        searched for by sampling.
+        last step of change. Phases of no steps are left out, and so is the peak of a schedule that never stops growing.
+        In a combination, a number at the end of a name says which part it belongs to. The peak of a curve without a
+        landmark of its own is searched for by sampling.
 
         Returns:
           Name -> count.
@@ -218,7 +218,7 @@ def as_schedule(schedule: Any) -> Any:
     """A schedule from a number, a function of the count, or a schedule.
 
     Args:
-      schedule: a number (held for ever), a schedule (returned as it is), or any function of the count (int32 []) that
+      schedule: a number (a constant rate), a schedule (returned as it is), or any function of the count (int32 []) that
         gives a scalar. A callable pytree of numbers, such as an Equinox module, keeps its numbers as data.
 
     Returns:

@@ -114,4 +114,4 @@ def whole_place(share: Scalar | jax.Array, steps: Count | jax.Array) -> jax.Arra
     whole, part, scale, rest = jax.tree.map(jax.lax.stop_gradient, place(share, steps))
     over = part.astype(jnp.float32) / scale.astype(jnp.float32) + rest
     nearly = (part < 0) & (scale == _BITS) & (-over <= 2.0**-24 * whole.astype(jnp.float32))
-    return jnp.clip(whole - ((over < 0) & ~nearly), 0, as_count(steps))
+    return jnp.clip(jnp.where((over < 0) & ~nearly, whole - 1, whole), 0, as_count(steps))

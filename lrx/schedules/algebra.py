@@ -1,6 +1,6 @@
 """Schedules made of schedules by their values: sums, products, bounds.
 
-A part is a schedule, a function of the count, or a number (which stands for itself held for ever).
+A part is a schedule, a function of the count, or a number (a constant).
 """
 
 import functools
@@ -107,7 +107,7 @@ def total(*schedules: Any) -> Total:
 
       η(t) = Σᵢ schedules[i](t)
 
-    `s + t` is `total(s, t)`; in `s + 0.1` the number stands for itself held for ever.
+    `s + t` is `total(s, t)`; in `s + 0.1` the number is a constant schedule.
 
     Args:
       *schedules: at least one; schedules, functions of the count or numbers.
@@ -141,7 +141,7 @@ class Quotient(Schedule):
         return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))
 
     def marks(self) -> Marks:
-        """Those of both."""
+        """The marks of both."""
         return united(map(marks_of, (self.dividend, self.divisor)))
 
 
@@ -263,7 +263,7 @@ class ScaleSchedule(Schedule):
         return scalar(self.factor) * value(self.base, count)
 
     def marks(self) -> Marks:
-        """Those of the base."""
+        """The marks of the base."""
         return marks_of(self.base)
 
 
@@ -308,7 +308,7 @@ class ClipSchedule(Schedule):
         return jnp.minimum(jnp.maximum(value(self.base, count), scalar(self.lower)), scalar(self.upper))
 
     def marks(self) -> Marks:
-        """Those of the base."""
+        """The marks of the base."""
         return marks_of(self.base)
 
 

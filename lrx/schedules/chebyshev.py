@@ -68,7 +68,7 @@ class ChebyshevSchedule(Schedule):
 
 @schedule_factory
 def chebyshev_schedule(min_value: Scalar, max_value: Scalar, *, total_steps: Steps) -> ChebyshevSchedule:
-    """Take the Chebyshev step sizes, large and small by turns, in their fractal order.
+    """Take Chebyshev step sizes in their fractal order, large and small steps alternating.
 
     With m = 1 / max_value, M = 1 / min_value, T = `total_steps` and σ the fractal order of the numbers 0 … T − 1::
 

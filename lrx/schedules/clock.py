@@ -1,6 +1,6 @@
 """Schedules with another clock: shifted, stretched, repeated, reversed.
 
-A part is a schedule, a function of the count, or a number (which stands for itself held for ever).
+A part is a schedule, a function of the count, or a number (a constant).
 """
 
 from typing import Any
@@ -31,7 +31,7 @@ class Shift(Schedule):
         return value(self.base, split(count, self.steps, INT32_MAX)[0])
 
     def marks(self) -> Marks:
-        """Those of the base, later."""
+        """The marks of the base, later."""
         return {"begin": self.steps, **moved(marks_of(self.base), self.steps)}
 
 
@@ -83,7 +83,7 @@ class Stretch(Schedule):
         return marks_of(self.base)["end"] if self.base_end is None else self.base_end
 
     def marks(self) -> Marks:
-        """Those of the base up to its end, each at the first count that is not before it."""
+        """The marks of the base up to its end, each at the first count that is not before it."""
         inner = {**marks_of(self.base), "end": self._end()}
         if any(map(is_tracer, (self.total_steps, *inner.values()))):
             return {"end": self.total_steps}
@@ -144,12 +144,12 @@ class Repeat(Schedule):
     period_steps: Count
 
     def __call__(self, count: Any) -> jax.Array:
-        """`base` on a clock that starts anew."""
+        """`base` on a clock that restarts every period."""
         t = as_count(count)
         return value(self.base, t - whole_periods(t, self.period_steps) * _at_least_one(self.period_steps, t))
 
     def marks(self) -> Marks:
-        """Those of the base within the first period."""
+        """The marks of the base within the first period."""
         inner = marks_of(self.base).items()
         known = {"end_1" if k == "end" else k: m for k, m in inner if before(m, self.period_steps)}
         return {**known, "period": self.period_steps}
@@ -161,7 +161,7 @@ def _at_least_one(steps: Count, t: jax.Array) -> jax.Array:
 
 @schedule_factory
 def repeat(base: Any, period_steps: Steps) -> Repeat:
-    """Play the first steps of a schedule again and again.
+    """Repeat the first steps of a schedule.
 
     ::
 
@@ -199,7 +199,7 @@ class Reverse(Schedule):
         return value(self.base, split(count, 0, self.total_steps)[1])
 
     def marks(self) -> Marks:
-        """Those of the base up to `total_steps`, mirrored."""
+        """The marks of the base up to `total_steps`, mirrored."""
         n, inner = self.total_steps, dict(marks_of(self.base))
         begin = inner.pop("end", None)
         mirrored = {k: n - m for k, m in inner.items() if before(m, n)}

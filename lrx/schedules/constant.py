@@ -31,7 +31,7 @@ class ConstantSchedule(Schedule):
 
 @schedule_factory
 def constant_schedule(value: Scalar) -> ConstantSchedule:
-    """Hold one value for ever.
+    """Hold one value throughout.
 
     ::
 

@@ -1,4 +1,4 @@
-"""Cycles: the triangular policy, and annealing that starts anew in each cycle."""
+"""Cycles: the triangular policy, and annealing that restarts in each cycle."""
 
 from typing import Any
 
@@ -70,7 +70,7 @@ def triangular_schedule(
     down_steps: Steps | None = None,
     amplitude: Any = None,
 ) -> TriangularSchedule:
-    """Go up and down between two values along straight lines, again and again.
+    """Rise and fall between two values along straight lines, in cycles.
 
     With s = `half_cycle_steps`, d = `down_steps`, c = ⌊t / (s + d)⌋ the cycle and u = t − c·(s + d)::
 

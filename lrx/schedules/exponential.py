@@ -219,7 +219,7 @@ class StepDecaySchedule(Schedule):
         )
 
     def marks(self) -> Marks:
-        """The first drop; they go on for ever."""
+        """The first drop; there is no last one."""
         return {"first_drop": self.transition_steps}
 
 

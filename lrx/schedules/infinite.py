@@ -1,4 +1,4 @@
-"""A schedule without a horizon: warmup, cooldown to a constant, and an annealing on demand."""
+"""A schedule without a fixed length: warmup, cooldown to a constant, and a final annealing at any time."""
 
 from typing import Any
 
@@ -40,7 +40,7 @@ class InfiniteSchedule(Schedule):
     shape: str = static(default="inverse-sqrt")
 
     def __call__(self, count: Any) -> jax.Array:
-        """Up, down, level."""
+        """Warmup, cooldown, constant."""
         t, w = as_count(count), as_count(self.warmup_steps)
         curve = {"inverse-sqrt": _inverse_sqrt, "cosine": half_cosine, "linear": line}[self.shape]
         down = curve(self.peak_value, self.constant_value, *split(t, w, self.cooldown_steps))
@@ -84,7 +84,7 @@ def infinite_schedule(
     constant_value: Scalar,
     shape: str = "inverse-sqrt",
 ) -> InfiniteSchedule:
-    """Rise to `peak_value`, cool down to `constant_value`, and stay there until an annealing is asked for.
+    """Rise to `peak_value`, cool down to `constant_value`, and stay there.
 
     With w = `warmup_steps`, c = `cooldown_steps`, x = min((t − w) / c, 1), α = 10 and g(x) = 1 / √(1 + αx)::
 
@@ -92,8 +92,8 @@ def infinite_schedule(
       η(t) = constant_value + (peak_value − constant_value) · D(x)           for t ≥ w
       D(x) = (g(x) − g(1)) / (1 − g(1)) (inverse-sqrt),  ½(1 + cos πx) (cosine),  1 − x (linear)
 
-    Training can go on, with new data too, without a horizon and without another warmup. `schedule.anneal(start, steps)`
-    is the same schedule with an end.
+    Training can continue, also on new data, without a fixed length and without another warmup.
+    `schedule.anneal(start, steps)` is the same schedule with an end.
 
     Args:
       peak_value: the value at t = w.

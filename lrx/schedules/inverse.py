@@ -34,7 +34,7 @@ class InverseTimeSchedule(Schedule):
         return scalar(self.init_value) / (1 + jnp.maximum(scalar(self.decay_rate), 0.0) * x)
 
     def marks(self) -> Marks:
-        """None: it falls for ever."""
+        """None: it never stops falling."""
         return {}
 
 
@@ -90,7 +90,7 @@ class InverseSqrtSchedule(Schedule):
         return jnp.where(t < w, line(0.0, peak, *split(t, 0, w)), peak * jnp.sqrt(scale / (since + scale)))
 
     def marks(self) -> Marks:
-        """The end of the warmup: it falls for ever."""
+        """The end of the warmup: the decay has no end."""
         return {"warmup_end": self.warmup_steps}
 
 
@@ -152,7 +152,7 @@ class NoamSchedule(Schedule):
         return jnp.where(t < self.warmup_steps, up, peak * jnp.sqrt(w.astype(F32) / since))
 
     def marks(self) -> Marks:
-        """The end of the warmup: it falls for ever."""
+        """The end of the warmup: the decay has no end."""
         return {"warmup_end": self.warmup_steps}
 
 

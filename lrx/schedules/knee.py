@@ -26,7 +26,7 @@ class KneeSchedule(Schedule):
     warmup_steps: Count = 0
 
     def __call__(self, count: Any) -> jax.Array:
-        """Up, level, down."""
+        """Warmup, constant, decay."""
         t, w, n = as_count(count), as_count(self.warmup_steps), as_count(self.total_steps)
         knee = jnp.minimum(after(w, whole_place(self.knee_fraction, n)), n)
         up = line(0.0, self.peak_value, *split(t, 0, w))

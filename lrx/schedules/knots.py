@@ -11,7 +11,7 @@ from .. import _check as check
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
 from ._lookup import increasing, looked_up, pieces, python_numbers, step_array, value_array
-from ._phase import as_count, cosine_weights, fraction, half_cosine, line, scalar, weight_power
+from ._phase import as_count, cosine_power, fraction, half_cosine, line, power, scalar, weight_power
 from ._questions import Marks, numbered
 from ._schedule import Schedule, schedule_factory
 from ._steps import nearest
@@ -122,9 +122,10 @@ class InterpolatedSchedule(Schedule):
         if self.kind == "cubic":
             value = self._cubic(k, knots, values, elapsed, remaining)
         elif self.log:
-            steps = elapsed + remaining
-            v = fraction(elapsed, steps) if self.kind == "linear" else cosine_weights(elapsed, remaining)[1]
-            value = a * weight_power(b / a, v)
+            linear = self.kind == "linear"
+            value = a * (
+                power(b / a, elapsed, elapsed + remaining) if linear else cosine_power(b / a, elapsed, remaining)
+            )
         else:
             return (line if self.kind == "linear" else half_cosine)(a, b, elapsed, remaining)
         return jnp.where(remaining == 0, b, jnp.where(elapsed == 0, a, value))
@@ -140,13 +141,20 @@ class InterpolatedSchedule(Schedule):
         c, y = [looked_up(knots, i) for i in near], [self._knot(values, i) for i in near]
         h = [jnp.maximum(c[i + 1] - c[i], 1).astype(jnp.float32) for i in range(3)]
         rise = [jnp.log(y[i + 1] / y[i]) if self.log else y[i + 1] - y[i] for i in range(3)]
-        m0, m1 = monotone_slopes(h, [rise[i] / h[i] for i in range(3)], k == 0, k == n - 2)
+        # in Bernstein's form, whose four terms do not cancel: each slope as a share of the steepest that is monotone
+        d = [rise[i] / h[i] for i in range(3)]
+        flat = d[1] == 0
+        steepest = jnp.where(flat, 1.0, 3 * d[1])
+        s0, s1 = (jnp.where(flat, 0.0, m / steepest) for m in monotone_slopes(h, d, k == 0, k == n - 2))
         u, r = fraction(elapsed, elapsed + remaining), fraction(remaining, elapsed + remaining)
-        slopes = h[1] * u * r * (m0 * r - m1 * u)
-        up, down = u * u * (3 - 2 * u), r * r * (3 - 2 * r)
-        if self.log:
-            return y[1] * jnp.exp(rise[1] * up + slopes)
-        return (y[1] * down + y[2] * up) + slopes
+        early, late = 3 * (r * r * u), 3 * (r * u * u)
+        down = r * r * r + (early * (1 - s0) + late * s1)
+        up = u * u * u + (early * s0 + late * (1 - s1))
+        if not self.log:
+            return y[1] * down + y[2] * up
+        rising = up <= down  # from the nearer end, since the rounding of an exponent is multiplied by the logarithm
+        near_end, far_end = jnp.where(rising, y[1], y[2]), jnp.where(rising, y[2], y[1])
+        return near_end * weight_power(far_end / near_end, jnp.where(rising, up, down))
 
     def marks(self) -> Marks:
         """The knots after the first."""
@@ -154,9 +162,9 @@ class InterpolatedSchedule(Schedule):
 
     def call(self) -> dict[str, Any]:
         """The arguments of the factory."""
-        told = {"kind": self.kind} if self.kind != "linear" else {}
-        told |= {"log": True} if self.log else {}
-        return {"counts": python_numbers(self.counts), "values": python_numbers(self.values), **told}
+        options = {"kind": self.kind} if self.kind != "linear" else {}
+        options |= {"log": True} if self.log else {}
+        return {"counts": python_numbers(self.counts), "values": python_numbers(self.values), **options}
 
     __repr__ = shown
 

@@ -1,4 +1,4 @@
-"""Noise that can be replayed: a function of the key and the count alone."""
+"""Reproducible noise: a function of the key and the count alone."""
 
 from typing import Any
 
@@ -44,13 +44,13 @@ class Noisy(Schedule):
         return jnp.asarray(self.s(count)).astype(jnp.float32) * (1 + scalar(self.scale) * u)
 
     def marks(self) -> Marks:
-        """Those of the schedule, but it never ends."""
+        """The marks of the schedule without its end: noise never stops changing."""
         return {k: m for k, m in marks_of(self.s).items() if k != "end"}
 
 
 @schedule_factory
 def noisy(s: Any, *, scale: Scalar, key: Any) -> Noisy:
-    """Vary a schedule at random, by the same amounts in every replay.
+    """Multiply a schedule by reproducible random noise.
 
     ::
 

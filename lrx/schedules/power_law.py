@@ -36,7 +36,7 @@ class PowerSchedule(Schedule):
         return jnp.minimum(scalar(self.max_value), size * scalar(self.a) * power)
 
     def marks(self) -> Marks:
-        """The end of the warmup: it falls for ever."""
+        """The end of the warmup: the decay has no end."""
         return {"warmup_end": self.warmup_steps}
 
 
@@ -51,7 +51,7 @@ def power_schedule(max_value: Scalar, warmup_steps: Steps, *, a: Scalar, b: Scal
       η(t) = p(t)              for t ≥ w
 
     a and b are fitted to runs, in one unit of data with `batch_size` (tokens, sequences or examples); the paper's
-    exponent is near −½. To end a run, attach a cooldown.
+    exponent is near −½. To end a run, add `with_cooldown`.
 
     Args:
       max_value: the cap.

@@ -65,7 +65,7 @@ def _whole_lengths(cosine_kwargs: Iterable[Mapping[str, Any]]) -> Iterable[Mappi
 
 @schedule_factory
 def sgdr_schedule(cosine_kwargs: Iterable[Mapping[str, Any]]) -> SgdrSchedule:
-    """Warm up and decay along half a cosine, again and again, each time with numbers of its own.
+    """Warm up and decay along half a cosine in cycles, each with its own numbers.
 
     With Tₖ the `decay_steps` of cycle k and bₖ = T₀ + … + Tₖ₋₁::
 

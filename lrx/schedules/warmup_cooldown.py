@@ -34,7 +34,7 @@ class WithWarmup(Schedule):
         return jnp.where(as_count(count) < w, up, value(self.base, split(count, w, INT32_MAX)[0]))
 
     def marks(self) -> Marks:
-        """The end of the warmup, and those of the base, later."""
+        """The end of the warmup, and the marks of the base, later."""
         inner = moved(marks_of(self.base), self.warmup_steps)
         if "warmup_end" in inner:
             inner["warmup_end_2"] = inner.pop("warmup_end")
@@ -43,7 +43,7 @@ class WithWarmup(Schedule):
 
 @schedule_factory
 def with_warmup(base: Any, warmup_steps: Steps, *, init_value: Scalar = 0.0, shape: str = "linear") -> WithWarmup:
-    """Put a warmup before a schedule, which starts when the warmup is over.
+    """Add a warmup before a schedule, which starts when the warmup is over.
 
     With w = `warmup_steps`, x = t / w and b = base(0), for t < w::
 
@@ -101,7 +101,7 @@ class WithCooldown(Schedule):
         return jnp.where(as_count(count) < self.start, value(self.base, count), down)
 
     def marks(self) -> Marks:
-        """Those of the base before the cooldown, and its two ends."""
+        """The marks of the base before the cooldown, and both ends of the cooldown."""
         known = {k: m for k, m in marks_of(self.base).items() if k != "end" and before(m, self.start)}
         return {**known, "cooldown_start": self.start, "end": summed(self.start, self.steps)}
 
@@ -110,7 +110,7 @@ class WithCooldown(Schedule):
 def with_cooldown(
     base: Any, *, start: Steps, steps: Steps, end_value: Scalar = 0.0, shape: str = "linear"
 ) -> WithCooldown:
-    """Leave a schedule at some step and bring it to a last value, which then holds.
+    """From a given step on, go from the schedule to a final value and hold it.
 
     With c = `start`, x = min((t − c) / steps, 1) and a = base(c), for t ≥ c::
 

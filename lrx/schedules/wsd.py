@@ -29,7 +29,7 @@ class WsdSchedule(Schedule):
     end_value: Scalar = 0.0
 
     def __call__(self, count: Any) -> jax.Array:
-        """Up, level, down."""
+        """Warmup, constant, decay."""
         t, w, start = as_count(count), as_count(self.warmup_steps), self._start()
         up = line(self.init_value, self.peak_value, *split(t, 0, w))
         down = falling(self.shape, self.peak_value, self.end_value, *split(t, start, self.decay_steps))

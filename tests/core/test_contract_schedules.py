@@ -129,12 +129,13 @@ def test_gradient_is_that_of_the_formula(case):
             slopes = [(value - low) * 2**9, (high - value) * 2**9]
             if abs(slopes[0] - slopes[1]) > 0.1 * (abs(slopes[0]) + abs(slopes[1])) + 1e-3:
                 continue  # a corner lies between them
-            assert float(got) == pytest.approx(np.mean(slopes), rel=2e-2, abs=2e-4), (name, count)
+            assert float(np.sum(got)) == pytest.approx(np.mean(slopes), rel=2e-2, abs=2e-4), (name, count)
 
 
 def moved(case, put, floats, name, count, by):
-    """The float64 formula with one number moved."""
-    schedule = put({k: float(x) + by * (k == name) for k, x in floats.items()})
+    """The float64 formula with one number moved, or all numbers of one array."""
+    moved = {k: np.asarray(x, np.float64) + by * (k == name) for k, x in floats.items()}
+    schedule = put({k: x if x.ndim else float(x) for k, x in moved.items()})
     return dataclasses.replace(case, arguments={**case.arguments, **as_arguments(schedule)}).reference(count)
 
 
