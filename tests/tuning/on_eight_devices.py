@@ -1,6 +1,7 @@
 """A population on a mesh of eight devices. Not collected by itself: `test_layout.py` runs it."""
 
 import contextlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -17,7 +18,7 @@ from .bowl import bowl, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 RATES = np.geomspace(0.01, 1.0, 11)
-GRID = dict(learning_rate=RATES, seeds=2, steps=16)
+GRID: dict[str, Any] = dict(learning_rate=RATES, seeds=2, steps=16)
 
 
 def momentum(learning_rate):
@@ -82,7 +83,7 @@ def test_a_stopped_sweep_goes_on_on_the_mesh(tmp_path):
         if done > 11 * 2 * 8:
             raise KeyboardInterrupt
 
-    kwargs = GRID | dict(mesh=meshes()[0], checkpoint=tmp_path / "state")
+    kwargs: dict[str, Any] = GRID | dict(mesh=meshes()[0], checkpoint=tmp_path / "state")
     with pytest.raises(KeyboardInterrupt):
         lrx.sweep(bowl(), momentum, progress=stop, **kwargs)
     told = []

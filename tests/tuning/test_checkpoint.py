@@ -4,6 +4,7 @@ import functools
 import signal
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -18,7 +19,9 @@ from tests.core.test_mesh import environment
 from tests.tuning.bowl import bowl, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
-GRID = dict(learning_rate=[0.01, 0.1, 0.5], schedule={"cosine": lrx.cosine_decay_schedule}, seeds=2, steps=32)
+GRID: dict[str, Any] = dict(
+    learning_rate=[0.01, 0.1, 0.5], schedule={"cosine": lrx.cosine_decay_schedule}, seeds=2, steps=32
+)
 SIZE = 3 * 2 * 32
 
 
@@ -87,6 +90,7 @@ def test_a_killed_process_loses_nothing_that_was_written(tmp_path, whole):
     process = subprocess.Popen(
         [sys.executable, "-c", KILLED, str(path)], env=environment(1), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
     )
+    assert process.stdout is not None
     for _ in range(4):
         assert process.stdout.readline()
     process.send_signal(signal.SIGKILL)
@@ -125,7 +129,7 @@ def other_bowl():
     ],
 )
 def test_another_sweep_is_told_what_differs(tmp_path, change, told):
-    kwargs = dict(problem=validated(), make_optimizer=lrx.adam, checkpoint=tmp_path / "state") | GRID
+    kwargs: dict[str, Any] = dict(problem=validated(), make_optimizer=lrx.adam, checkpoint=tmp_path / "state") | GRID
     with pytest.raises(Stop):
         lrx.sweep(progress=stop_at(1), **kwargs)
     with pytest.raises(ValueError, match=r"sweep\(checkpoint=...\) must be of a sweep with the same arg.*" + told):
@@ -154,7 +158,9 @@ def counted(batches):
 @pytest.mark.parametrize("once", [False, True])
 def test_batches_are_read_up_to_where_the_run_had_stopped(tmp_path, once):
     data = np.arange(40, dtype=np.float32)[:, None] * np.ones(2, np.float32)
-    kwargs = dict(make_optimizer=lrx.sgd, learning_rate=[0.1, 0.2], steps=32, checkpoint=tmp_path / "state")
+    kwargs: dict[str, Any] = dict(
+        make_optimizer=lrx.sgd, learning_rate=[0.1, 0.2], steps=32, checkpoint=tmp_path / "state"
+    )
     with pytest.raises(Stop):
         lrx.sweep(counted(iter(data) if once else data), progress=stop_at(30), **kwargs)
     losses = lrx.sweep(counted(iter(data) if once else data), **kwargs).losses
@@ -162,7 +168,7 @@ def test_batches_are_read_up_to_where_the_run_had_stopped(tmp_path, once):
 
 
 def test_other_batches_are_told(tmp_path):
-    kwargs = dict(make_optimizer=lrx.sgd, learning_rate=0.1, steps=32, checkpoint=tmp_path / "state")
+    kwargs: dict[str, Any] = dict(make_optimizer=lrx.sgd, learning_rate=0.1, steps=32, checkpoint=tmp_path / "state")
     data = np.arange(64, dtype=np.float32).reshape(32, 2)
     with pytest.raises(Stop):
         lrx.sweep(counted(data), progress=stop_at(8), **kwargs)

@@ -1,5 +1,7 @@
 """Chunks of bounded size, for every number of steps, and nothing held that is not needed."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -63,7 +65,7 @@ def test_the_length_of_chunks_changes_no_bit():
 
 def test_a_halving_has_the_losses_of_the_sweep_to_the_last_bit():
     """As many runs as members, so that all train to the end."""
-    kwargs = dict(learning_rate=[0.01, 0.1, 0.5], seeds=2, steps=100)
+    kwargs: dict[str, Any] = dict(learning_rate=[0.01, 0.1, 0.5], seeds=2, steps=100)
     halved = lrx.halving(bowl(), lrx.adam, budget=3.0, **kwargs).losses
     np.testing.assert_array_equal(halved, lrx.sweep(bowl(), lrx.adam, **kwargs).losses)
 

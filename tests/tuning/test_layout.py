@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -16,7 +17,7 @@ from tests.tuning.bowl import bowl, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {"constant": lambda peak, steps: peak, "cosine": lrx.cosine_decay_schedule}
-GRID = dict(learning_rate=[0.01, 0.1, 0.2, 0.5, 1.0], schedule=SCHEDULES, seeds=2, steps=16)
+GRID: dict[str, Any] = dict(learning_rate=[0.01, 0.1, 0.2, 0.5, 1.0], schedule=SCHEDULES, seeds=2, steps=16)
 
 
 def same(a, b):

@@ -1,6 +1,7 @@
 """A loss with a state of its own: running means, counts, random keys. Each member and seed has its own."""
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -41,7 +42,9 @@ def evaluate(params, state):
 
 
 def running(**kwargs):
-    given = dict(init=init, loss_with_state=loss_with_state, sample=sample, evaluate=evaluate, name="running")
+    given: dict[str, Any] = dict(
+        init=init, loss_with_state=loss_with_state, sample=sample, evaluate=evaluate, name="running"
+    )
     return lrx.Problem(**given | kwargs)
 
 
@@ -96,13 +99,13 @@ def test_a_state_that_the_loss_does_not_read_changes_no_number():
     def plain(params, batch, key=None):
         return jnp.sum((params - batch) ** 2)
 
-    data = dict(sample=lambda key: jax.random.normal(key, (3,)))
+    data: dict[str, Any] = dict(sample=lambda key: jax.random.normal(key, (3,)))
     stateful = lrx.Problem(
         init=lambda key: (jnp.ones(3), jnp.ones(3)),
         loss_with_state=lambda params, count, batch, key: (plain(params, batch), count + 1),
         **data,
     )
-    kwargs = dict(learning_rate=RATES, seeds=2, steps=8)
+    kwargs: dict[str, Any] = dict(learning_rate=RATES, seeds=2, steps=8)
     same(
         lrx.sweep(stateful, lrx.adam, **kwargs),
         lrx.sweep(lrx.Problem(lambda key: jnp.ones(3), plain, **data), lrx.adam, **kwargs),
@@ -138,7 +141,7 @@ def test_a_weak_type_in_the_state_costs_no_further_trace():
 
 
 def test_groups_of_members_give_what_all_together_do():
-    kwargs = dict(learning_rate=[*RATES, 0.1], seeds=2, steps=16)
+    kwargs: dict[str, Any] = dict(learning_rate=[*RATES, 0.1], seeds=2, steps=16)
     same(
         lrx.sweep(running(), lrx.adam, chunk_size=2, **kwargs),
         lrx.sweep(running(), lrx.adam, method="vmap", **kwargs),
@@ -151,13 +154,13 @@ class Stop(Exception):
 
 
 def test_a_stopped_sweep_goes_on_with_the_state(tmp_path):
-    data = dict(sample=None, batches=0.1 * np.ones((5, 2), np.float32))
+    data: dict[str, Any] = dict(sample=None, batches=0.1 * np.ones((5, 2), np.float32))
 
     def stop(done):
         if done >= 2 * 2 * 12:
             raise Stop
 
-    kwargs = dict(learning_rate=RATES, seeds=2, steps=32)
+    kwargs: dict[str, Any] = dict(learning_rate=RATES, seeds=2, steps=32)
     with pytest.raises(Stop):
         lrx.sweep(running(**data), lrx.adam, checkpoint=tmp_path / "state", progress=stop, **kwargs)
     told = []
@@ -178,7 +181,7 @@ def test_a_stopped_sweep_goes_on_with_the_state(tmp_path):
     ids=lambda change: next(iter(change)),
 )
 def test_a_checkpoint_knows_the_functions_of_the_state(tmp_path, change):
-    kwargs = dict(learning_rate=RATES, steps=4, checkpoint=tmp_path / "state")
+    kwargs: dict[str, Any] = dict(learning_rate=RATES, steps=4, checkpoint=tmp_path / "state")
     lrx.sweep(running(), lrx.adam, **kwargs)
     with pytest.raises(ValueError, match=r"sweep\(checkpoint=...\) must be .* different: problem, got"):
         lrx.sweep(running(**change), lrx.adam, **kwargs)
@@ -186,7 +189,7 @@ def test_a_checkpoint_knows_the_functions_of_the_state(tmp_path, change):
 
 def test_a_halving_keeps_the_state_of_those_who_are_left():
     by = "training"
-    kwargs = dict(learning_rate=np.geomspace(0.01, 0.9, 8), steps=100)
+    kwargs: dict[str, Any] = dict(learning_rate=np.geomspace(0.01, 0.9, 8), steps=100)
     result = lrx.halving(running(), lrx.sgd, budget=3.0, by=by, **kwargs)
     whole = lrx.sweep(running(), lrx.sgd, **kwargs)
     assert len(result.rungs) > 1
@@ -213,7 +216,7 @@ def test_range_test_find_and_tune():
     ramp = lrx.exponential_decay(1e-3, 29, 1e3)
     np.testing.assert_allclose(record.losses, lone_run(running(), optax.sgd, ramp(np.arange(30)))[0], rtol=1e-4)
     assert 1e-7 < lrx.find(running(), lrx.sgd).learning_rate < 10
-    kwargs = dict(optimizers="sgd", schedules="constant", learning_rates=RATES, steps=16, seeds=1)
+    kwargs: dict[str, Any] = dict(optimizers="sgd", schedules="constant", learning_rates=RATES, steps=16, seeds=1)
     tuned = lrx.tune(running(), budget=6.0, **kwargs)
     assert tuned.by == "validation"
     assert tuned.sweeps["sgd"][0].scores["batches"].max() == 16

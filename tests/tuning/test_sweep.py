@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -73,7 +75,7 @@ def test_members_of_a_seed_share_start_and_batches():
 
 
 def test_optax_optimizers_are_swept_too():
-    kwargs = dict(learning_rate=[0.01, 0.1], schedule=SCHEDULES, steps=10)
+    kwargs: dict[str, Any] = dict(learning_rate=[0.01, 0.1], schedule=SCHEDULES, steps=10)
     ours, theirs = (lrx.sweep(bowl(), m.adam, **kwargs) for m in (lrx, optax))
     np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-4)
     assert ours.losses[0, 0].tolist() != ours.losses[1, 0].tolist()
