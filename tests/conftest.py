@@ -8,6 +8,8 @@ import jax
 import pytest
 from jax._src import compiler
 
+from lrx.optimizers.adam import ScaleByAdam
+
 # thousands of compiled programs live in a worker: each full collection would walk all of them
 gc.set_threshold(50_000, 50, 1000)
 
@@ -54,4 +56,31 @@ def cheap_compiles():
 def cheap_module():
     """The same for a whole module and what its tests share."""
     with cheaply():
+        yield
+
+
+class Traces:
+    """How often Adam's rule was run, which under `jit` is how often it was traced."""
+
+    def __init__(self):
+        self.count = 0
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """Count the traces of Adam's rule."""
+    seen, update = Traces(), ScaleByAdam.update
+
+    def counted(self, *args, **kwargs):
+        seen.count += 1
+        return update(self, *args, **kwargs)
+
+    monkeypatch.setattr(ScaleByAdam, "update", counted)
+    return seen
+
+
+@pytest.fixture
+def x64():
+    """Let JAX compute in float64 for one test."""
+    with jax.enable_x64(True):
         yield

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import lrx
-from tests.core.common import same
+from tests.common import same
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 

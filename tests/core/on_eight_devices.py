@@ -15,6 +15,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lrx
+from tests.common import avals, one_step, same, warmup_cosine
 
 from ..loops.common import IMAGES, LABELS, optimizer
 from ..loops.frameworks import (
@@ -27,7 +28,6 @@ from ..loops.frameworks import (
     linen_step,
     nnx_step,
 )
-from .common import avals, one_step, same, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 SPECS = {"w": P("x", "y"), "b": P(None)}

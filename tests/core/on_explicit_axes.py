@@ -10,9 +10,8 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lrx
-
-from .test_composition import WRAPPERS
-from .test_contract_optimizers import CASES, VARIANTS
+from tests.optimizers.cases import CASES, VARIANTS
+from tests.optimizers.wrappers import WRAPPERS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 SPECS = {"w": P("x", "y"), "b": P(None)}

@@ -11,9 +11,8 @@ from flax.training.train_state import TrainState
 
 import lrx
 from lrx._transformation import transformation
-
-from .common import GRADS, PARAMS, python, same, warmup_cosine
-from .rules import Join, Table, Typed
+from tests.common import GRADS, PARAMS, python, same, warmup_cosine
+from tests.core.rules import Join, Table, Typed
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 

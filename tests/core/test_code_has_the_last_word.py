@@ -12,9 +12,8 @@ from flax import serialization
 from flax.training.train_state import TrainState
 
 import lrx
-
-from .common import GRADS, PARAMS, avals, distance, same, train, warmup_cosine
-from .optimizer_cases import CASES, VARIANTS
+from tests.common import GRADS, PARAMS, avals, distance, same, train, warmup_cosine
+from tests.optimizers.cases import CASES, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 MASK = {"w": True, "b": False}

@@ -15,9 +15,8 @@ import pytest
 
 import lrx
 from lrx._transformation import transformation
-
-from .common import GRADS, PARAMS, python, same, train, warmup_cosine
-from .rules import Join, Table, Typed
+from tests.common import GRADS, PARAMS, python, same, train, warmup_cosine
+from tests.core.rules import Join, Table, Typed
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 

@@ -11,8 +11,7 @@ import optax
 import pytest
 
 import lrx
-
-from .common import avals
+from tests.common import avals
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.full(3, 0.5, np.float32)}

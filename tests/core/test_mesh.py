@@ -1,18 +1,12 @@
 """Several devices and several processes, each in a process of its own."""
 
-import os
 import socket
 import subprocess
 import sys
 
 import pytest
 
-from .common import REPOSITORY
-
-
-def environment(devices):
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
+from tests.common import REPOSITORY, environment
 
 
 @pytest.mark.parametrize("file", ["on_eight_devices", "on_explicit_axes"])

@@ -8,8 +8,7 @@ import pytest
 from optax import tree_utils as otu
 
 import lrx
-
-from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, train, warmup_cosine
+from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, train, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 MASK = {"w": True, "b": False}

@@ -14,10 +14,9 @@ from flax import nnx, serialization
 from flax.training.train_state import TrainState
 
 import lrx
-
-from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
-from .optimizer_cases import CASES, VARIANTS
-from .test_composition import WRAPPERS
+from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
+from tests.optimizers.cases import CASES, VARIANTS
+from tests.optimizers.wrappers import WRAPPERS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -9,8 +9,7 @@ import optax
 import pytest
 
 import lrx
-
-from .common import GRADS, PARAMS, avals, same, train
+from tests.common import GRADS, PARAMS, avals, same, train
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 CONSTANT = lrx.adam(1e-3)

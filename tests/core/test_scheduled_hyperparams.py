@@ -10,8 +10,7 @@ import pytest
 
 import lrx
 from lrx._transformation import ScheduledState, State
-
-from .common import GRADS, PARAMS, avals, distance, same, scan, train
+from tests.common import GRADS, PARAMS, avals, distance, same, scan, train
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 B1 = lrx.linear_schedule(0.85, 0.95, 10)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import lrx
-
-from .common import GRADS, PARAMS, WARMUP_COSINE, avals, distance, finite, one_step, scan, train, warmup_cosine
+from tests.common import GRADS, PARAMS, WARMUP_COSINE, avals, distance, finite, one_step, scan, train, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 TARGET = {"w": jnp.full((2, 3), 0.5), "b": jnp.full(3, -0.5)}

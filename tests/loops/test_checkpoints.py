@@ -6,8 +6,8 @@ import pytest
 from flax import nnx
 
 import lrx
+from tests.common import same
 
-from ..core.common import same
 from .common import loops, optimizer, restored, schedule, train, written
 from .frameworks import NNX
 

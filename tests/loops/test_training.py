@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import lrx
+from tests.common import distance, same
 
-from ..core.common import distance, same
 from .common import IMAGES, LABELS, STEPS, each, loops, optimizer, schedule, train
 from .frameworks import NNX, Equinox, Linen
 

@@ -14,7 +14,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lrx
-from tests.core.schedule_cases import CASES, VARIANTS
+from tests.schedules.cases import CASES, VARIANTS
 from tests.schedules.test_algebra import CASES as COMBINED
 
 pytestmark = pytest.mark.usefixtures("cheap_module")

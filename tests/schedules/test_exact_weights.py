@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lrx
-from tests.core.test_agreement_schedules import ulps
+from tests.schedules.cases import ulps
 
 STEPS = (7, 1000, 10**6)
 EXPONENTS = (0.0, 0.01, 0.5, 1.0, 2.0, 7.3, 20.0)

@@ -10,8 +10,7 @@ import pytest
 
 import lrx
 from tests.conftest import cheaply
-from tests.core.schedule_cases import at
-from tests.core.test_agreement_schedules import ulps
+from tests.schedules.cases import at, ulps
 
 INT32_MAX = 2**31 - 1
 

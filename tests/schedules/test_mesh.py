@@ -4,7 +4,7 @@ import os
 import subprocess
 import sys
 
-from tests.core.common import REPOSITORY
+from tests.common import REPOSITORY
 
 
 def test_populations_on_eight_devices():

@@ -5,6 +5,7 @@ import functools
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import lrx
 
@@ -44,3 +45,18 @@ def validated() -> lrx.Problem:
             "accuracy": jnp.mean(jnp.abs(params["x"]) < 0.5, dtype=jnp.float32),
         }
     )
+
+
+def lone_run(problem, tx, steps, key, seeds=1, seed=0):
+    """The losses of one run in a plain loop, with the keys that a sweep gives to its seed."""
+    init_key, data_key = jax.random.split(key, (seeds, 2))[seed]
+    params = problem.init(init_key)
+    state = tx.init(params)
+    losses = []
+    for t in range(steps):
+        batch = problem.sample(jax.random.fold_in(data_key, t))
+        loss, grads = jax.value_and_grad(problem.loss)(params, batch)
+        updates, state = tx.update(grads, state, params)
+        params = lrx.apply_updates(params, updates)
+        losses.append(loss)
+    return np.array(losses)

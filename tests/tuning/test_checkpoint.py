@@ -14,8 +14,7 @@ import pytest
 
 import lrx
 from lrx.tuning._checkpoint import Checkpoint, leaves, restored
-from tests.core.common import REPOSITORY
-from tests.core.test_mesh import environment
+from tests.common import REPOSITORY, environment
 from tests.tuning.bowl import bowl, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")

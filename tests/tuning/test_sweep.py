@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import lrx
-from tests.tuning.bowl import bowl, validated
+from tests.tuning.bowl import bowl, lone_run, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {
@@ -16,21 +16,6 @@ SCHEDULES = {
     "cosine": lambda peak, steps: lrx.cosine_decay_schedule(peak, steps),
     "linear": lambda peak, steps: lrx.warmup_linear_schedule(peak, 2, total_steps=steps),
 }
-
-
-def lone_run(problem, tx, steps, key, seeds=1, seed=0):
-    """The losses of one run in a plain loop, with the keys that a sweep gives to its seed."""
-    init_key, data_key = jax.random.split(key, (seeds, 2))[seed]
-    params = problem.init(init_key)
-    state = tx.init(params)
-    losses = []
-    for t in range(steps):
-        batch = problem.sample(jax.random.fold_in(data_key, t))
-        loss, grads = jax.value_and_grad(problem.loss)(params, batch)
-        updates, state = tx.update(grads, state, params)
-        params = lrx.apply_updates(params, updates)
-        losses.append(loss)
-    return np.array(losses)
 
 
 def test_axes_have_names_and_the_documented_order():

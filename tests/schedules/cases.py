@@ -251,3 +251,15 @@ VARIANTS = [
     ),
 ]
 """Further numbers and shapes of the same schedules, whose values alone are compared."""
+
+
+def ulps(got, want, floor=0.0):
+    """The largest error in float32 spacings at the true value. Values too small to be normal may be 0."""
+    want, got = np.asarray(want, np.float64), np.asarray(got)
+    assert got.dtype == np.float32
+    tiny = float(np.finfo(np.float32).tiny)
+    normal = np.abs(want) >= tiny
+    assert np.all(np.abs(got[~normal]) <= tiny)
+    want, got = want[normal], got[normal]
+    size = np.maximum(np.abs(want), floor)
+    return np.max(np.abs(got.astype(np.float64) - want) / np.spacing(size.astype(np.float32)), initial=0)

@@ -9,32 +9,9 @@ import optax
 import pytest
 
 import lrx
+from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
+from tests.optimizers.wrappers import LABELS, MASK, WRAPPERS
 
-from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
-
-MASK = {"w": True, "b": False}
-LABELS = {"w": "body", "b": "head"}
-
-WRAPPERS = {
-    "accumulate": lambda tx: lrx.accumulate(tx, 2),
-    "apply_if_finite": lambda tx: lrx.apply_if_finite(tx, 2),
-    "cautious": lrx.cautious,
-    "lookahead": lambda tx: lrx.lookahead(tx, 2, 0.5),
-    "lookahead_reset": lambda tx: lrx.lookahead(tx, 2, 0.5, reset_state=True),
-    "masked": lambda tx: lrx.masked(tx, MASK),
-    "master_weights": lrx.master_weights,
-    "master_weights_kahan": lambda tx: lrx.master_weights(tx, "kahan"),
-    "master_weights_stochastic": lambda tx: lrx.master_weights(tx, "stochastic"),
-    "partition": lambda tx: lrx.partition({"body": tx, "head": lrx.freeze(True)}, LABELS),
-    "with_weight_decay": lambda tx: lrx.with_weight_decay(tx, 0.1, MASK, law="squared", max_learning_rate=1.0),
-    "chain": lambda tx: lrx.chain(lrx.clip(1.0), tx, lrx.params_ema(0.9)),
-    "named_chain": lambda tx: lrx.named_chain(("clip", lrx.clip(1.0)), ("step", tx)),
-    "layer_wise_decay": lambda tx: lrx.chain(tx, lrx.layer_wise_decay(0.5, {"w": 0, "b": 1})),
-    "adaptive_grad_clip": lambda tx: lrx.chain(lrx.adaptive_grad_clip(0.1), tx, lrx.freeze({"w": False, "b": True})),
-    "nested": lambda tx: lrx.accumulate(lrx.apply_if_finite(lrx.cautious(lrx.masked(tx, MASK)), 2), 2),
-    "optax_inside": lambda tx: lrx.accumulate(optax.chain(optax.clip(1.0), tx), 2),
-    "inside_optax": lambda tx: optax.chain(optax.clip(1.0), lrx.accumulate(tx, 2)),
-}
 pytestmark = pytest.mark.usefixtures("cheap_compiles")
 wrapped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
 COMPUTING = ["accumulate", "apply_if_finite", "cautious", "lookahead", "partition", "with_weight_decay", "chain"]

@@ -9,8 +9,7 @@ import optax
 import pytest
 
 import lrx
-
-from .common import avals, one_step
+from tests.common import avals, one_step
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 # eigenvalues that are apart: where they meet, rounding chooses the eigenvectors

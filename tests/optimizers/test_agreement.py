@@ -20,12 +20,11 @@ import optax.contrib
 import pytest
 
 import lrx
+from tests.common import PARAMS, one_step, scan
 from tests.reference import optimizers as reference
 from tests.reference import record_torch, schedules
 from tests.reference.compare import disagreement
 from tests.reference.loop import descend
-
-from .common import PARAMS, one_step, scan
 
 STEPS = 1000
 

@@ -13,10 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrx
+from tests.common import avals, same, scan
 
 from ..reference import composition
 from ..reference.optimizers import adam_directions
-from .common import avals, same, scan
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 ROUNDINGS = ["nearest", "kahan", "stochastic"]

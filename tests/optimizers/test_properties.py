@@ -11,9 +11,8 @@ import pytest
 from hypothesis import given, settings
 
 import lrx
-
-from .common import avals, distance, finite, leaf_pairs, one_step, same
-from .optimizer_cases import FAMILY
+from tests.common import avals, distance, finite, leaf_pairs, one_step, same
+from tests.optimizers.cases import FAMILY
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 

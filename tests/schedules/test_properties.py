@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given, settings
 
 import lrx
-
-from .schedule_cases import INT32_MAX
+from tests.schedules.cases import INT32_MAX
 
 values = st.floats(2.0**-20, 2.0**10, width=32)
 lengths = st.one_of(st.integers(1, 50), st.integers(1, 10**6), st.integers(INT32_MAX // 2 - 1000, INT32_MAX // 2))

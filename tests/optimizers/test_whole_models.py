@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import lrx
-
-from .common import avals, distance
-from .test_contract_optimizers import CASES, VARIANTS
+from tests.common import avals, distance
+from tests.optimizers.cases import CASES, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 RATE = lrx.linear_schedule(0.01, 0.001, 10)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import lrx
-
-from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
-from .optimizer_cases import CASES, MIXED, VARIANTS
+from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
+from tests.optimizers.cases import CASES, MIXED, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_compiles")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)

@@ -1,5 +1,6 @@
 """What the tests of the core share: a small problem, a training loop, and comparisons of trees."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +14,7 @@ import lrx
 PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.zeros(3, np.float32)}
 GRADS = {"w": np.full((2, 3), 0.3, np.float32), "b": np.full(3, 0.3, np.float32)}
 WARMUP_COSINE = {"init_value": 0.0, "peak_value": 1e-3, "warmup_steps": 10, "decay_steps": 100}
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[1]
 
 
 def warmup_cosine(**changes):
@@ -76,10 +77,13 @@ def leaf_pairs(a, b):
 
 def python(code, *arguments, **environment):
     """Run Python code in a process of its own and return what it printed; its failure is the test's."""
-    import os
-
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", **environment}
     command = [sys.executable, "-c", code, *map(str, arguments)]
     result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=REPOSITORY, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout.strip()
+
+
+def environment(devices):
+    flags = f"--xla_force_host_platform_device_count={devices}"
+    return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}

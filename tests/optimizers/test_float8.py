@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import lrx
-
-from .common import avals, finite
-from .test_composition import WRAPPERS
-from .test_contract_optimizers import CASES, VARIANTS
+from tests.common import avals, finite
+from tests.optimizers.cases import CASES, VARIANTS
+from tests.optimizers.wrappers import WRAPPERS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 DTYPES = [

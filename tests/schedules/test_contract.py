@@ -13,9 +13,8 @@ import pytest
 
 import lrx
 from lrx._pytree import factory_name
-
-from .common import finite, same
-from .schedule_cases import CASES, INT32_MAX, is_count
+from tests.common import finite, same
+from tests.schedules.cases import CASES, INT32_MAX, is_count
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # one for each factory, where another shape or another length asks nothing new

@@ -5,9 +5,8 @@ import jax.numpy as jnp
 import pytest
 
 import lrx
-
-from .test_composition import WRAPPERS
-from .test_contract_optimizers import CASES, VARIANTS
+from tests.optimizers.cases import CASES, VARIANTS
+from tests.optimizers.wrappers import WRAPPERS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 NUMBER = jnp.float32(0.01)  # the user's array, in two places of an optimizer

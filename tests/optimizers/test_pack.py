@@ -14,10 +14,9 @@ import lrx
 from lrx._pytree import pytree_dataclass
 from lrx._transformation import transformation
 from lrx.controllers._controller import Controller
-
-from .common import GRADS, PARAMS, avals, distance, one_step, same, scan, train, warmup_cosine
-from .rules import Typed
-from .test_contract_optimizers import CASES, VARIANTS
+from tests.common import GRADS, PARAMS, avals, distance, one_step, same, scan, train, warmup_cosine
+from tests.core.rules import Typed
+from tests.optimizers.cases import CASES, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 SHAPES = {"a": (2, 3), "b": [(3,), (), (6,)], "c": ((2, 5), (0, 2)), "d": {"e": (1, 3), "f": None}, "g": (3,)}
