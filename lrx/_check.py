@@ -23,8 +23,14 @@ R = TypeVar("R")
 _call: ContextVar[str] = ContextVar("lrx_call", default="")
 
 
+factories: dict[str, Callable[..., Any]] = {}
+"""The functions that `public` decorates, by name."""
+
+
 def public(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator of public factories: errors raised inside name the outermost one."""
+
+    factories[function.__name__] = function
 
     @functools.wraps(function)
     def named(*args: P.args, **kwargs: P.kwargs) -> R:

@@ -40,7 +40,7 @@ def _rebuilt(node: Any, numbers: Any, extreme: Any) -> Any:
     given = arguments(node)
     names = dict(getattr(type(node), "renamed", ()))
     call = {names.get(name, name): values[name] for name in given}
-    factory = _public(factory_name(node))
+    factory = check.factories.get(factory_name(node))
     if factory is not None and _takes(factory, call):
         return factory(**call)
     return type(node)(**values)
@@ -57,13 +57,6 @@ def _value(old: Any, held: Any, extreme: Any) -> Any:
     if x.ndim > np.ndim(old):
         x = np.asarray(extreme(x, axis=tuple(range(x.ndim - np.ndim(old)))))
     return x.item() if x.ndim == 0 else x
-
-
-def _public(name: str) -> Any:
-    import lrx
-
-    found = getattr(lrx, name, None)
-    return found if inspect.isfunction(found) else None
 
 
 def _takes(factory: Any, call: dict[str, Any]) -> bool:
