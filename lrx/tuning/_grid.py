@@ -40,7 +40,8 @@ class Grid:
         """Argument -> value, by which a checkpoint is recognised."""
         rates, schedules = (self.coords[k] for k in ("learning_rate", "schedule"))
         return {"learning_rate": rates, "schedule": schedules, "values of the schedules": self.rows} | {
-            k: tuple(map(_short, np.unique(v))) for k, v in self.hyperparams.items()
+            k: tuple(map(_short, v))
+            for k, v in self.hyperparams.items()  # of each member: order and repeats count
         }
 
 

@@ -135,6 +135,14 @@ def test_another_sweep_is_told_what_differs(tmp_path, change, told):
         lrx.sweep(**kwargs | change)
 
 
+@pytest.mark.parametrize("changed", [[0.9, 0.0], [0.0, 0.9, 0.9], [0.0]])
+def test_the_order_of_further_hyperparameters_belongs_to_the_sweep(tmp_path, changed):
+    kwargs: dict[str, Any] = dict(learning_rate=0.1, steps=2, checkpoint=tmp_path / "state")
+    lrx.sweep(bowl(), lrx.sgd, momentum=[0.0, 0.9], **kwargs)
+    with pytest.raises(ValueError, match=r"sweep\(checkpoint=...\) must be of a sweep .* different: .*momentum"):
+        lrx.sweep(bowl(), lrx.sgd, momentum=changed, **kwargs)
+
+
 def test_a_folder_that_is_not_there_is_told_before_training(tmp_path):
     with pytest.raises(
         ValueError, match=r"sweep\(checkpoint=...\) must be in a folder that exists, got '.*gone/state'"
