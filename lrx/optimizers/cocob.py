@@ -93,8 +93,8 @@ def cocob(
 
     With η = 1 and without decay θ_t = θ_0 + b_t, as in the paper. A schedule in its place scales the changes of the
     bet: it starts at 1, and with one that falls to 0 the last parameters are as good as an average. (In optax the rate
-    scales the gradient, to which the bets are indifferent.) An update whose gradient is not finite is skipped, and counted
-    in the state as `skipped`.
+    scales the gradient, to which the bets are indifferent.) An update whose gradient is not finite is skipped, and
+    counted in the state as `skipped`.
 
     Args:
       learning_rate: η, a factor around 1: a number, a schedule or a controller.
