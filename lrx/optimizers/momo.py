@@ -16,8 +16,8 @@ from .._arithmetic import (
     real_dtype,
     sqrt,
     squared,
+    wide_zeros_like,
     zero_count,
-    zeros_like,
 )
 from .._numbers import F32, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
@@ -38,7 +38,7 @@ class MomoState(NamedTuple):
     learning_rate: jax.Array
     """τ, the rate last applied; float32 []."""
     exp_avg: Any
-    """d, the mean of the gradients, shaped like the parameters, in their dtype."""
+    """d, the mean of the gradients, shaped like the parameters, float32 or wider."""
     exp_avg_sq: Any
     """v, the mean of their squares, float32 or wider; None for `momo`."""
     barf: jax.Array
@@ -76,7 +76,7 @@ class _Model(SkipsUnusable):
         nu = None if self.b2 is None else full_like_second(params, 0.0)
         first, base = first_of(self.learning_rate, params), start_of(self.learning_rate, params)
         return MomoState(
-            zero_count(), zero_count(), zero_count(), first, zeros_like(params), nu, loss, gamma, bound, base
+            zero_count(), zero_count(), zero_count(), first, wide_zeros_like(params), nu, loss, gamma, bound, base
         )
 
     def step(self, updates: Any, state: MomoState, params: Any = None, **extra: Any) -> tuple[Any, Any, jax.Array]:
