@@ -6,7 +6,6 @@ every memory as it was, and is counted as `skipped`. The clock goes on: `count`,
 rates, includes the updates that were skipped.
 """
 
-import functools
 from typing import Any
 
 import jax
@@ -63,7 +62,9 @@ def _all_sound(incoming: Any, updates: Any, numbers: list[tuple[Any, Any]]) -> j
     parts = [squared(x.astype(wide(x.dtype))) for x in arrays if trainable(x)]
     parts += [_zero(u) for u in jax.tree.leaves(updates) if trainable(u)]
     parts += [_zero(n, o) for n, o in numbers]
-    return functools.reduce(jnp.logical_and, [jnp.isfinite(_total(x)) for x in parts], jnp.ones((), bool))
+    totals = [_total(x) for x in parts]
+    dtype = wide(*(t.dtype for t in totals))
+    return jnp.isfinite(sum((t.astype(dtype) for t in totals), jnp.zeros((), dtype)))
 
 
 def _total(x: jax.Array) -> jax.Array:
