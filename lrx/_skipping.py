@@ -11,7 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from ._arithmetic import add_one, all_finite, global_norm, trainable
+from ._arithmetic import add_one, squared, trainable, wide
 from ._rule import Rule, is_rule_state, wrapped_by
 
 
@@ -45,17 +45,38 @@ def skips_unusable(update: Any) -> bool:
 
 def settled(incoming: Any, updates: Any, new: Any, old: Any, failed: Any = False) -> tuple[Any, Any]:
     """`updates` and the state `new` after them, or zeros and the state `old` where they are not usable."""
-    usable = jnp.isfinite(global_norm(incoming)) & all_finite(updates) & ~jnp.asarray(failed)
+    usable = _all_sound(incoming, updates, _numbers(new, old)) & ~jnp.asarray(failed)
     for n, o in _memories(new, old):
         usable = usable & (n.skipped == o.skipped)
-    for n, o in _numbers(new, old):
-        usable = usable & jnp.all(jnp.isfinite(n) | ~jnp.isfinite(o))  # what was infinite before may be so
     return not_moved_where(~usable, updates), _kept(usable, new, old)
 
 
 def not_moved_where(wanted: jax.Array, updates: Any) -> Any:
     """`updates`, but zeros where `wanted`: selected, not multiplied, since 0 times nan is nan."""
     return jax.tree.map(lambda u: jnp.where(wanted, jnp.zeros_like(u), u) if trainable(u) else u, updates)
+
+
+def _all_sound(incoming: Any, updates: Any, numbers: list[tuple[Any, Any]]) -> jax.Array:
+    """Whether squares of what comes in are finite, and the updates and the numbers remembered too."""
+    arrays = [x if hasattr(x, "dtype") else jnp.asarray(x) for x in jax.tree.leaves(incoming)]
+    parts = [squared(x.astype(wide(x.dtype))) for x in arrays if trainable(x)]
+    parts += [_zero(u) for u in jax.tree.leaves(updates) if trainable(u)]
+    parts += [_zero(n, o) for n, o in numbers]
+    totals = [_total(x) for x in parts]
+    dtype = wide(*(t.dtype for t in totals))
+    return jnp.isfinite(sum((t.astype(dtype) for t in totals), jnp.zeros((), dtype)))
+
+
+def _total(x: jax.Array) -> jax.Array:
+    """The sum, first over the leading axes: on CPU XLA adds rows many at a time, and numbers one after the other."""
+    return jnp.sum(jnp.sum(x, axis=tuple(range(x.ndim - 1)))) if x.ndim > 1 else jnp.sum(x)
+
+
+def _zero(x: Any, before: Any = None) -> jax.Array:
+    """0 where `x` is finite, or was not before; else NaN."""
+    zero = jnp.real(x) * 0 + jnp.imag(x) * 0 if jnp.iscomplexobj(x) else jnp.asarray(x) * 0
+    zero = zero.astype(wide(zero.dtype))
+    return zero if before is None else jnp.where(jnp.isfinite(before), zero, jnp.zeros_like(zero))
 
 
 # ---------------------------------------------------------------- states

@@ -21,8 +21,8 @@ from .._pytree import factory_name
 from .._skipping import SkipsUnusable
 from ..controllers._controller import as_early_rate, evaluate, first_of, start_of
 
-LEAST_FACTOR = 0.01
-"""A smaller number is a learning rate that somebody is used to, not a factor of one."""
+LEAST_FACTOR = 0.009
+"""A smaller number, such as 1e-3, is a learning rate that somebody is used to, not a factor of one."""
 
 
 class DadaptState(NamedTuple):
@@ -123,7 +123,7 @@ def checked(learning_rate: Any, estim_lr0: Any, weight_decay: Any, growth_rate: 
 def as_factor(argument: str, x: Any) -> Any:
     """As `as_early_rate`, for a factor of the rate that an optimizer finds: a number is about 1."""
     rate = as_early_rate(argument, x)
-    if isinstance(x, int | float) and 0 < x < LEAST_FACTOR:
+    if type(x) in (int, float) and 0 < x < LEAST_FACTOR:
         way_out = "Leave it out, or give 1.0: the rate itself is estimated. estim_lr0 is where the estimate starts."
-        raise check.fail(argument, "is a factor of the rate that is found, normally 1, and at least 0.01", x, way_out)
+        raise check.fail(argument, "is a factor of the rate that is found, normally 1", x, way_out)
     return rate

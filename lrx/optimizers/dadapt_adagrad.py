@@ -86,8 +86,8 @@ def dadapt_adagrad(
     `skipped`.
 
     Args:
-      learning_rate: γ, a factor and no rate, at least 0.01: a number, a schedule, or a controller that does without the
-        direction.
+      learning_rate: γ, a factor and no rate (1e-3 is an error): a number, a schedule, or a controller that does without
+        the direction.
       momentum: β in [0, 1).
       eps: ≥ 0.
       estim_lr0: d_0 > 0, well below the distance.

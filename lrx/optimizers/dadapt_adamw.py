@@ -90,8 +90,8 @@ def dadapt_adamw(
     `skipped`; one that is 0 from the start is no harm.
 
     Args:
-      learning_rate: γ, a factor and no rate, at least 0.01: a number, a schedule, or a controller that does without the
-        direction.
+      learning_rate: γ, a factor and no rate (1e-3 is an error): a number, a schedule, or a controller that does without
+        the direction.
       betas: β1 and β2, in [0, 1).
       eps: ≥ 0.
       estim_lr0: d_0 > 0, well below the distance.

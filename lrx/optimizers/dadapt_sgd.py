@@ -75,8 +75,8 @@ def dadapt_sgd(
     `skipped`; ‖g_0‖ is that of the first gradient that is not 0.
 
     Args:
-      learning_rate: γ, a factor and no rate, at least 0.01: a number, a schedule, or a controller that does without the
-        direction.
+      learning_rate: γ, a factor and no rate (1e-3 is an error): a number, a schedule, or a controller that does without
+        the direction.
       momentum: β in [0, 1).
       estim_lr0: d_0 > 0, well below the distance.
       weight_decay: λ ≥ 0, decoupled (in the authors' package it is added to the gradient).

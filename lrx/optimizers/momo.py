@@ -17,8 +17,8 @@ from .._arithmetic import (
     sqrt,
     squared,
     vary_like,
+    wide_zeros_like,
     zero_count,
-    zeros_like,
 )
 from .._numbers import F32, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
@@ -48,7 +48,7 @@ class MomoState(NamedTuple):
     learning_rate: jax.Array
     """τ, the rate last applied; float32 []."""
     exp_avg: Any
-    """d, the mean of the gradients, shaped like the parameters, in their dtype."""
+    """d, the mean of the gradients, shaped like the parameters, float32 or wider."""
     exp_avg_sq: Any
     """v, the mean of their squares, float32 or wider; None for `momo`."""
     barf: jax.Array
@@ -85,7 +85,7 @@ class _Model(SkipsUnusable):
         loss, gamma, bound = jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.array(self.lower_bound, dtype)
         nu = None if self.b2 is None else full_like_second(params, 0.0)
         first, base = first_of(self.learning_rate, params), start_of(self.learning_rate, params)
-        memory = zero_count(), zero_count(), first, zeros_like(params), nu, loss, gamma, bound, base
+        memory = zero_count(), zero_count(), first, wide_zeros_like(params), nu, loss, gamma, bound, base
         return MomoState(zero_count(), *vary_like(memory, params))
 
     def step(self, updates: Any, state: MomoState, params: Any = None, **extra: Any) -> tuple[Any, Any, jax.Array]:

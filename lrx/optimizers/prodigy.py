@@ -215,8 +215,8 @@ def prodigy(
     parameters in bfloat16 or float16, which round small updates away.
 
     Args:
-      learning_rate: γ, a factor and no rate, at least 0.01: a number, a schedule, or a controller that does without the
-        direction, such as `plateau`. A linear decay from 1 to 0 works best.
+      learning_rate: γ, a factor and no rate (1e-3 is an error): a number, a schedule, or a controller that does without
+        the direction, such as `plateau`. A linear decay from 1 to 0 works best.
       betas: β1 and β2, in [0, 1).
       beta3: β3; the root of β2 if None.
       eps: ≥ 0.

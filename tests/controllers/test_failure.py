@@ -267,6 +267,7 @@ def test_prodigy_39_a_learning_rate_in_place_of_the_factor_is_refused(make):
     message = rf"{make.__name__}\(learning_rate=...\) is a factor .* normally 1.*got 0.001\. Leave it out, or give 1.0"
     with pytest.raises(ValueError, match=message):
         make(1e-3)
+    make(np.float64(1e-3))  # a number that was computed
     for factor in (0.01, 0.5, 1, 2.0, 0.0, jnp.float32(1e-3), lrx.linear_schedule(0.0, 1.0, 10), lrx.plateau(1.0)):
         make(factor)
     assert "`learning_rate` is a factor" in make.__doc__.split("\n")[0]
