@@ -23,15 +23,14 @@ def remember(rule: Any) -> None:
     _alive[int(stamp_of(rule))] = rule
 
 
-def verify(call: str, state: Any) -> None:
-    """Raise what the factory of the rule that made `state` raises for the numbers in it, in the name of `call`."""
-    stamp = np.asarray(state.stamp) if not is_tracer(state.stamp) else np.zeros(0)
-    rule = _alive.get(int(stamp.flat[0])) if stamp.size else None
+def verify(call: str, hyperparams: Any, stamp: Any) -> None:
+    """Raise what the factory of the rule with this `stamp` raises for numbers, in the name of `call`."""
+    rule = None if is_tracer(stamp) or not np.size(stamp) else _alive.get(int(np.asarray(stamp).flat[0]))
     if rule is None:
         return
     with check.calling(call):
         for extreme in (np.min, np.max):  # of a batch of numbers
-            _rebuilt(rule, state.hyperparams, extreme)
+            _rebuilt(rule, hyperparams, extreme)
 
 
 def _rebuilt(node: Any, numbers: Any, extreme: Any) -> Any:

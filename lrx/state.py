@@ -191,7 +191,8 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
     new = map_with_names(edit, opt_state)
     for place, _, state in rules(new):
         if any(key[: len(place)] == place for key in edits):
-            verify("with_hyperparams", jax.tree.map(value_of, state, is_leaf=is_boxed))
+            numbers, stamp = jax.tree.map(value_of, (state.hyperparams, state.stamp), is_leaf=is_boxed)
+            verify("with_hyperparams", numbers, stamp)
     return new
 
 
