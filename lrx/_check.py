@@ -10,7 +10,7 @@ import contextlib
 import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import numpy as np
 
@@ -158,11 +158,12 @@ def non_negative_count(**arguments: Any) -> None:
     non_negative(**arguments)
 
 
-def one_of(options: tuple[str, ...], **arguments: Any) -> None:
-    """Each is one of the named options."""
+def one_of(options: Any, **arguments: Any) -> None:
+    """Each is one of the named options: a `Literal`, or a tuple of strings."""
+    names = get_args(options) or options
     for name, x in arguments.items():
-        if x not in options:
-            raise fail(name, f"must be one of {', '.join(map(repr, options))}", x)
+        if x not in names:
+            raise fail(name, f"must be one of {', '.join(map(repr, names))}", x)
 
 
 def less(small: str, a: Any, large: str, b: Any, way_out: str = "") -> None:

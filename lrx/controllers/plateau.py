@@ -1,6 +1,6 @@
 """Reduce the rate when a metric has stopped improving."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +13,10 @@ from .._pytree import pytree_dataclass, static
 from ._controller import Controller, LearningRate, as_rate, rate_of_update, start_of
 from ._metric import Watch, check_numbers, unwatched, watched
 
-MODES = ("min", "max")
-COUNTINGS = ("optax", "torch", "keras")
+Mode = Literal["min", "max"]
+Metric = Literal["value", "reported"]
+Counting = Literal["optax", "torch", "keras"]
+Nan = Literal["bad", "skip"]
 
 
 class Mailbox(NamedTuple):
@@ -149,15 +151,15 @@ def plateau(
     *,
     factor: Scalar = 0.1,
     patience: Count = 10,
-    mode: str = "min",
+    mode: Mode = "min",
     rtol: Scalar = 1e-4,
     atol: Scalar = 0.0,
     cooldown: Count = 0,
     min_value: Scalar = 0.0,
     window: Count | None = None,
-    metric: str = "value",
-    counting: str = "optax",
-    nan: str = "bad",
+    metric: Metric = "value",
+    counting: Counting = "optax",
+    nan: Nan = "bad",
 ) -> Plateau:
     """A learning rate that is reduced when a metric stops improving.
 
@@ -227,10 +229,10 @@ def plateau(
     """
     check_numbers(factor, patience, rtol, atol, cooldown, window)
     check.non_negative(min_value=min_value)
-    check.one_of(MODES, mode=mode)
-    check.one_of(("value", "reported"), metric=metric)
-    check.one_of(COUNTINGS, counting=counting)
-    check.one_of(("bad", "skip"), nan=nan)
+    check.one_of(Mode, mode=mode)
+    check.one_of(Metric, metric=metric)
+    check.one_of(Counting, counting=counting)
+    check.one_of(Nan, nan=nan)
     base = as_rate("learning_rate", learning_rate)
     window = 1 if window is None and metric == "reported" else window
     return Plateau(base, factor, patience, rtol, atol, cooldown, min_value, window, mode, metric, counting, nan)

@@ -1,6 +1,6 @@
 """Polyak's step size: the distance of the loss from its least value, over the slope."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from ._controller import Controller, LearningRate, as_one_rate, rate_of_update, start_of
 
-VARIANTS = ("sps", "sps+")
+Variant = Literal["sps", "sps+"]
 
 
 class PolyakMemory(NamedTuple):
@@ -90,7 +90,7 @@ def polyak(
     max_learning_rate: LearningRate,
     *,
     f_min: Scalar = 0.0,
-    variant: str = "sps",
+    variant: Variant = "sps",
     c: Scalar = 1.0,
     growth: Scalar | None = None,
     eps: Scalar = 0.0,
@@ -136,7 +136,7 @@ def polyak(
     check.number(f_min=f_min)
     check.positive(c=c)
     check.non_negative(eps=eps)
-    check.one_of(VARIANTS, variant=variant)
+    check.one_of(Variant, variant=variant)
     if growth is not None:
         check.positive(growth=growth)
     return Polyak(as_one_rate("max_learning_rate", max_learning_rate), f_min, c, growth, eps, variant)

@@ -1,6 +1,6 @@
 """Adan: Adam with Nesterov's momentum, estimated from the differences of gradients."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -26,6 +26,8 @@ from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
+
+Convention = Literal["optax", "paper"]
 
 
 class ScaleByAdanState(NamedTuple):
@@ -99,7 +101,7 @@ def scale_by_adan(
     eps: Scalar = 1e-8,
     eps_root: Scalar = 0.0,
     *,
-    convention: str = "optax",
+    convention: Convention = "optax",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
@@ -146,7 +148,7 @@ def scale_by_adan(
     """
     check.below_one(b1=b1, b2=b2, b3=b3)
     check.epsilon(eps=eps, eps_root=eps_root)
-    check.one_of(("optax", "paper"), convention=convention)
+    check.one_of(Convention, convention=convention)
     mu_dtype, nu_dtype = dtype_name("mu_dtype", mu_dtype), dtype_name("nu_dtype", nu_dtype)
     return transformation(ScaleByAdan(b1, b2, b3, eps, eps_root, convention, mu_dtype, nu_dtype))
 
@@ -162,7 +164,7 @@ def adan(
     weight_decay: Scalar = 0.0,
     mask: Any = None,
     *,
-    convention: str = "optax",
+    convention: Convention = "optax",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:

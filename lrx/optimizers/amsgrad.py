@@ -1,6 +1,6 @@
 """AMSGrad: Adam whose second moment never decreases."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -25,6 +25,8 @@ from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
+
+Convention = Literal["optax", "torch"]
 
 
 class ScaleByAmsgradState(NamedTuple):
@@ -96,7 +98,7 @@ def scale_by_amsgrad(
     bias_correction_nu: bool = True,
     *,
     nu_dtype: Any = None,
-    convention: str = "optax",
+    convention: Convention = "optax",
 ) -> Transformation:
     """Divide the mean of the updates by the root of the largest mean square so far: see `amsgrad`.
 
@@ -140,7 +142,7 @@ def scale_by_amsgrad(
     """
     check.below_one(b1=b1, b2=b2)
     check.epsilon(eps=eps, eps_root=eps_root)
-    check.one_of(("optax", "torch"), convention=convention)
+    check.one_of(Convention, convention=convention)
     mu_dtype, nu_dtype = dtype_name("mu_dtype", mu_dtype), dtype_name("nu_dtype", nu_dtype)
     corrections = bias_correction_mu, bias_correction_nu
     return transformation(ScaleByAmsgrad(b1, b2, eps, eps_root, mu_dtype, *corrections, nu_dtype, convention))
@@ -158,7 +160,7 @@ def amsgrad(
     bias_correction_nu: bool = True,
     *,
     nu_dtype: Any = None,
-    convention: str = "optax",
+    convention: Convention = "optax",
 ) -> Transformation:
     """AMSGrad: Adam that divides by the largest second moment so far, so that the rate of no coordinate rises again.
 

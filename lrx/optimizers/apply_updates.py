@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +11,7 @@ from .. import _check as check
 from .._arithmetic import trainable, wide
 from .._numbers import F32
 
-ROUNDINGS = ("nearest", "stochastic", "kahan")
+Rounding = Literal["nearest", "stochastic", "kahan"]
 
 
 @check.public
@@ -19,7 +19,7 @@ def apply_updates(
     params: Any,
     updates: Any,
     *,
-    rounding: str = "nearest",
+    rounding: Rounding = "nearest",
     key: jax.Array | None = None,
     compensation: Any = None,
 ) -> Any:
@@ -64,7 +64,7 @@ def apply_updates(
     References:
       Zamirai et al., Revisiting bfloat16 training (2020), arXiv 2010.06192, which proposes both.
     """
-    check.one_of(ROUNDINGS, rounding=rounding)
+    check.one_of(Rounding, rounding=rounding)
     if rounding == "stochastic":
         if key is None:
             raise check.fail("key", "must be a random key for stochastic rounding", key)

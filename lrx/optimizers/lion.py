@@ -1,6 +1,6 @@
 """Lion: the sign of an interpolation between the momentum and the gradient."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -16,6 +16,8 @@ from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
+
+Mode = Literal["hard", "smooth", "refined"]
 
 
 class ScaleByLionState(NamedTuple):
@@ -67,7 +69,7 @@ class ScaleByLion(Rule):
 
 @check.public
 def scale_by_lion(
-    b1: Scalar = 0.9, b2: Scalar = 0.99, mu_dtype: Any = None, *, mode: str = "hard", smooth_beta: Scalar = 1.0
+    b1: Scalar = 0.9, b2: Scalar = 0.99, mu_dtype: Any = None, *, mode: Mode = "hard", smooth_beta: Scalar = 1.0
 ) -> Transformation:
     """Replace the updates by the sign of their mean: see `lion`.
 
@@ -105,7 +107,7 @@ def scale_by_lion(
     """
     check.below_one(b1=b1, b2=b2)
     check.positive(smooth_beta=smooth_beta)
-    check.one_of(("hard", "smooth", "refined"), mode=mode)
+    check.one_of(Mode, mode=mode)
     smooth = smooth_beta if mode == "smooth" else None
     return transformation(ScaleByLion(b1, b2, dtype_name("mu_dtype", mu_dtype), mode, smooth))
 

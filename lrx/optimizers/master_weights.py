@@ -12,7 +12,7 @@ from .._numbers import F32, Count
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
-from .apply_updates import ROUNDINGS, rounded_up_or_down
+from .apply_updates import Rounding, rounded_up_or_down
 
 BF16 = jnp.bfloat16
 
@@ -129,7 +129,9 @@ def _no_rest(p: Any) -> Any:
 
 
 @check.public
-def master_weights(tx: optax.GradientTransformation, rounding: str = "nearest", *, seed: Count = 0) -> Transformation:
+def master_weights(
+    tx: optax.GradientTransformation, rounding: Rounding = "nearest", *, seed: Count = 0
+) -> Transformation:
     """Train bfloat16 or float16 parameters as if they were float32, in a loop that adds the updates itself.
 
     A parameter θ of few bits loses every update below half a unit in its last place. The state keeps what is lost. With
@@ -179,7 +181,7 @@ def master_weights(tx: optax.GradientTransformation, rounding: str = "nearest", 
       Micikevicius et al., Mixed precision training (ICLR 2018), arXiv 1710.03740, section 3.1 (nearest); Zamirai et
       al., Revisiting bfloat16 training (2020), arXiv 2010.06192 (kahan, stochastic).
     """
-    check.one_of(ROUNDINGS, rounding=rounding)
+    check.one_of(Rounding, rounding=rounding)
     check.count(seed=seed)
     inner = as_transformation("tx", tx)
     return transformation(MasterWeights(inner, rounding, seed if rounding == "stochastic" else None))

@@ -1,6 +1,6 @@
 """Rprop: a step size for each coordinate, which grows while the gradient keeps its sign and shrinks when it turns."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,6 +15,8 @@ from .._transformation import Transformation, transformation
 from ..controllers._controller import Controller, LearningRate
 from ._blocks import refuse_complex
 from .negate import negate
+
+Convention = Literal["optax", "paper"]
 
 
 class ScaleByRpropState(NamedTuple):
@@ -103,7 +105,7 @@ def scale_by_rprop(
     min_step_size: Scalar = 1e-6,
     max_step_size: Scalar = 50.0,
     *,
-    convention: str = "optax",
+    convention: Convention = "optax",
 ) -> Transformation:
     """Replace each coordinate by a step that depends on its sign and on those before: see `rprop`.
 
@@ -158,7 +160,7 @@ def scale_by_rprop(
         raise check.fail("eta_plus", "must be at least 1", eta_plus)
     if _known(min_step_size) and _known(max_step_size) and max_step_size < min_step_size:
         raise check.fail("max_step_size", f"must be at least min_step_size={min_step_size}", max_step_size)
-    check.one_of(("optax", "paper"), convention=convention)
+    check.one_of(Convention, convention=convention)
     numbers = learning_rate, eta_minus, eta_plus, min_step_size, max_step_size
     return transformation(ScaleByRprop(*numbers, convention, follows_schedule=callable(learning_rate)))
 
@@ -175,7 +177,7 @@ def rprop(
     min_step_size: Scalar = 1e-6,
     max_step_size: Scalar = 50.0,
     *,
-    convention: str = "optax",
+    convention: Convention = "optax",
 ) -> Transformation:
     """Rprop: full-batch descent by signs alone, with a separate step size for each coordinate.
 

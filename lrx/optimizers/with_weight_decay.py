@@ -1,6 +1,6 @@
 """Decoupled weight decay around any optimizer, with one of three couplings to the learning rate."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from .._transformation import Transformation, as_transformation, transformation
 from ..state import learning_rate
 from ._labels import as_mask, map_chosen
 
-LAWS = ("rate", "independent", "squared")
+Law = Literal["rate", "independent", "squared"]
 
 
 class WithWeightDecayState(NamedTuple):
@@ -74,7 +74,7 @@ def with_weight_decay(
     weight_decay: Scalar,
     mask: Any = None,
     *,
-    law: str = "rate",
+    law: Law = "rate",
     max_learning_rate: Scalar | None = None,
 ) -> Transformation:
     """Add decoupled weight decay to any optimizer, with one of three couplings to its learning rate.
@@ -116,7 +116,7 @@ def with_weight_decay(
       Defazio, Why gradients rapidly increase near the end of training (2025), arXiv 2506.02285 (squared).
     """
     check.non_negative(weight_decay=weight_decay)
-    check.one_of(LAWS, law=law)
+    check.one_of(Law, law=law)
     if (law == "squared") != (max_learning_rate is not None):
         raise check.fail("max_learning_rate", 'must be given for the law "squared" and for no other', max_learning_rate)
     if max_learning_rate is not None:

@@ -4,7 +4,7 @@ A shape is a pair of weights (w, v) of the start and of the end, w + v = 1, each
 remain without a subtraction that cancels: near an end the small weight keeps its digits.
 """
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -12,11 +12,11 @@ import jax.numpy as jnp
 from .._numbers import INT32_MAX, Count, Scalar
 from ._phase import as_count, cosine_weights, fraction, line, power, ratio, scalar
 
-COOLDOWNS = ("linear", "1-sqrt", "1-square", "cosine", "exponential", "mirror-cosine")
+Cooldown = Literal["linear", "1-sqrt", "1-square", "cosine", "exponential", "mirror-cosine"]
 
 
 def falling(shape: str, a: Any, b: Any, elapsed: jax.Array, remaining: jax.Array) -> jax.Array:
-    """From `a` to `b` along one of COOLDOWNS; exact at both ends; `b` if there are no steps.
+    """From `a` to `b` along a `Cooldown`; exact at both ends; `b` if there are no steps.
 
     With u = elapsed/steps, the weight of `a` is::
 

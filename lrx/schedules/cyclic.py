@@ -1,6 +1,6 @@
 """Cycles: the triangular policy, and annealing that restarts in each cycle."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ from ._schedule import Schedule, part, schedule_factory
 from ._steps import Steps
 from .exponential import whole_periods
 
-MODES = ("triangular", "triangular2", "exp_range")
-SHAPES = ("linear", "cosine", "exponential")
+Mode = Literal["triangular", "triangular2", "exp_range"]
+Shape = Literal["linear", "cosine", "exponential"]
 
 
 def _scaled(w: Any, v: Any, factor: jax.Array, complement: jax.Array | None = None) -> tuple[Any, Any]:
@@ -65,7 +65,7 @@ def triangular_schedule(
     max_value: Scalar,
     *,
     half_cycle_steps: Steps,
-    mode: str = "triangular",
+    mode: Mode = "triangular",
     gamma: Scalar = 1.0,
     down_steps: Steps | None = None,
     amplitude: Any = None,
@@ -109,7 +109,7 @@ def triangular_schedule(
         _check_sum(half_cycle_steps, down_steps)
     else:
         _check_sum(half_cycle_steps, half_cycle_steps)
-    check.one_of(MODES, mode=mode)
+    check.one_of(Mode, mode=mode)
     check.positive(gamma=gamma)
     if not is_tracer(gamma) and gamma > 1:
         raise check.fail("gamma", "must be at most 1", gamma)
@@ -177,7 +177,7 @@ def cyclic_annealing_schedule(
     min_value: Scalar,
     *,
     cycle_steps: Steps,
-    shape: str = "linear",
+    shape: Shape = "linear",
     length_multiplier: Scalar = 1.0,
     peak_multiplier: Scalar = 1.0,
 ) -> CyclicAnnealingSchedule:
@@ -219,7 +219,7 @@ def cyclic_annealing_schedule(
     """
     check.finite(max_value=max_value, min_value=min_value)
     check.positive_count(cycle_steps=cycle_steps)
-    check.one_of(SHAPES, shape=shape)
+    check.one_of(Shape, shape=shape)
     check.finite(length_multiplier=length_multiplier, peak_multiplier=peak_multiplier)
     if not is_tracer(length_multiplier) and length_multiplier < 1:
         raise check.fail("length_multiplier", "must be at least 1", length_multiplier)

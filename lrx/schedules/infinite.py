@@ -1,6 +1,6 @@
 """A schedule without a fixed length: warmup, cooldown to a constant, and a final annealing at any time."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -13,9 +13,9 @@ from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import after
 from ._steps import Steps
-from .warmup_cooldown import WithCooldown, with_cooldown
+from .warmup_cooldown import PhaseShape, WithCooldown, with_cooldown
 
-SHAPES = ("inverse-sqrt", "cosine", "linear")
+Shape = Literal["inverse-sqrt", "cosine", "linear"]
 _ALPHA = 10.0
 
 
@@ -46,7 +46,9 @@ class InfiniteSchedule(Schedule):
         down = curve(self.peak_value, self.constant_value, *split(t, w, self.cooldown_steps))
         return jnp.where(t < w, line(0.0, self.peak_value, *split(t, 0, w)), down)
 
-    def anneal(self, start: Count, steps: Count, *, end_value: Scalar = 0.0, shape: str = "linear") -> WithCooldown:
+    def anneal(
+        self, start: Count, steps: Count, *, end_value: Scalar = 0.0, shape: PhaseShape = "linear"
+    ) -> WithCooldown:
         """This schedule up to `start`, then down to `end_value` within `steps`: the end of a run, at any time.
 
         Args:
@@ -82,7 +84,7 @@ def infinite_schedule(
     *,
     cooldown_steps: Steps,
     constant_value: Scalar,
-    shape: str = "inverse-sqrt",
+    shape: Shape = "inverse-sqrt",
 ) -> InfiniteSchedule:
     """Rise to `peak_value`, cool down to `constant_value`, and stay there.
 
@@ -120,5 +122,5 @@ def infinite_schedule(
     """
     check.finite(peak_value=peak_value, constant_value=constant_value)
     check.non_negative_count(warmup_steps=warmup_steps, cooldown_steps=cooldown_steps)
-    check.one_of(SHAPES, shape=shape)
+    check.one_of(Shape, shape=shape)
     return InfiniteSchedule(peak_value, warmup_steps, cooldown_steps, constant_value, shape)

@@ -1,7 +1,7 @@
 """A curve through knots: values at given steps, and a curve between them."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -17,7 +17,8 @@ from ._schedule import Schedule, schedule_factory
 from ._steps import nearest
 from .piecewise import Table, scale_items, scaled_value, scales_of, shown
 
-KINDS = ("linear", "cosine", "cubic")
+Interpolation = Literal["linear", "cosine"]
+Kind = Literal["linear", "cosine", "cubic"]
 _SMALLEST = 1e-18  # value whose logarithm is taken: its square is a normal float32, and so the gradient finite
 
 
@@ -66,7 +67,7 @@ class PiecewiseInterpolateSchedule(Schedule):
 
 @schedule_factory
 def piecewise_interpolate_schedule(
-    interpolate_type: str, init_value: Scalar, boundaries_and_scales: Mapping[Count, Scalar] | None = None
+    interpolate_type: Interpolation, init_value: Scalar, boundaries_and_scales: Mapping[Count, Scalar] | None = None
 ) -> PiecewiseInterpolateSchedule:
     """Go from value to value, each the one before times a factor.
 
@@ -96,7 +97,7 @@ def piecewise_interpolate_schedule(
       >>> print(*(schedule(t) for t in range(6)))
       1.0 0.75 0.5 0.25 0.0 0.0
     """
-    check.one_of(("linear", "cosine"), interpolate_type=interpolate_type)
+    check.one_of(Interpolation, interpolate_type=interpolate_type)
     check.finite(init_value=init_value)
     boundaries, scales = scale_items("boundaries_and_scales", boundaries_and_scales)
     steps = step_array("boundaries_and_scales", boundaries, nearest)
@@ -196,7 +197,7 @@ def _end_slope(h0: jax.Array, h1: jax.Array, d0: jax.Array, d1: jax.Array) -> ja
 
 @schedule_factory
 def interpolated_schedule(
-    counts: Sequence[Count], values: Sequence[Scalar], *, kind: str = "linear", log: bool = False
+    counts: Sequence[Count], values: Sequence[Scalar], *, kind: Kind = "linear", log: bool = False
 ) -> InterpolatedSchedule:
     """Pass through given values at given steps.
 
@@ -235,7 +236,7 @@ def interpolated_schedule(
     References:
       Fritsch, Carlson, Monotone piecewise cubic interpolation (1980); Fritsch, Butland (1984).
     """
-    check.one_of(KINDS, kind=kind)
+    check.one_of(Kind, kind=kind)
     check.flag(log=log)
     knots, rates = step_array("counts", counts, nearest), value_array("values", values)
     if len(knots) < 2:

@@ -4,7 +4,7 @@ The turns may lie between two steps: the peak is at step pct_start·T − 1, the
 """
 
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +19,7 @@ from ._shapes import place
 from ._steps import Steps
 from .onecycle import check_shares, divided
 
-ANNEALS = ("cos", "linear")
+Anneal = Literal["cos", "linear"]
 
 
 def turning(count: Any, values: list[Any], turns: list[Any], anneal: str) -> jax.Array:
@@ -80,7 +80,7 @@ def torch_onecycle_schedule(
     total_steps: Steps,
     *,
     pct_start: Scalar = 0.3,
-    anneal: str = "cos",
+    anneal: Anneal = "cos",
     div_factor: Scalar = 25.0,
     final_div_factor: Scalar = 1e4,
     three_phase: bool = False,
@@ -133,7 +133,7 @@ def check_turns(total_steps: Any, pct_start: Any, **anneal: str) -> None:
     """The checks that the rate's cycle and its momentum's share."""
     check.positive_count(total_steps=total_steps)
     check_shares(pct_start=pct_start)
-    check.one_of(ANNEALS, **anneal)
+    check.one_of(Anneal, **anneal)
 
 
 @pytree_dataclass
@@ -163,7 +163,7 @@ def torch_onecycle_momentum_schedule(
     total_steps: Steps,
     *,
     pct_start: Scalar = 0.3,
-    anneal: str = "cos",
+    anneal: Anneal = "cos",
     base_momentum: Scalar = 0.85,
     max_momentum: Scalar = 0.95,
     three_phase: bool = False,

@@ -1,6 +1,6 @@
 """A warmup before any schedule, and a cooldown after it, without a jump."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +15,7 @@ from ._shapes import falling
 from ._steps import Steps
 from .algebra import value
 
-SHAPES = ("linear", "cosine", "1-sqrt", "exponential")
+PhaseShape = Literal["linear", "cosine", "1-sqrt", "exponential"]
 
 
 @pytree_dataclass
@@ -42,7 +42,9 @@ class WithWarmup(Schedule):
 
 
 @schedule_factory
-def with_warmup(base: Any, warmup_steps: Steps, *, init_value: Scalar = 0.0, shape: str = "linear") -> WithWarmup:
+def with_warmup(
+    base: Any, warmup_steps: Steps, *, init_value: Scalar = 0.0, shape: PhaseShape = "linear"
+) -> WithWarmup:
     """Add a warmup before a schedule, which starts when the warmup is over.
 
     With w = `warmup_steps`, x = t / w and b = base(0), for t < w::
@@ -77,7 +79,7 @@ def with_warmup(base: Any, warmup_steps: Steps, *, init_value: Scalar = 0.0, sha
     """
     check.finite(init_value=init_value)
     check.non_negative_count(warmup_steps=warmup_steps)
-    check.one_of(SHAPES, shape=shape)
+    check.one_of(PhaseShape, shape=shape)
     base = part("base", base)
     if shape == "exponential":
         check.positive(init_value=init_value)
@@ -108,7 +110,7 @@ class WithCooldown(Schedule):
 
 @schedule_factory
 def with_cooldown(
-    base: Any, *, start: Steps, steps: Steps, end_value: Scalar = 0.0, shape: str = "linear"
+    base: Any, *, start: Steps, steps: Steps, end_value: Scalar = 0.0, shape: PhaseShape = "linear"
 ) -> WithCooldown:
     """From a given step on, go from the schedule to a final value and hold it.
 
@@ -147,7 +149,7 @@ def with_cooldown(
     """
     check.finite(end_value=end_value)
     check.non_negative_count(start=start, steps=steps)
-    check.one_of(SHAPES, shape=shape)
+    check.one_of(PhaseShape, shape=shape)
     if not is_tracer(start) and not is_tracer(steps) and int(start) + int(steps) > INT32_MAX:
         raise check.fail("steps", f"must leave start={start} + steps within int32", steps)
     base = part("base", base)

@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -231,7 +231,7 @@ def transfer_batch_size(
     batch_size: int,
     new_batch_size: int,
     *,
-    rule: str | None = None,
+    rule: Literal["linear", "sqrt", "noise_scale", "surge"] | None = None,
     noise_scale: float | None = None,
 ) -> Transferred:
     """The learning rate for another batch size, by a rule that must be named.
