@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from ._arithmetic import add_one, all_finite, global_norm, trainable
-from ._rule import Rule, is_rule_state, wrapped_by
+from ._rule import COUNTS, Rule, is_rule_state, wrapped_by
 
 
 class SkipsUnusable(Rule):
@@ -136,7 +136,7 @@ def _kept_leaf(usable: jax.Array, new: Any, old: Any) -> Any:
         elif name == "learning_rate":
             fields[name] = jax.tree.map(lambda rate: _chosen(taken, rate, jnp.zeros_like(rate)), n)
         else:
-            fields[name] = n if name in ("count", "num_updates") else _kept(taken, n, o)
+            fields[name] = n if name in COUNTS else _kept(taken, n, o)
     return type(new)(**fields)
 
 
