@@ -10,8 +10,8 @@ from jax.tree_util import GetAttrKey
 from ._boxes import boxed_like, is_boxed, map_with_names, value_of
 from ._numbers import is_tracer
 from ._pytree import key_name
-from ._rule import State
-from ._state_paths import TOLD_AS_RATE, dotted
+from ._rule import COUNTS, INNER, State
+from ._state_paths import RATE_KEYS, dotted
 
 _MISSING = object()
 
@@ -56,10 +56,10 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
     new = map_with_names(leaf, fresh)
     held = {tuple(map(key_name, path)) for path, _ in jax.tree_util.tree_flatten_with_path(restored)[0]}
     for path in sorted(held - used):
-        if _is_listening(path, new):
+        if _is_of_a_controller(path, new):
             continue
         if "hyperparams" not in path and path[-1] not in _REBUILT and not _is_of_a_rule(path, restored):
-            faults.append(f"{_told(path)} is in the checkpoint, but tx has no place for it")
+            faults.append(f"{_dotted(path)} is in the checkpoint, but tx has no place for it")
     if faults:
         raise ValueError(
             f"resume(tx, params, restored) found that they do not fit: {'; '.join(faults)}. "
@@ -90,8 +90,8 @@ def _counted(names: tuple[str, ...], restored: Any) -> Any:
     counts = {}
     for path, x in jax.tree_util.tree_flatten_with_path(restored)[0]:
         place = tuple(map(key_name, path))
-        if place and place[-1] in _COUNTS and "hyperparams" not in place and not np.ndim(x) and not _is_real(x):
-            counts[place] = x
+        if place and place[-1] in COUNTS and "hyperparams" not in place and not np.ndim(x) and not _is_real(x):
+            counts[place] = x - COUNTS[place[-1]]
     for end in range(max(len(names) - 2, 0), -1, -1):  # from the chain of the clock's rule outwards
         near = {place: x for place, x in counts.items() if place[:end] == names[:end]}
         near = {place: x for place, x in near.items() if _counts_rates(place, restored)} or near
@@ -108,10 +108,10 @@ def _is_real(x: Any) -> bool:
 
 def _counts_rates(place: tuple[str, ...], restored: Any) -> bool:
     numbers = _at(restored, (*place[:-2], "hyperparams"))
-    return hasattr(numbers, "keys") and any(key in numbers for key in ("learning_rate", *TOLD_AS_RATE))
+    return hasattr(numbers, "keys") and any(key in numbers for key in ("learning_rate", *RATE_KEYS))
 
 
-def _is_listening(names: tuple[str, ...], other: Any) -> bool:
+def _is_of_a_controller(names: tuple[str, ...], other: Any) -> bool:
     """Whether a path is that of what a controller remembers, where the other state has none in its place."""
     if "memory" not in names:
         return False
@@ -120,8 +120,8 @@ def _is_listening(names: tuple[str, ...], other: Any) -> bool:
     return part in (("controller",), ("skipped",)) and _at(other, (*names[:end], "controller")) is _MISSING
 
 
-_COUNTS = ("count", "num_updates")
-"""The two names of the number of updates: a constant rate's has the second."""
+_RATE_COUNTS = ("count", "num_updates")
+"""The two names of the count of a learning rate: a constant one has the second."""
 
 _REBUILT = ("learning_rate",)
 """Memory that only repeats what can be known otherwise: the rate last applied."""
@@ -132,8 +132,8 @@ def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str
     if any(isinstance(k, GetAttrKey) and k.name in ("hyperparams", "stamp") for k in path):  # not parameters' names
         return fresh
     found = _at(restored, names)
-    if found is _MISSING and names[-1] in _COUNTS and names[-2:-1] == ("memory",):
-        other = next(name for name in _COUNTS if name != names[-1])
+    if found is _MISSING and names[-1] in _RATE_COUNTS and names[-2:-1] == ("memory",):
+        other = next(name for name in _RATE_COUNTS if name != names[-1])
         found = _at(restored, (*names[:-1], other))
         if found is not _MISSING:
             names = (*names[:-1], other)
@@ -144,14 +144,14 @@ def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str
         found = _counted(names, restored)  # a number of the checkpoint's that was constant is scheduled now
         if found is not _MISSING:
             return _like(fresh, jnp.array(found))  # a copy: two leaves of one buffer cannot be donated
-    if found is _MISSING and _is_listening(names, restored):
+    if found is _MISSING and _is_of_a_controller(names, restored):
         return fresh
     if found is _MISSING or hasattr(found, "keys"):
-        faults.append(f"{_told(names)} is not in the checkpoint")
+        faults.append(f"{_dotted(names)} is not in the checkpoint")
         return fresh
     used.add(names)
     if np.shape(found) != np.shape(fresh):
-        faults.append(f"{_told(names)} has shape {np.shape(found)} in the checkpoint, {np.shape(fresh)} in tx")
+        faults.append(f"{_dotted(names)} has shape {np.shape(found)} in the checkpoint, {np.shape(fresh)} in tx")
         return fresh
     return _like(fresh, found)
 
@@ -185,5 +185,5 @@ def _like(fresh: Any, found: Any) -> Any:
     return jax.device_put(found, fresh.sharding)
 
 
-def _told(names: tuple[str, ...]) -> str:
-    return dotted(tuple(n for n in names if n not in (*State._fields, "inner")))
+def _dotted(names: tuple[str, ...]) -> str:
+    return dotted(tuple(n for n in names if n not in (*State._fields, *INNER)))

@@ -7,9 +7,9 @@ pair, whose state keeps the rule's numbers beside its memory. `lrx.extend` is th
 A state is read without the rule that made it, by `lrx.learning_rate` and the like. So what they look for stands in the
 memory, under a name with one meaning everywhere:
 
-- `count`: the number of updates completed, int32 []; `num_updates` where optax's state has no count.
+- `count`: the number of updates completed, int32 []; or what `COUNTS` lists, where optax's state has another name.
 - `learning_rate`: the rate applied last, float32 [], or a tree of rates, one for each leaf.
-- `inner`: the states of the transformations that the rule wraps.
+- `inner`: the states of the transformations that the rule wraps; or what `INNER` lists, as optax's states have it.
 - `skipped`: the updates that were skipped; the memory then decides for itself what a skipped update changes.
 - `mini_step`: the micro-steps since the last update; the rules inside count updates, those outside micro-steps.
 - `averaged`: the parameters to evaluate with; with `share`, what of them is not in the parameters of the loop.
@@ -19,6 +19,14 @@ from typing import Any, ClassVar, NamedTuple
 
 import jax
 import optax
+
+from ._boxes import value_of
+
+COUNTS = {"count": 0, "num_updates": 0, "t": 0, "step_count": 1}
+"""The names of the number of updates completed, each with what it starts from."""
+
+INNER = ("inner", "inner_state", "inner_states", "base_optimizer_state", "fast_state")
+"""The names of the states of the transformations that a rule wraps."""
 
 
 class Rule:
@@ -61,8 +69,9 @@ class State(NamedTuple):
 
     @property
     def count(self) -> Any:  # every tuple has a method of that name
-        """The count in the memory."""
-        return _in_memory(self, "count")
+        """The number of updates completed, if the memory counts them."""
+        found = completed(self.memory)
+        return _in_memory(self, "count") if found is None else found
 
     def __getattr__(self, name: str) -> Any:
         return _in_memory(self, name)
@@ -85,9 +94,24 @@ class ScheduledState(NamedTuple):
 
 
 def _in_memory(state: Any, name: str) -> Any:
-    if name in getattr(state.memory, "_fields", ()):
+    kind = type(state.memory)
+    if name in getattr(kind, "_fields", ()) or isinstance(getattr(kind, name, None), property):
         return getattr(state.memory, name)
     raise AttributeError(f"{type(state).__name__!r} object has no attribute {name!r}, nor has its memory")
+
+
+def completed(memory: Any) -> Any:
+    """The number of updates completed, int32 [], or None if the memory does not count them."""
+    for name, start in COUNTS.items():
+        if name in getattr(memory, "_fields", ()):
+            held = value_of(getattr(memory, name))
+            return held - start if start else held
+    return None
+
+
+def inner_field(memory: Any) -> str | None:
+    """The name of the states of what the rule wraps, or None if it wraps nothing."""
+    return next((name for name in INNER if name in getattr(memory, "_fields", ())), None)
 
 
 def is_rule_state(x: Any) -> bool:

@@ -11,8 +11,13 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+<<<<<<< HEAD
 from ._arithmetic import add_one, squared, trainable, wide
 from ._rule import Rule, is_rule_state, wrapped_by
+=======
+from ._arithmetic import add_one, all_finite, global_norm, trainable
+from ._rule import COUNTS, Rule, is_rule_state, wrapped_by
+>>>>>>> w-names
 
 
 class SkipsUnusable(Rule):
@@ -157,7 +162,7 @@ def _kept_leaf(usable: jax.Array, new: Any, old: Any) -> Any:
         elif name == "learning_rate":
             fields[name] = jax.tree.map(lambda rate: _chosen(taken, rate, jnp.zeros_like(rate)), n)
         else:
-            fields[name] = n if name in ("count", "num_updates") else _kept(taken, n, o)
+            fields[name] = n if name in COUNTS else _kept(taken, n, o)
     return type(new)(**fields)
 
 

@@ -15,8 +15,8 @@ from ._boxes import boxed_like, is_boxed, map_with_names, value_of
 from ._factory_checks import verify
 from ._numbers import canonical, is_number, is_tracer
 from ._pytree import key_name, same_keys, to_dict
-from ._rule import ScheduledState
-from ._state_paths import TOLD_AS_RATE, Slot, dotted, in_charge, rate_of, rules
+from ._rule import ScheduledState, completed
+from ._state_paths import RATE_KEYS, Slot, dotted, outermost, rate_of, rules
 
 
 def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
@@ -36,7 +36,7 @@ def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
       {'scale_by_learning_rate.learning_rate': Array(0.5, dtype=float32)}
     """
     found: dict[str, jax.Array] = {}
-    for _, path, state in in_charge(rules(opt_state)):
+    for _, path, state in outermost(rules(opt_state)):
         rate = rate_of(state)
         if rate is not None:
             for leaf, x in jax.tree_util.tree_flatten_with_path(rate, is_leaf=is_boxed)[0]:
@@ -97,17 +97,16 @@ def count(opt_state: Any) -> jax.Array:
       1
     """
     counts, slower, rates = {}, [], []
-    for _, path, state in in_charge(rules(opt_state)):
-        fields = getattr(state.memory, "_fields", ())
-        if "mini_step" in fields:
+    for _, path, state in outermost(rules(opt_state)):
+        if "mini_step" in getattr(state.memory, "_fields", ()):
             slower.append(path)
         if rate_of(state) is not None:
             rates.append(path)
-        for name in ("count", "num_updates"):
-            if name in fields:
-                counts[path] = value_of(getattr(state.memory, name))
-        if isinstance(state, ScheduledState) and path not in counts:
-            counts[path] = value_of(state.count)
+        n = completed(state.memory)
+        if n is None and isinstance(state, ScheduledState):
+            n = value_of(state.count)
+        if n is not None:
+            counts[path] = n
     if not counts:
         raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")
     # an update is what a learning rate is applied to; a moment may start anew on the way
@@ -209,12 +208,12 @@ def _slots(opt_state: Any) -> list[Slot]:
             return
         found.append(Slot(place, dotted(name), x))
         for k in sorted(x):
-            # the raw state keeps `learning_rate` for the rate that was applied; its schedule is told by that name
-            walk((*place, k), (*name, "learning_rate" if k in TOLD_AS_RATE else k), x[k])
+            # the raw state keeps `learning_rate` for the rate that was applied; users find its schedule by that name
+            walk((*place, k), (*name, "learning_rate" if k in RATE_KEYS else k), x[k])
 
     for place, name, state in rules(opt_state):
         for k in sorted(state.hyperparams):
-            named = "learning_rate" if k in TOLD_AS_RATE else k
+            named = "learning_rate" if k in RATE_KEYS else k
             walk((*place, "hyperparams", k), (*name, named), state.hyperparams[k])
     return found
 
@@ -228,9 +227,9 @@ def _collect(edits: dict[Any, Any], slots: list[Slot], name: str, value: Any) ->
     # a controller is a learning rate with a learning rate in it: the outer one is meant
     hits = hits[:1] if all(s.name.startswith(f"{hits[0].name}.") for s in hits[1:]) else hits
     if len(hits) != 1:
-        told = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it holds no number of lrx's"
+        names = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it holds no number of lrx's"
         rule = f"is the name of {len(hits)} hyperparameters" if hits else "is not in this state"
-        raise ValueError(f"{where} {rule}: {told}." + (" Give the dotted path: **{'path': ...}." if hits else ""))
+        raise ValueError(f"{where} {rule}: {names}." + (" Give the dotted path: **{'path': ...}." if hits else ""))
     slot = hits[0]
     if hasattr(value, "keys"):
         if not slot.is_group:

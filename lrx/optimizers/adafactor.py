@@ -29,17 +29,17 @@ from .weight_decay import add_decayed_weights
 class FactoredState(NamedTuple):
     """The state of Adafactor.
 
-    Trees like the parameters, with at most one array for each: in a Flax nnx optimizer a pair would come back a dict.
+    Three trees like the parameters. A leaf has zeros [1] where it has no such mean.
     """
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
-    row: Any
-    """R, the mean over the largest axis of a leaf, float32 or `nu_dtype`; () for a leaf that is not factored."""
-    column: Any
+    v_row: Any
+    """R, the mean over the largest axis of each leaf that is factored, float32 or `nu_dtype`."""
+    v_col: Any
     """C, the mean over the second largest axis, as R."""
-    nu: Any
-    """v in the shape of the leaf, float32 or `nu_dtype`; () for a leaf that is factored."""
+    v: Any
+    """v in the shape of each leaf that is not factored, float32 or `nu_dtype`."""
 
 
 @pytree_dataclass
@@ -63,9 +63,9 @@ class ScaleByFactoredRms(Rule):
             v = full_like_second(p, 0.0, self.nu_dtype)
             axes = self._axes(jnp.shape(p))
             if axes is None:
-                return (), (), v
+                return _nothing(v), _nothing(v), v
             # as sums, they are laid out on a mesh as the means of an update will be
-            return jnp.sum(v, axes[0]), jnp.sum(v, axes[1]), ()
+            return jnp.sum(v, axes[0]), jnp.sum(v, axes[1]), _nothing(v)
 
         return FactoredState(zero_count(), *map_blocks(second, 3, params))
 
@@ -97,11 +97,11 @@ class ScaleByFactoredRms(Rule):
             axes = self._axes(jnp.shape(g))
             if axes is None:
                 g, v = map_leaves(whole, 2, g, v)
-                return g, (), (), v
+                return g, row, column, v
             g, row, column = map_leaves(functools.partial(factored, axes), 3, g, row, column)
-            return g, row, column, ()
+            return g, row, column, v
 
-        updates, *means = map_blocks(block, 4, updates, state.row, state.column, state.nu)
+        updates, *means = map_blocks(block, 4, updates, state.v_row, state.v_col, state.v)
         return updates, FactoredState(add_one(state.count), *means)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -118,6 +118,11 @@ class ScaleByFactoredRms(Rule):
             return 1 - jnp.asarray(self.decay_rate_fn(since, self.decay_rate)).astype(F32)
         t = add_one(jnp.maximum(since, 0)).astype(F32)
         return jnp.exp(-jnp.asarray(self.decay_rate, F32) * jnp.log(t))  # t^−c
+
+
+def _nothing(v: Any) -> jax.Array:
+    """In place of a mean that a leaf does not have, as in optax's state."""
+    return jnp.zeros((1,), v.dtype)
 
 
 def _inverse(x: jax.Array) -> jax.Array:
@@ -172,7 +177,7 @@ def scale_by_factored_rms(
       >>> print(updates.round(4))  # the squares have rank 1: nothing is lost
       [[ 1. -1.  1.]
        [ 1. -1.  1.]]
-      >>> print(state.memory.row.shape, state.memory.column.shape)
+      >>> print(state.memory.v_row.shape, state.memory.v_col.shape)
       (2,) (3,)
 
     References:

@@ -33,16 +33,16 @@ Convention = Literal["optax", "paper"]
 class ScaleByAdanState(NamedTuple):
     """The state of Adan."""
 
-    count: jax.Array
-    """t, the number of updates completed; int32 []."""
-    mu: Any
-    """m, the mean gradient, shaped like the parameters, in their dtype or in `mu_dtype`."""
-    delta: Any
-    """v, the mean difference of gradients, like m."""
-    nu: Any
-    """n, the second moment, shaped like the parameters, float32 or `nu_dtype`."""
-    grad: Any
-    """g_t, the last gradient, shaped like the parameters, in their dtype."""
+    m: Any
+    """The mean gradient, shaped like the parameters, in their dtype or in `mu_dtype`."""
+    v: Any
+    """The mean difference of successive gradients, like m."""
+    n: Any
+    """The second moment, shaped like the parameters, float32 or `nu_dtype`."""
+    g: Any
+    """The last gradient, shaped like the parameters, in their dtype."""
+    t: jax.Array
+    """The number of updates completed; int32 []."""
 
 
 @pytree_dataclass
@@ -62,18 +62,18 @@ class ScaleByAdan(Rule):
 
     def init(self, params: Any) -> ScaleByAdanState:
         """The state before the first update."""
-        mu, delta = (zeros_like(params, self.mu_dtype) for _ in range(2))
-        nu = full_like_second(params, 0.0, self.nu_dtype)
-        return ScaleByAdanState(zero_count(), mu, delta, nu, zeros_like(params))
+        m, v = (zeros_like(params, self.mu_dtype) for _ in range(2))
+        n = full_like_second(params, 0.0, self.nu_dtype)
+        return ScaleByAdanState(m, v, n, zeros_like(params), zero_count())
 
     def update(
         self, updates: Any, state: ScaleByAdanState, params: Any = None, **extra: Any
     ) -> tuple[Any, ScaleByAdanState]:
         """Algorithm 1, lines 3 to 6, with Adam's bias corrections, on each leaf."""
         del params, extra
-        t = add_one(state.count)
+        t = add_one(state.t)
         c1, c2, c3 = (one_minus_power(b, t.astype(F32)) for b in (self.b1, self.b2, self.b3))
-        first = state.count == 0
+        first = state.t == 0
 
         def leaf(g: jax.Array, m: jax.Array, v: jax.Array, n: jax.Array, g_old: jax.Array) -> tuple[jax.Array, ...]:
             r = real(g.dtype)
@@ -88,9 +88,8 @@ class ScaleByAdan(Rule):
             m_hat, v_hat, n_hat = m * (1 / c1).astype(r), v * (1 / c2).astype(r), n * (1 / c3).astype(r)
             return (m_hat + factor * v_hat) / (sqrt(n_hat + eps_root) + eps), m, v, n, g
 
-        trees = state.mu, state.delta, state.nu, state.grad
-        updates, m, v, n, g = map_leaves(leaf, 5, updates, *trees)
-        return updates, ScaleByAdanState(t, m, v, n, g)
+        updates, m, v, n, g = map_leaves(leaf, 5, updates, *state[:4])
+        return updates, ScaleByAdanState(m, v, n, g, t)
 
 
 @check.public

@@ -34,9 +34,11 @@ class ScaleByAdemamixState(NamedTuple):
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
-    mu: Any
+    count_m2: jax.Array
+    """t again, which optax keeps for the slow mean; int32 []."""
+    m1: Any
     """m, the fast mean, shaped like the parameters, in their dtype or in `mu_dtype`."""
-    mu_slow: Any
+    m2: Any
     """s, the slow mean, shaped like the parameters, float32 or `mu_dtype`."""
     nu: Any
     """v, the second moment, shaped like the parameters, float32 or `nu_dtype`."""
@@ -59,9 +61,10 @@ class ScaleByAdemamix(Rule):
 
     def init(self, params: Any) -> ScaleByAdemamixState:
         """The state before the first update."""
-        mu, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)
+        m1, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)
         # in bfloat16 a mean with b3 = 0.9999 would stop growing at a fiftieth of its size
-        return ScaleByAdemamixState(zero_count(), mu, wide_zeros_like(params, self.mu_dtype), nu)
+        m2 = wide_zeros_like(params, self.mu_dtype)
+        return ScaleByAdemamixState(zero_count(), zero_count(), m1, m2, nu)
 
     def update(
         self, updates: Any, state: ScaleByAdemamixState, params: Any = None, **extra: Any
@@ -82,8 +85,8 @@ class ScaleByAdemamix(Rule):
             m_hat, v_hat = m * (1 / c1).astype(r), v * (1 / c2).astype(r)
             return (m_hat + alpha * s) / (sqrt(v_hat + eps_root) + eps), m, s, v
 
-        updates, m, s, v = map_leaves(leaf, 4, updates, state.mu, state.mu_slow, state.nu)
-        return updates, ScaleByAdemamixState(t, m, s, v)
+        updates, m, s, v = map_leaves(leaf, 4, updates, state.m1, state.m2, state.nu)
+        return updates, ScaleByAdemamixState(t, add_one(state.count_m2), m, s, v)
 
 
 @check.public

@@ -23,7 +23,7 @@ class ApplyIfFiniteState(NamedTuple):
     """Whether the last gradient was finite; bool []."""
     total_notfinite: jax.Array
     """Gradients that were not finite, since the beginning; int32 []."""
-    inner: Any
+    inner_state: Any
     """The state of the inner optimizer."""
 
 
@@ -53,7 +53,9 @@ class ApplyIfFinite(Rule):
         def step(inner: Any) -> tuple[Any, Any]:
             return self.inner.update(updates, inner, params, **extra)
 
-        updates, inner = update_where(finite | (in_a_row > self.max_consecutive_errors), step, state.inner, updates)
+        updates, inner = update_where(
+            finite | (in_a_row > self.max_consecutive_errors), step, state.inner_state, updates
+        )
         return updates, ApplyIfFiniteState(in_a_row, finite, total, inner)
 
 

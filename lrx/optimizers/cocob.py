@@ -18,18 +18,18 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByCocobState(NamedTuple):
-    """What COCOB remembers, each but the last shaped like the parameters."""
+    """What COCOB remembers. The bet is known from it, so the first parameters, `init_particles` in optax, are not."""
 
-    theta: Any
-    """C, minus the sum of the gradients, float32 or wider."""
+    cumulative_gradients: Any
+    """C, minus the sum of the gradients, shaped like the parameters, float32 or wider, as the next three."""
     scale: Any
-    """L, the greatest |g| so far, float32 or wider."""
-    total: Any
-    """G, the sum of |g|, float32 or wider."""
+    """L, the greatest |g| so far."""
+    subgradients: Any
+    """G, the sum of |g|."""
     reward: Any
-    """R, what has been won, float32 or wider."""
-    alpha: jax.Array
-    """α of the last bet, float32 []: that bet must be known again after a change of the number."""
+    """R, what has been won."""
+    last_alpha: jax.Array
+    """α of the last bet, which must be known again after a change of the number; float32 []."""
     skipped: jax.Array
     """Updates that were skipped, since the gradient was not finite; int32 []."""
 
@@ -64,7 +64,7 @@ class ScaleByCocob(SkipsUnusable):
                 alpha = jnp.asarray(alpha, kind)
                 return c / (scale * jnp.maximum(total + scale, alpha * scale)) * (scale + reward)
 
-            old = bet(c, scale, total, reward, state.alpha)
+            old = bet(c, scale, total, reward, state.last_alpha)
             size = jnp.abs(g)
             new_scale, new_total = jnp.maximum(scale, size), total + size
             new_reward = jnp.maximum(reward - jnp.real(jnp.conj(g) * old), 0)
@@ -77,7 +77,7 @@ class ScaleByCocob(SkipsUnusable):
             )
 
         updates, *memory = map_leaves(leaf, 5, updates, *state[:4])
-        new = ScaleByCocobState(*memory, alpha=jnp.array(self.alpha, F32), skipped=state.skipped)
+        new = ScaleByCocobState(*memory, last_alpha=jnp.array(self.alpha, F32), skipped=state.skipped)
         return updates, new, jnp.zeros((), bool)
 
 

@@ -10,7 +10,7 @@ from .. import _check as check
 from .._arithmetic import add_one, map_leaves, map_present, real, zero_count
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
-from .._rule import Rule, is_rule_state
+from .._rule import COUNTS, Rule, is_rule_state
 from .._state_paths import rate_of
 from .._transformation import Transformation, as_transformation, transformation
 
@@ -22,7 +22,7 @@ class LookaheadState(NamedTuple):
     """Fast steps since the last synchronisation; int32 []."""
     averaged: Any
     """φ, the slow parameters, in the parameters' dtype; None if the parameters come as a pair."""
-    inner: Any
+    fast_state: Any
     """The state of the fast optimizer."""
 
 
@@ -53,7 +53,7 @@ class Lookahead(Rule):
         check.needs_params("lookahead", updates, params)
         pair = isinstance(params, optax.LookaheadParams)
         fast, slow = (params.fast, params.slow) if pair else (params, state.averaged)
-        updates, inner = self.inner.update(updates, state.inner, fast, **extra)
+        updates, inner = self.inner.update(updates, state.fast_state, fast, **extra)
         steps = add_one(state.steps_since_sync)
         sync = steps >= self.sync_period
 
@@ -87,8 +87,8 @@ def _reset(sync: jax.Array, old: Any, fresh: Any) -> Any:
             return jnp.where(sync, fresh, old)
         memory = _reset(sync, old.memory, fresh.memory)
         if rate_of(old) is not None:
-            going_on = (k for k in ("count", "learning_rate") if k in memory._fields)
-            memory = memory._replace(**{k: getattr(old.memory, k) for k in going_on})
+            kept = (k for k in (*COUNTS, "learning_rate") if k in memory._fields)
+            memory = memory._replace(**{k: getattr(old.memory, k) for k in kept})
         return old._replace(memory=memory)
 
     return jax.tree.map(part, old, fresh, is_leaf=is_rule_state)

@@ -16,7 +16,7 @@ from ._labels import as_mask, spread
 class MaskedState(NamedTuple):
     """The state of a masked transformation."""
 
-    inner: Any
+    inner_state: Any
     """The state of the transformation, of the chosen parameters alone."""
 
 
@@ -39,7 +39,7 @@ class Masked(Rule):
         chosen = spread("masked(mask=...)", self.mask, updates, bool)
         extra = masked_extra(chosen, updates, extra, self.mask_compatible_extra_args)
         params = None if params is None else selected(chosen, params, like=updates)
-        new, inner = self.inner.update(selected(chosen, updates), state.inner, params, **extra)
+        new, inner = self.inner.update(selected(chosen, updates), state.inner_state, params, **extra)
         leaves, treedef = jax.tree.flatten(updates)
         new_leaves = treedef.flatten_up_to(new)
         mixed = [n if c else u for c, n, u in zip(chosen, new_leaves, leaves, strict=True)]

@@ -49,13 +49,8 @@ class MechanizeState(NamedTuple):
     """The sum of h² that each remembers."""
     s: jax.Array
     """The scale that each bets on."""
-    inner: Any
+    base_optimizer_state: Any
     """The state of the inner optimizer."""
-
-    @property
-    def base_optimizer_state(self) -> Any:
-        """The state of the inner optimizer, by optax's name."""
-        return self.inner
 
 
 @pytree_dataclass
@@ -85,7 +80,7 @@ class Mechanize(SkipsUnusable):
         check.needs_params("mechanize", updates, params)
         dtype = state.s.dtype
         number = {name: jnp.asarray(getattr(self, name), dtype) for name in ("weight_decay", "eps", "s_init")}
-        steps, inner = self.inner.update(updates, state.inner, params, **extra)
+        steps, inner = self.inner.update(updates, state.base_optimizer_state, params, **extra)
         scale = jnp.sum(state.s)
 
         # Δ, the sum of the inner updates so far, is recovered from where they have led
@@ -118,7 +113,7 @@ class Mechanize(SkipsUnusable):
             m=m,
             v=v,
             s=s,
-            inner=inner,
+            base_optimizer_state=inner,
         )
         return to_dtypes(steps, moves), new, jnp.zeros((), bool)
 

@@ -17,7 +17,7 @@ from .masking import is_placeholder, masked_extra, selected
 class PartitionState(NamedTuple):
     """The state of a partition."""
 
-    inner: dict[str, Any]
+    inner_states: dict[str, Any]
     """Group -> the state of its optimizer, of the group's parameters alone."""
 
 
@@ -44,10 +44,10 @@ class Partition(Rule):
         self, updates: Any, state: PartitionState, params: Any = None, **extra: Any
     ) -> tuple[Any, PartitionState]:
         """Each group's update."""
-        if set(state.inner) != set(map(str, self.labels)):
+        if set(state.inner_states) != set(map(str, self.labels)):
             raise ValueError(
                 f"this state belongs to another optimizer: the partition has the groups {list(map(str, self.labels))}, "
-                f"the state has {sorted(state.inner)}. Use the optimizer that made it, or lrx.resume."
+                f"the state has {sorted(state.inner_states)}. Use the optimizer that made it, or lrx.resume."
             )
         of_leaf = self._of_leaves(updates)
         treedef = jax.tree.structure(updates)
@@ -57,7 +57,7 @@ class Partition(Rule):
             chosen = [k == label for k in of_leaf]
             group_params = None if params is None else selected(chosen, params, like=updates)
             group_extra = masked_extra(chosen, updates, extra, self.mask_compatible_extra_args)
-            held = state.inner[str(label)]
+            held = state.inner_states[str(label)]
             new, states[str(label)] = tx.update(selected(chosen, updates), held, group_params, **group_extra)
             for i, (mine, u) in enumerate(zip(chosen, treedef.flatten_up_to(new), strict=True)):
                 results[i] = u if mine else results[i]

@@ -24,10 +24,12 @@ class ScaleByRpropState(NamedTuple):
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
-    scale: Any
-    """Δ / η, the step sizes in units of the rate, shaped like the parameters, at least float32."""
-    step: Any
-    """The last step in the same units, with its sign, 0 after a turn; shaped and typed like `scale`."""
+    step_sizes: Any
+    """Δ, shaped like the parameters, at least float32."""
+    prev_updates: Any
+    """d, the last step with its sign, 0 after a turn; shaped and typed like Δ."""
+    unit: jax.Array
+    """The last rate above 0, to which Δ and d belong; 1 before there was one; float32 []."""
 
 
 class ScaleByScheduledRpropState(NamedTuple):
@@ -35,9 +37,11 @@ class ScaleByScheduledRpropState(NamedTuple):
 
     count: jax.Array
     """As in `ScaleByRpropState`."""
-    scale: Any
+    step_sizes: Any
     """As in `ScaleByRpropState`."""
-    step: Any
+    prev_updates: Any
+    """As in `ScaleByRpropState`."""
+    unit: jax.Array
     """As in `ScaleByRpropState`."""
     learning_rate: jax.Array
     """The rate last applied, before the first update the one that the first will apply; float32 []."""
@@ -63,34 +67,44 @@ class ScaleByRprop(Rule):
     def init(self, params: Any) -> RpropState:
         """The state before the first update."""
         refuse_complex("scale_by_rprop", params)
-        return self._state(zero_count(), full_like_second(params, 1.0), full_like_second(params, 0.0))
+        unit = self._unit(jnp.ones((), F32))
+        return self._state(zero_count(), full_like_second(params, unit), full_like_second(params, 0.0), unit)
 
     def update(self, updates: Any, state: RpropState, params: Any = None, **extra: Any) -> tuple[Any, RpropState]:
         """One step, on each leaf."""
         del params, extra
+        new_unit = self._unit(state.unit)
 
-        def leaf(g: jax.Array, scale: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-            rate, eta_minus, eta_plus, smallest, largest = (
+        def leaf(g: jax.Array, size: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            rate, eta_minus, eta_plus, smallest, largest, unit, old_unit = (
                 jnp.asarray(x, g.dtype)
-                for x in (self.learning_rate, self.eta_minus, self.eta_plus, self.min_step_size, self.max_step_size)
-            )
-            unit = jnp.where(rate > 0, rate, 1)  # a schedule may pass through 0
-            sign, scale, last = jnp.sign(g), scale.astype(g.dtype), last.astype(g.dtype)
+                for x in (
+                    self.learning_rate, self.eta_minus, self.eta_plus, self.min_step_size, self.max_step_size,
+                    new_unit, state.unit,
+                )
+            )  # fmt: skip
+            growth = unit / old_unit
+            sign, size, last = jnp.sign(g), size.astype(g.dtype) * growth, last.astype(g.dtype) * growth
             turn = sign * last
-            changed = jnp.clip(scale * jnp.where(turn > 0, eta_plus, eta_minus), smallest / unit, largest / unit)
-            scale = jnp.where(turn == 0, scale, changed)
-            step = jnp.where(turn < 0, 0, scale * sign)  # 0 also makes the next gradient count as new
+            changed = jnp.clip(size * jnp.where(turn > 0, eta_plus, eta_minus), smallest, largest)
+            size = jnp.where(turn == 0, size, changed)
+            step = jnp.where(turn < 0, 0, size * sign)  # 0 also makes the next gradient count as new
             # optax gives the step of the update before, to be dropped with google-deepmind/optax#1725
             taken = jnp.where(turn < 0, 0, last) if self.convention == "optax" else step
-            return rate * taken, scale, step
+            return taken * (rate / unit), size, step
 
-        updates, scale, step = map_leaves(leaf, 3, updates, state.scale, state.step)
-        return updates, self._state(add_one(state.count), scale, step)
+        updates, sizes, steps = map_leaves(leaf, 3, updates, state.step_sizes, state.prev_updates)
+        return updates, self._state(add_one(state.count), sizes, steps, new_unit)
 
-    def _state(self, count: jax.Array, scale: Any, step: Any) -> RpropState:
+    def _unit(self, before: jax.Array) -> jax.Array:
+        """The rate, or the one before where a schedule passes through 0."""
+        rate = jnp.array(self.learning_rate, F32)
+        return jnp.where(rate > 0, rate, before)
+
+    def _state(self, count: jax.Array, sizes: Any, steps: Any, unit: jax.Array) -> RpropState:
         if not self.follows_schedule:
-            return ScaleByRpropState(count, scale, step)
-        return ScaleByScheduledRpropState(count, scale, step, jnp.array(self.learning_rate, F32))
+            return ScaleByRpropState(count, sizes, steps, unit)
+        return ScaleByScheduledRpropState(count, sizes, steps, unit, jnp.array(self.learning_rate, F32))
 
     def __repr__(self) -> str:
         shown = {name: x for name, x in arguments(self).items() if name != "follows_schedule"}
@@ -193,10 +207,10 @@ def rprop(
     optax 0.2.8 makes each step one update late, and none at first. That is the convention here as long as it is
     optax's; the paper's and torch's is the better one.
 
-    The learning rate is the size of the first step, and what `lrx.learning_rate` reads; from then on the step sizes of
-    the coordinates go their own ways. The state holds them in units of the rate, so that a rate that changes, by a
-    schedule or by `with_hyperparams`, multiplies all of them. Gradients of small batches turn by chance, which shrinks
-    the steps to nothing: Rprop is for large ones.
+    The learning rate is the size of the first step, and what `lrx.learning_rate` reads; from then on each coordinate
+    has a step size of its own. If the rate changes, by a schedule or by `with_hyperparams`, all of them change by the
+    same factor. The gradients of small batches change sign by chance, which shrinks the steps to nothing: use large
+    batches.
 
     Every number may be a schedule too, evaluated at the count of updates completed.
 

@@ -40,40 +40,30 @@ from ._dtype import dtype_name
 class ScheduleFreeState(NamedTuple):
     """What schedule-free remembers. The fields that optax has too are called as there."""
 
-    count: jax.Array
-    """k, the number of updates completed; int32 []."""
+    step_count: jax.Array
+    """k + 1, with k the number of updates completed; int32 []."""
     skipped: jax.Array
-    """Those of them that were skipped, since the gradient, the loss or the rate was not finite; int32 []."""
-    b1: jax.Array
-    """β of the interpolation that made the present parameters; float32 []."""
+    """The updates that were skipped, since the gradient, the loss or the rate was not finite; int32 []."""
+    share: jax.Array
+    """β of the interpolation that made the present parameters, y = β·x + (1 − β)·z; float32 []."""
     weight_sum: jax.Array
     """W, the sum of the weights; float32 or wider []."""
     max_lr: jax.Array
     """γ_max, the greatest rate so far; float32 or wider []."""
     z: Any
     """The iterate of the inner optimizer, shaped like the parameters, float32 or `state_dtype`."""
-    inner: Any
+    base_optimizer_state: Any
     """The state of the inner optimizer."""
 
     @property
-    def base_optimizer_state(self) -> Any:
-        """The state of the inner optimizer, by optax's name."""
-        return self.inner
-
-    @property
-    def step_count(self) -> jax.Array:
-        """k + 1, by optax's name."""
-        return add_one(self.count)
+    def b1(self) -> jax.Array:
+        """β, by optax's name; it is not a field, since the number b1 is one of the hyperparameters."""
+        return self.share
 
     @property
     def averaged(self) -> Any:
         """z, from which `eval_params` computes the average: x = (y − (1 − share) · z) / share."""
         return self.z
-
-    @property
-    def share(self) -> jax.Array:
-        """y = share · x + (1 − share) · z."""
-        return self.b1
 
 
 @pytree_dataclass
@@ -96,8 +86,8 @@ class ScheduleFree(SkipsUnusable):
     def init(self, params: Any) -> ScheduleFreeState:
         """z = x = y, the parameters, copied."""
         weight_sum, max_lr = vary_like([jnp.zeros((), real_dtype(params)) for _ in range(2)], params)
-        b1, z = jnp.array(self.b1, F32), wide_copied(params, self.state_dtype)
-        return ScheduleFreeState(zero_count(), zero_count(), b1, weight_sum, max_lr, z, self.inner.init(params))
+        one, b1, z = add_one(zero_count()), jnp.array(self.b1, F32), wide_copied(params, self.state_dtype)
+        return ScheduleFreeState(one, zero_count(), b1, weight_sum, max_lr, z, self.inner.init(params))
 
     def step(
         self, updates: Any, state: ScheduleFreeState, params: Any = None, **extra: Any
@@ -108,13 +98,14 @@ class ScheduleFree(SkipsUnusable):
             value, ahead = scalar_value(extra["value"]), inner_product(updates, _ahead(params, state.z))
             dtype = wide(value.dtype, ahead.dtype)
             extra = {**extra, "value": value.astype(dtype) + ahead.astype(dtype)}
-        steps, inner = self.inner.update(updates, state.inner, params, **extra)
-        rate = self._rate(inner, state.count)
+        steps, inner = self.inner.update(updates, state.base_optimizer_state, params, **extra)
+        count = state.step_count - 1
+        rate = self._rate(inner, count)
         dtype = state.weight_sum.dtype
         max_lr = jnp.maximum(state.max_lr, rate.astype(dtype))
-        averaging = state.count >= self.averaging_start
+        averaging = count >= self.averaging_start
         weight = jnp.where(max_lr > 0, jnp.where(max_lr > 0, max_lr, 1) ** self._as("weight_lr_power", dtype), 0)
-        weight = weight * add_one(state.count).astype(dtype) ** self._as("r", dtype)
+        weight = weight * state.step_count.astype(dtype) ** self._as("r", dtype)
         weight_sum = jnp.where(averaging, state.weight_sum + weight, state.weight_sum)
         c = jnp.where(weight_sum > 0, weight / jnp.where(weight_sum > 0, weight_sum, 1), 0)
         if self.decoupling is not None:
@@ -125,11 +116,11 @@ class ScheduleFree(SkipsUnusable):
 
         def leaf(u: jax.Array, z: Any, y: Any) -> tuple[jax.Array, jax.Array]:
             z, y, kind = z.astype(u.dtype), jnp.asarray(y).astype(u.dtype), real(u.dtype)
-            back = 1 - (stay / state.b1.astype(dtype)).astype(kind)
+            back = 1 - (stay / state.share.astype(dtype)).astype(kind)
             return back * (z - y) + (1 - stay.astype(kind)) * u, z + u
 
         updates, z = map_leaves(leaf, 2, steps, state.z, params)
-        new = ScheduleFreeState(add_one(state.count), state.skipped, b1, weight_sum, max_lr, z, inner)
+        new = ScheduleFreeState(add_one(state.step_count), state.skipped, b1, weight_sum, max_lr, z, inner)
         return updates, new, jnp.zeros((), bool)
 
     def _as(self, name: str, dtype: Any) -> jax.Array:

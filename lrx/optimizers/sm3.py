@@ -26,10 +26,10 @@ class ScaleBySm3State(NamedTuple):
     """The state of SM3."""
 
     mu: Any
-    """m, the mean of the directions, shaped like the parameters, in their dtype or in `mu_dtype`."""
+    """μ: for each axis a tree like the parameters, which for a leaf has a vector (a number for a scalar) or () if the
+    leaf has no such axis; float32 or `nu_dtype`."""
     nu: Any
-    """The paper's μ: for each axis a tree like the parameters, which for a leaf has a vector (a number for a scalar)
-    or () if the leaf has no such axis; float32 or `nu_dtype`."""
+    """m, the mean of the directions, by optax's name; shaped like the parameters, in their dtype or in `mu_dtype`."""
 
 
 @pytree_dataclass
@@ -51,13 +51,13 @@ class ScaleBySm3(Rule):
             # as sums, they are laid out on a mesh as the maxima of an update will be
             return tuple(jnp.sum(total, axes) for axes in _others(total.ndim)) if total.ndim > 1 else (total,)
 
-        mu = zeros_like(params, self.mu_dtype)
+        mean = zeros_like(params, self.mu_dtype)
         if is_placeholder(params):
-            return ScaleBySm3State(mu, zero_count())
+            return ScaleBySm3State(zero_count(), mean)
         leaves, treedef = jax.tree.flatten(params)
         # a tree for each axis and not a tuple for each leaf, which in a Flax nnx optimizer would come back a dict
         axes = itertools.zip_longest(*map(slices, leaves), fillvalue=())
-        return ScaleBySm3State(mu, tuple(map(treedef.unflatten, axes)))
+        return ScaleBySm3State(tuple(map(treedef.unflatten, axes)), mean)
 
     def update(
         self, updates: Any, state: ScaleBySm3State, params: Any = None, **extra: Any
@@ -79,8 +79,8 @@ class ScaleBySm3(Rule):
             own = mu[: max(jnp.ndim(g), 1)]
             return *map_leaves(leaf, 2 + len(own), g, m, *own), *mu[len(own) :]
 
-        updates, m, *nu = map_blocks(block, 2 + len(state.nu), updates, state.mu, *state.nu)
-        return updates, ScaleBySm3State(m, tuple(nu))
+        updates, m, *mu = map_blocks(block, 2 + len(state.mu), updates, state.nu, *state.mu)
+        return updates, ScaleBySm3State(tuple(mu), m)
 
 
 def _others(ndim: int) -> list[tuple[int, ...]]:
@@ -120,7 +120,7 @@ def scale_by_sm3(
       >>> updates, state = tx.update(jnp.array([[4.0, 0.0, -2.0]]), tx.init(jnp.zeros((1, 3))))
       >>> print(updates)
       [[ 1.  0. -1.]]
-      >>> for mu in state.memory.nu:
+      >>> for mu in state.memory.mu:
       ...   print(mu)
       [16.]
       [16.  0.  4.]

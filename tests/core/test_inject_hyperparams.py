@@ -1,8 +1,6 @@
 """`optax.inject_hyperparams` around lrx's factories does what it does around optax's."""
 
 import inspect
-from dataclasses import dataclass, field
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -12,104 +10,23 @@ import pytest
 
 import lrx
 from tests.common import avals
+from tests.core.twins import TWINS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.full(3, 0.5, np.float32)}
 
 
-@dataclass(frozen=True)
-class Twin:
-    """A factory that both libraries have, by path, and how to call it."""
-
-    name: str
-    arguments: dict[str, Any] = field(default_factory=dict)
-    static: tuple[str, ...] = ()
-    not_edited: tuple[str, ...] = ()
-    tolerance: float = 5e-5
-    """Of the parameters after 50 steps, relative to how far they went."""
-
-    def of(self, library):
-        place = library if library is lrx or hasattr(optax, self.name) else optax.contrib
-        factory = getattr(place, self.name)
-        static = [name for name in self.static if name in inspect.signature(factory).parameters]
-        return optax.inject_hyperparams(factory, static_args=static)(**self.arguments)
-
-
-RATE = {"learning_rate": 0.01}
-SCHEDULED = {"learning_rate": optax.linear_schedule(0.02, 0.001, 40)}
-TWINS = [
-    Twin("sgd", RATE | {"momentum": 0.9}),
-    Twin("sgd", SCHEDULED),
-    Twin("sign_sgd", RATE),
-    Twin("adagrad", RATE),
-    Twin("adadelta", {"learning_rate": 0.5}),
-    Twin("rmsprop", RATE | {"momentum": 0.5}),
-    Twin("adam", RATE),
-    Twin("adam", {"learning_rate": lrx.cosine_decay_schedule(0.02, 40), "b1": optax.linear_schedule(0.5, 0.9, 30)}),
-    Twin("adamw", SCHEDULED | {"weight_decay": 0.1}),
-    Twin("adamax", RATE),
-    Twin("adamaxw", RATE),
-    Twin("nadam", RATE),
-    Twin("nadamw", RATE),
-    Twin("amsgrad", RATE),
-    Twin("radam", RATE),
-    Twin("adabelief", RATE),
-    Twin("yogi", RATE),
-    Twin("adan", RATE | {"weight_decay": 0.1}),
-    Twin("lion", {"learning_rate": 1e-3}),
-    Twin("lars", {"learning_rate": 0.1, "weight_decay": 0.1}),
-    Twin("lamb", RATE | {"weight_decay": 0.1}),
-    Twin("novograd", RATE),
-    Twin("sm3", RATE),
-    Twin("rprop", RATE, not_edited=("learning_rate",)),  # optax's counts in init alone
-    Twin("adafactor", RATE, static=("min_dim_size_to_factor", "factored", "decay_offset")),
-    Twin("ademamix", RATE),
-    Twin("adopt", RATE, static=("clip_value_fn",)),
-    Twin("prodigy", {"learning_rate": 1.0}),
-    Twin("dadapt_adamw", {"learning_rate": 1.0}),
-    Twin("momo", RATE),
-    Twin("momo_adam", RATE),
-    Twin("cocob", {"learning_rate": 1.0}, not_edited=("learning_rate",)),  # a rate that changes is lrx's own
-    Twin("signum", RATE),
-    # optax forgets by which b1 the parameters were mixed: the average jumps where b1 changes
-    Twin("schedule_free_sgd", RATE, not_edited=("b1",)),
-    Twin("schedule_free_adamw", RATE, not_edited=("b1",)),
-    Twin("trace", {"decay": 0.9}),
-    Twin("ema", {"decay": 0.9}),
-    Twin("clip", {"max_delta": 0.3}),
-    Twin("clip_by_global_norm", {"max_norm": 0.3}),
-    Twin("clip_by_block_rms", {"threshold": 0.3}),
-    Twin("adaptive_grad_clip", {"clipping": 0.1}),
-    Twin("add_decayed_weights", {"weight_decay": 0.1}),
-    Twin("scale_by_learning_rate", RATE),
-]
-TWINS += [
-    Twin(f"scale_by_{rule}")
-    for rule in [
-        "adadelta",
-        "adam",
-        "adamax",
-        "adan",
-        "ademamix",
-        "amsgrad",
-        "belief",
-        "lion",
-        "novograd",
-        "param_block_rms",
-        "radam",
-        "rms",
-        "rss",
-        "sign",
-        "stddev",
-        "trust_ratio",
-        "yogi",
-    ]
-]
 WRAPPERS = {"apply_if_finite", "chain", "freeze", "lookahead", "masked", "mechanize", "named_chain", "partition"}
 WRAPPERS |= {"schedule_free", "reduce_on_plateau"}
 """What takes transformations."""
 REFUSED = {"scale_by_sm3", "scale_by_rprop", "scale_by_adopt"}
 """Where optax's own factory branches on a number, or calls one. `sm3`, `rprop` and `adopt` are above."""
+
+
+def injected(twin, library):
+    factory = twin.factory(library)
+    static = [name for name in twin.static if name in inspect.signature(factory).parameters]
+    return optax.inject_hyperparams(factory, static_args=static)(**twin.arguments)
 
 
 def loss(params):
@@ -146,12 +63,12 @@ def path_of(tx, names, scale):
 
 @pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
 def test_50_steps_with_edits_agree_with_optax(twin):
-    theirs = twin.of(optax)
+    theirs = injected(twin, optax)
     scheduled = [name for name, x in twin.arguments.items() if callable(x)]
     names = sorted(set(theirs.init(PARAMS).hyperparams) - {*scheduled, *twin.not_edited})
     scale = 1.0 if "learning_rate" in twin.arguments else -0.01
     pairs = zip(
-        jax.tree.leaves(path_of(twin.of(lrx), names, scale)),
+        jax.tree.leaves(path_of(injected(twin, lrx), names, scale)),
         jax.tree.leaves(path_of(theirs, names, scale)),
         strict=True,
     )

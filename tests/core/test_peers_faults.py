@@ -183,8 +183,8 @@ def test_torch_79888_a_group_added_later_follows_the_same_schedule():
     params, state = train(early, steps=4)
     late = lrx.partition({"body": lrx.adam(FALLING), "head": lrx.sgd(FALLING)}, {"w": "body", "b": "head"})
     fresh = late.init(params)
-    inner = {**fresh.memory.inner, "head": state.memory.inner["head"]}
-    state = late.update(GRADS, fresh._replace(memory=fresh.memory._replace(inner=inner)), params)[1]
+    inner_states = {**fresh.memory.inner_states, "head": state.memory.inner_states["head"]}
+    state = late.update(GRADS, fresh._replace(memory=fresh.memory._replace(inner_states=inner_states)), params)[1]
     rates = {name.split(".")[0]: x for name, x in lrx.learning_rates(state).items()}
     assert rates == {"body": FALLING(0), "head": FALLING(4)}
 

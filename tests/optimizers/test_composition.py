@@ -195,10 +195,10 @@ def test_optax_1371_part_of_a_partition_is_initialised_anew():
     groups = {"body": lrx.adam(0.1), "head": lrx.adam(0.2)}
     tx = lrx.partition(groups, LABELS)
     params, state = train(tx, steps=3)
-    memory = state.memory
-    state = state._replace(memory=memory._replace(inner={**memory.inner, "head": tx.init(params).memory.inner["head"]}))
+    groups = {**state.memory.inner_states, "head": tx.init(params).memory.inner_states["head"]}
+    state = state._replace(memory=state.memory._replace(inner_states=groups))
     _, state = tx.update(GRADS, state, params)
-    counts = {k: int(s["scale_by_adam"].memory.count) for k, s in state.memory.inner.items()}
+    counts = {k: int(s["scale_by_adam"].memory.count) for k, s in state.memory.inner_states.items()}
     assert counts == {"body": 4, "head": 1}
 
 
@@ -370,7 +370,7 @@ def test_eval_params_says_what_is_missing():
 def test_eval_params_under_a_mask_and_in_low_precision():
     params = {"w": jnp.ones((2, 3), jnp.bfloat16), "b": jnp.ones(3)}
     state = lrx.masked(lrx.params_ema(0.9), MASK).init(params)
-    assert state.memory.inner.memory.averaged["w"].dtype == jnp.float32
+    assert state.memory.inner_state.memory.averaged["w"].dtype == jnp.float32
     assert avals(lrx.eval_params(state, params)) == avals(params)
 
 
