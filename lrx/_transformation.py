@@ -18,6 +18,7 @@ A rule may wrap other transformations: it holds them in its static field `inner`
 
 import collections
 import dataclasses
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -180,13 +181,22 @@ def _at(rule: Any, count: jax.Array) -> Any:
 # ---------------------------------------------------------------- transformations inside a rule
 
 
+def is_transformation(t: Any) -> bool:
+    """Whether `t` has an init and an update, as optax's transformations do, and `optax.MultiSteps`, which is none."""
+    if isinstance(t, optax.GradientTransformation):
+        return True
+    return not isinstance(t, type) and callable(getattr(t, "init", None)) and callable(getattr(t, "update", None))
+
+
 def as_transformation(argument: str, t: Any) -> Transformation:
     """Any gradient transformation, lrx's or another's, as one that takes extra arguments and is a value."""
-    if not isinstance(t, optax.GradientTransformation):
+    if not is_transformation(t):
         raise TypeError(f"{check.where(argument)} must be a gradient transformation, got {t!r}.")
     if isinstance(t, Transformation):
         return t
     extra = isinstance(t, optax.GradientTransformationExtraArgs)
+    if not isinstance(t, optax.GradientTransformation):
+        extra = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(t.update).parameters.values())
     return Transformation(t.init, t.update if extra else _IgnoreExtra(t.update))  # type: ignore[arg-type]  # see optax
 
 
