@@ -74,6 +74,8 @@ class Update:
     __name__ = "update"
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        if _is_blank(state) and not scheduled(self.rule) and self.rule.init(()) == ():
+            return self.rule.update(updates, (), params, **extra)[0], state
         rule, numbers, stamp = _in_force(self.rule, state)
         if not scheduled(rule):
             updates, memory = rule.update(updates, state.memory, params, **extra)
@@ -107,6 +109,11 @@ def transformation(rule: Any) -> Transformation:
     keep = keep and not holds_code(replaced(rule, {"inner": ()}) if wrapped else rule)
     remember(rule)
     return Transformation(Init(rule), interned(update) if keep else update)
+
+
+def _is_blank(state: Any) -> bool:
+    """Whether there is no state, as in `clip(1.0).update(grads, None)`: a rule that remembers nothing needs none."""
+    return state is None or (isinstance(state, tuple) and not state)
 
 
 # ---------------------------------------------------------------- the numbers that count

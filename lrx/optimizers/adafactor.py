@@ -41,6 +41,8 @@ class FactoredState(NamedTuple):
     nu: Any
     """v in the shape of the leaf, float32 or `nu_dtype`; () for a leaf that is factored."""
 
+    also_called = (("v_row", "row"), ("v_col", "column"), ("v", "nu"))
+
 
 @pytree_dataclass
 class ScaleByFactoredRms(Rule):

@@ -42,6 +42,8 @@ class ScaleByAdanState(NamedTuple):
     grad: Any
     """g_t, the last gradient, shaped like the parameters, in their dtype."""
 
+    also_called = (("m", "mu"), ("v", "delta"), ("n", "nu"), ("g", "grad"), ("t", "count"))
+
 
 @pytree_dataclass
 class ScaleByAdan(Rule):

@@ -26,6 +26,8 @@ class ApplyIfFiniteState(NamedTuple):
     inner: Any
     """The state of the inner optimizer."""
 
+    also_called = (("inner_state", "inner"),)
+
 
 @pytree_dataclass
 class ApplyIfFinite(Rule):

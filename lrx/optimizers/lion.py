@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import map_leaves, real, zeros_like
+from .._arithmetic import add_one, map_leaves, real, zero_count, zeros_like
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
@@ -21,6 +21,8 @@ from .weight_decay import add_decayed_weights
 class ScaleByLionState(NamedTuple):
     """The state of Lion."""
 
+    count: jax.Array
+    """The number of updates completed; int32 []."""
     mu: Any
     """m, shaped like the parameters, in their dtype or in `mu_dtype`."""
 
@@ -40,7 +42,7 @@ class ScaleByLion(Rule):
 
     def init(self, params: Any) -> ScaleByLionState:
         """The state before the first update."""
-        return ScaleByLionState(zeros_like(params, self.mu_dtype))
+        return ScaleByLionState(zero_count(), zeros_like(params, self.mu_dtype))
 
     def update(
         self, updates: Any, state: ScaleByLionState, params: Any = None, **extra: Any
@@ -62,7 +64,7 @@ class ScaleByLion(Rule):
             return u, b2 * m + (1 - b2) * g
 
         updates, m = map_leaves(leaf, 2, updates, state.mu)
-        return updates, ScaleByLionState(m)
+        return updates, ScaleByLionState(add_one(state.count), m)
 
 
 @check.public

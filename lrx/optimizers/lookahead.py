@@ -25,6 +25,8 @@ class LookaheadState(NamedTuple):
     inner: Any
     """The state of the fast optimizer."""
 
+    also_called = (("fast_state", "inner"),)
+
 
 @pytree_dataclass
 class Lookahead(Rule):

@@ -57,6 +57,8 @@ class MechanizeState(NamedTuple):
         """The state of the inner optimizer, by optax's name."""
         return self.inner
 
+    also_called = (("base_optimizer_state", "inner"),)
+
 
 @pytree_dataclass
 class Mechanize(SkipsUnusable):

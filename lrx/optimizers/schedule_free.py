@@ -75,6 +75,8 @@ class ScheduleFreeState(NamedTuple):
         """y = share · x + (1 − share) · z."""
         return self.b1
 
+    also_called = (("base_optimizer_state", "inner"),)
+
 
 @pytree_dataclass
 class ScheduleFree(SkipsUnusable):
