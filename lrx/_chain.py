@@ -12,7 +12,15 @@ from . import _check as check
 from ._arithmetic import vary_like
 from ._pytree import factory_name
 from ._skipping import settled, skips_unusable
-from ._transformation import Init, Transformation, Update, as_transformation, interned, is_interned
+from ._transformation import (
+    Init,
+    Transformation,
+    Update,
+    as_transformation,
+    interned,
+    is_interned,
+    is_transformation,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -152,7 +160,7 @@ def _chained(inits: list[tuple[str, Any]], updates: list[tuple[str, Any]], named
 
 def _links(t: Any) -> list[tuple[str, Any, Any]]:
     """The (stem of the name, init, update) of each link of `t`."""
-    if not isinstance(t, optax.GradientTransformation):
+    if not is_transformation(t):
         raise TypeError(f"chain(...) takes gradient transformations, got {t!r}.")
     if isinstance(t.init, ChainInit) and isinstance(t.update, ChainUpdate):
         pairs = zip(t.init.links, t.update.links, strict=True)

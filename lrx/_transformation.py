@@ -18,6 +18,7 @@ A rule may wrap other transformations: it holds them in its static field `inner`
 
 import collections
 import dataclasses
+import inspect
 import threading
 from collections.abc import Callable
 from typing import Any
@@ -73,6 +74,8 @@ class Update:
     __name__ = "update"
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        if _is_blank(state) and not scheduled(self.rule) and self.rule.init(()) == ():
+            return self.rule.update(updates, (), params, **extra)[0], state
         rule, numbers, stamp = _in_force(self.rule, state)
         if not scheduled(rule):
             updates, memory = rule.update(updates, state.memory, params, **extra)
@@ -106,6 +109,11 @@ def transformation(rule: Any) -> Transformation:
     keep = keep and not holds_code(replaced(rule, {"inner": ()}) if wrapped else rule)
     remember(rule)
     return Transformation(Init(rule), interned(update) if keep else update)
+
+
+def _is_blank(state: Any) -> bool:
+    """Whether there is no state, as in `clip(1.0).update(grads, None)`: a rule that remembers nothing needs none."""
+    return state is None or (isinstance(state, tuple) and not state)
 
 
 # ---------------------------------------------------------------- the numbers that count
@@ -180,13 +188,22 @@ def _at(rule: Any, count: jax.Array) -> Any:
 # ---------------------------------------------------------------- transformations inside a rule
 
 
+def is_transformation(t: Any) -> bool:
+    """Whether `t` has an init and an update, as optax's transformations do, and `optax.MultiSteps`, which is none."""
+    if isinstance(t, optax.GradientTransformation):
+        return True
+    return not isinstance(t, type) and callable(getattr(t, "init", None)) and callable(getattr(t, "update", None))
+
+
 def as_transformation(argument: str, t: Any) -> Transformation:
     """Any gradient transformation, lrx's or another's, as one that takes extra arguments and is a value."""
-    if not isinstance(t, optax.GradientTransformation):
+    if not is_transformation(t):
         raise TypeError(f"{check.where(argument)} must be a gradient transformation, got {t!r}.")
     if isinstance(t, Transformation):
         return t
     extra = isinstance(t, optax.GradientTransformationExtraArgs)
+    if not isinstance(t, optax.GradientTransformation):
+        extra = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(t.update).parameters.values())
     return Transformation(t.init, t.update if extra else _IgnoreExtra(t.update))  # type: ignore[arg-type]  # see optax
 
 
