@@ -246,16 +246,15 @@ FREE = [
 ]
 
 
-def trained(tx, x0, gradients, values=None):
-    """The parameters, and those to evaluate with where the rule keeps others, along gradients fixed in advance."""
+def trained(tx, x0, gradients, values=None, read=lambda state, params: params):
+    """The parameters, and what `read` makes of state and parameters, along gradients fixed in advance."""
 
     def step(carry, signals):
         params, state = carry
         g, value = signals
         updates, state = tx.update(g, state, params, value=value)
         params = lrx.apply_updates(params, updates)
-        averages = "schedule_free" in repr(tx)
-        return (params, state), (params, lrx.eval_params(state, params) if averages else params)
+        return (params, state), (params, read(state, params))
 
     values = jnp.ones(len(gradients)) if values is None else jnp.asarray(values)
     x = jnp.asarray(x0)
@@ -291,13 +290,13 @@ def test_schedule_free_plus(averages):
         c_warmup=30,
         averages=averages,
     )
-    path = trained(tx, x0, gradients, values)[averages]
+    path = trained(tx, x0, gradients, values, lrx.eval_params)[averages]
     assert disagreement(path, trajectory(reference, x0, gradients)) < BOUND
 
 
 def test_schedule_free_average_is_what_eval_params_reads():
     x0, gradients = random_problem()
-    _, average = trained(lrx.schedule_free_sgd(0.1), x0, gradients)
+    _, average = trained(lrx.schedule_free_sgd(0.1), x0, gradients, read=lrx.eval_params)
     assert disagreement(average, trajectory(sf.schedule_free_sgd(0.1, averages=True), x0, gradients)) < BOUND
 
 

@@ -16,11 +16,9 @@ import lrx
 from lrx.tuning._checkpoint import Checkpoint, leaves, restored
 from tests.common import REPOSITORY, environment
 from tests.tuning.bowl import bowl, validated
+from tests.tuning.to_be_killed import GRID
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
-GRID: dict[str, Any] = dict(
-    learning_rate=[0.01, 0.1, 0.5], schedule={"cosine": lrx.cosine_decay_schedule}, seeds=2, steps=32
-)
 SIZE = 3 * 2 * 32
 
 
@@ -72,22 +70,14 @@ def test_a_complete_file_is_read_and_nothing_is_trained(tmp_path, whole):
     assert told == sorted(set(told))
 
 
-KILLED = """
-import sys, time, lrx
-from tests.conftest import cheaply
-from tests.tuning.test_checkpoint import GRID, validated
-def progress(done):
-    print(done, flush=True)
-    time.sleep(0.05)
-with cheaply():  # as here: the file goes on with the same bits
-    lrx.sweep(validated(), lrx.adam, checkpoint=sys.argv[1], progress=progress, **GRID)
-"""
-
-
 def test_a_killed_process_loses_nothing_that_was_written(tmp_path, whole):
     path = tmp_path / "state"
     process = subprocess.Popen(
-        [sys.executable, "-c", KILLED, str(path)], env=environment(1), cwd=REPOSITORY, stdout=subprocess.PIPE, text=True
+        [sys.executable, "-m", "tests.tuning.to_be_killed", str(path)],
+        env=environment(1),
+        cwd=REPOSITORY,
+        stdout=subprocess.PIPE,
+        text=True,
     )
     assert process.stdout is not None
     for _ in range(4):
