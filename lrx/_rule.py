@@ -13,8 +13,6 @@ memory, under a name with one meaning everywhere:
 - `skipped`: the updates that were skipped; the memory then decides for itself what a skipped update changes.
 - `mini_step`: the micro-steps since the last update; the rules inside count updates, those outside micro-steps.
 - `averaged`: the parameters to evaluate with; with `share`, what of them is not in the parameters of the loop.
-
-A memory whose class has `also_called`, pairs of optax's name of a field and its own, is read by both names.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -96,18 +94,12 @@ class ScheduledState(NamedTuple):
 
 
 def _in_memory(state: Any, name: str) -> Any:
-<<<<<<< HEAD
     kind = type(state.memory)
     if name in getattr(kind, "_fields", ()) or isinstance(getattr(kind, name, None), property):
-=======
-    name = dict(getattr(type(state.memory), "also_called", ())).get(name, name)
-    if name in getattr(state.memory, "_fields", ()):
->>>>>>> w-break
         return getattr(state.memory, name)
     raise AttributeError(f"{type(state).__name__!r} object has no attribute {name!r}, nor has its memory")
 
 
-<<<<<<< HEAD
 def completed(memory: Any) -> Any:
     """The number of updates completed, int32 [], or None if the memory does not count them."""
     for name, start in COUNTS.items():
@@ -120,25 +112,23 @@ def completed(memory: Any) -> Any:
 def inner_field(memory: Any) -> str | None:
     """The name of the states of what the rule wraps, or None if it wraps nothing."""
     return next((name for name in INNER if name in getattr(memory, "_fields", ())), None)
-=======
+
+
 def _replace(state: Any, **values: Any) -> Any:
     """A state with other fields, its own or its memory's, as `_replace` of optax's states gives it."""
     in_memory = getattr(state.memory, "_fields", ())
-    also_called = dict(getattr(type(state.memory), "also_called", ()))
-    names = {name: also_called.get(name, name) for name in values}
-    unknown = [name for name in values if name not in state._fields and names[name] not in in_memory]
+    unknown = [name for name in values if name not in state._fields and name not in in_memory]
     if unknown:
         raise ValueError(f"_replace(...) got names that neither the state nor its memory has: {unknown}.")
     own = {name: x for name, x in values.items() if name in state._fields}
     memory = own.pop("memory", state.memory)
-    remembered = {names[name]: x for name, x in values.items() if names[name] in in_memory}
+    remembered = {name: x for name, x in values.items() if name in in_memory}
     memory = memory._replace(**remembered) if remembered else memory
     return type(state)(**{**dict(zip(state._fields, state, strict=True)), **own, "memory": memory})
 
 
 for _class in (State, ScheduledState):
     _class._replace = _replace  # type: ignore[method-assign]  # a NamedTuple's body may not define it
->>>>>>> w-break
 
 
 def is_rule_state(x: Any) -> bool:

@@ -11,13 +11,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-<<<<<<< HEAD
 from ._arithmetic import add_one, squared, trainable, wide
-from ._rule import Rule, is_rule_state, wrapped_by
-=======
-from ._arithmetic import add_one, all_finite, global_norm, trainable
 from ._rule import COUNTS, Rule, is_rule_state, wrapped_by
->>>>>>> w-names
 
 
 class SkipsUnusable(Rule):

@@ -41,8 +41,6 @@ class FactoredState(NamedTuple):
     v: Any
     """v in the shape of each leaf that is not factored, float32 or `nu_dtype`."""
 
-    also_called = (("v_row", "row"), ("v_col", "column"), ("v", "nu"))
-
 
 @pytree_dataclass
 class ScaleByFactoredRms(Rule):

@@ -44,8 +44,6 @@ class ScaleByAdanState(NamedTuple):
     t: jax.Array
     """The number of updates completed; int32 []."""
 
-    also_called = (("m", "mu"), ("v", "delta"), ("n", "nu"), ("g", "grad"), ("t", "count"))
-
 
 @pytree_dataclass
 class ScaleByAdan(Rule):

@@ -43,8 +43,6 @@ class ScaleByAdemamixState(NamedTuple):
     nu: Any
     """v, the second moment, shaped like the parameters, float32 or `nu_dtype`."""
 
-    also_called = (("m1", "mu"), ("m2", "mu_slow"), ("count_m2", "count"))
-
 
 @pytree_dataclass
 class ScaleByAdemamix(Rule):

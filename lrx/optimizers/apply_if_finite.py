@@ -26,8 +26,6 @@ class ApplyIfFiniteState(NamedTuple):
     inner_state: Any
     """The state of the inner optimizer."""
 
-    also_called = (("inner_state", "inner"),)
-
 
 @pytree_dataclass
 class ApplyIfFinite(Rule):

@@ -24,11 +24,7 @@ class ScaleByLionState(NamedTuple):
     """The state of Lion."""
 
     count: jax.Array
-<<<<<<< HEAD
     """t, the number of updates completed; int32 []."""
-=======
-    """The number of updates completed; int32 []."""
->>>>>>> w-break
     mu: Any
     """m, shaped like the parameters, in their dtype or in `mu_dtype`."""
 

@@ -25,8 +25,6 @@ class LookaheadState(NamedTuple):
     fast_state: Any
     """The state of the fast optimizer."""
 
-    also_called = (("fast_state", "inner"),)
-
 
 @pytree_dataclass
 class Lookahead(Rule):

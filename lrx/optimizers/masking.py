@@ -19,8 +19,6 @@ class MaskedState(NamedTuple):
     inner_state: Any
     """The state of the transformation, of the chosen parameters alone."""
 
-    also_called = (("inner_state", "inner"),)
-
 
 @pytree_dataclass
 class Masked(Rule):

@@ -52,16 +52,6 @@ class MechanizeState(NamedTuple):
     base_optimizer_state: Any
     """The state of the inner optimizer."""
 
-<<<<<<< HEAD
-=======
-    @property
-    def base_optimizer_state(self) -> Any:
-        """The state of the inner optimizer, by optax's name."""
-        return self.inner
-
-    also_called = (("base_optimizer_state", "inner"),)
-
->>>>>>> w-break
 
 @pytree_dataclass
 class Mechanize(SkipsUnusable):

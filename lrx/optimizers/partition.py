@@ -20,8 +20,6 @@ class PartitionState(NamedTuple):
     inner_states: dict[str, Any]
     """Group -> the state of its optimizer, of the group's parameters alone."""
 
-    also_called = (("inner_states", "inner"),)
-
 
 @pytree_dataclass
 class Partition(Rule):

@@ -65,16 +65,6 @@ class ScheduleFreeState(NamedTuple):
         """z, from which `eval_params` computes the average: x = (y − (1 − share) · z) / share."""
         return self.z
 
-<<<<<<< HEAD
-=======
-    @property
-    def share(self) -> jax.Array:
-        """y = share · x + (1 − share) · z."""
-        return self.b1
-
-    also_called = (("base_optimizer_state", "inner"),)
-
->>>>>>> w-break
 
 @pytree_dataclass
 class ScheduleFree(SkipsUnusable):
