@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 
 import lrx
 from tests.schedules.cases import CASES, VARIANTS
-from tests.schedules.test_algebra import CASES as COMBINED
+from tests.schedules.combined import CASES as COMBINED
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 MEMBERS = 8
