@@ -73,8 +73,9 @@ def compared() -> set[str]:
         found.add(name)
     for file in ROOT.rglob("*.py"):
         tree = ast.parse(file.read_text(encoding="utf-8"))
-        # optax's function of the name in the same file
+        # optax's function of the name in the same file, or both libraries in a loop: `for m in (lrx, optax)`
         found |= names_of(tree, "lrx") & (names_of(tree, "optax") | names_of(tree, "optax.contrib"))
+        found |= names_of(tree, "m") if "(lrx, optax)" in ast.unparse(tree) else set()
         if file.name != "test_agreement.py" and file.parent.name != "reference":
             continue
         found |= names_of(tree, "lrx")
