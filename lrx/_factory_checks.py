@@ -47,7 +47,7 @@ def _rebuilt(node: Any, numbers: Any, extreme: Any) -> Any:
 
 def _value(old: Any, held: Any, extreme: Any) -> Any:
     if is_node(old):
-        return _rebuilt(old, held, extreme)
+        return old if held is None else _rebuilt(old, held, extreme)  # a function has no numbers
     if isinstance(old, tuple) and hasattr(held, "keys"):
         return tuple(_value(x, held[str(i)], extreme) for i, x in enumerate(old))
     if held is None or hasattr(held, "keys") or is_tracer(held) or is_key(held):

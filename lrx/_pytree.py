@@ -33,6 +33,11 @@ def is_node(x: Any) -> bool:
     return type(x) in _classes
 
 
+def is_class(x: Any) -> bool:
+    """Whether `x` is the class of a pytree dataclass."""
+    return isinstance(x, type) and x in _classes
+
+
 def is_rule(x: Any) -> bool:
     """Whether `x` is an update rule, whose numbers may be schedules."""
     return is_node(x) and isinstance(x, Rule)

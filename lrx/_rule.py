@@ -13,6 +13,10 @@ memory, under a name with one meaning everywhere:
 - `skipped`: the updates that were skipped; the memory then decides for itself what a skipped update changes.
 - `mini_step`: the micro-steps since the last update; the rules inside count updates, those outside micro-steps.
 - `averaged`: the parameters to evaluate with; with `share`, what of them is not in the parameters of the loop.
+
+A rule that has a learning rate keeps it in the field `learning_rate`, or `schedule` or `controller`, whose numbers are
+then called `learning_rate` outside; its memory has `count` and `learning_rate`, and they go on where an update is
+skipped.
 """
 
 from typing import Any, ClassVar, NamedTuple
@@ -138,5 +142,4 @@ def is_rule_state(x: Any) -> bool:
 
 def wrapped_by(rule: Any) -> tuple[Any, ...]:
     """The transformations that a rule wraps."""
-    inner = getattr(rule, "inner", ())
-    return (inner,) if isinstance(inner, optax.GradientTransformation) else tuple(inner)
+    return (rule.inner,) if isinstance(rule.inner, optax.GradientTransformation) else tuple(rule.inner)

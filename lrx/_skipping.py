@@ -88,7 +88,8 @@ def _fields(x: Any) -> tuple[str, ...]:
 
 def _is_clock(x: Any) -> bool:
     """Whether `x` is the memory of a rule that has a learning rate, or that skips by itself."""
-    return "skipped" in _fields(x) or getattr(type(x), "is_clock", False)
+    fields = _fields(x)
+    return "skipped" in fields or "num_updates" in fields or ("count" in fields and "learning_rate" in fields)
 
 
 def _is_node(x: Any) -> bool:

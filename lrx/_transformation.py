@@ -21,7 +21,7 @@ import dataclasses
 import inspect
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -43,6 +43,10 @@ class Transformation(optax.GradientTransformationExtraArgs):
     """An optax transformation that compares and pickles by value and prints as the call that makes it."""
 
     __slots__ = ()
+
+    if TYPE_CHECKING:  # optax's state may be an array or a number, which has neither keys nor fields
+        init: Callable[[Any], Any]
+        update: Callable[..., tuple[Any, Any]]
 
     def __repr__(self) -> str:
         return repr(self.init)

@@ -29,10 +29,19 @@ from ..schedules._schedule import Schedule, as_schedule
 class Controller:
     """A learning rate that adapts to training feedback: the loss, the gradients and the parameters."""
 
+    factory: ClassVar[str] = ""
+    """The public function that makes the controller, for errors and `repr`; by default the class name in snake case."""
+    renamed: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs (field, argument) where the factory calls a field otherwise."""
     needs: ClassVar[tuple[str, ...]] = ()
     """Which it must have of `direction`, `grad`, `params`, `value`, `value_fn`."""
     elementwise: ClassVar[bool] = False
     """Whether it is the same to the rate how the coordinates are divided into leaves: else `pack` refuses it."""
+    per_leaf: Any = False
+    """Whether its rate is a tree of numbers, one for each leaf; a static field of this name where it is an option."""
+    nan: Any = None
+    """What a `value` that is NaN means: the update is not usable (None); nor is it with "bad", but the controller
+    remembers it; no value was given ("skip")."""
 
     def start(self, params: Any) -> Any:
         """The memory before the first update. It holds no buffer of `params`."""
@@ -97,7 +106,7 @@ def as_early_rate(argument: str, x: Any) -> Any:
 
 def is_per_leaf(rate: Any) -> bool:
     """Whether a rate is a tree of numbers."""
-    return isinstance(rate, Controller) and (getattr(rate, "per_leaf", False) or is_per_leaf(base_of(rate)))
+    return isinstance(rate, Controller) and (bool(rate.per_leaf) or is_per_leaf(base_of(rate)))
 
 
 def is_by_leaf(rate: Any) -> bool:
@@ -166,9 +175,8 @@ def evaluate(
     failed, value = ~all_finite(applied), given["value"]
     if "value" not in needs:
         return Result(applied, new, failed, no)
-    nan = getattr(rate, "nan", None)  # what a plateau takes it for
-    missing = ~jnp.isfinite(value) & ~jnp.isnan(value) if nan == "skip" else ~jnp.isfinite(value)
-    return Result(applied, new, failed | missing, no) if nan != "bad" else Result(applied, new, failed, missing)
+    missing = ~jnp.isfinite(value) & ~jnp.isnan(value) if rate.nan == "skip" else ~jnp.isfinite(value)
+    return Result(applied, new, failed | missing, no) if rate.nan != "bad" else Result(applied, new, failed, missing)
 
 
 def scalar_value(value: Any) -> jax.Array:

@@ -22,8 +22,6 @@ class RateState(NamedTuple):
     num_updates: jax.Array
     """t, the number of updates completed; int32 []. Not `count`: optax's state of a constant rate has none."""
 
-    is_clock = True
-
 
 class ScheduledRateState(NamedTuple):
     """What a scheduled rate remembers."""
@@ -32,8 +30,6 @@ class ScheduledRateState(NamedTuple):
     """t, the number of updates completed; int32 []."""
     learning_rate: jax.Array
     """The rate last applied, before the first update the one that the first will apply; float32 []."""
-
-    is_clock = True
 
 
 @pytree_dataclass

@@ -22,7 +22,8 @@ from .._arithmetic import (
 )
 from .._chain import ChainInit
 from .._numbers import F32, Count, Scalar
-from .._pytree import pytree_dataclass, static
+from .._pytree import fields_of, pytree_dataclass, static
+from .._rule import Rule, wrapped_by
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, as_transformation, transformation
 from ..controllers._controller import (
@@ -151,9 +152,10 @@ def _needs(tx: Any) -> tuple[str, ...]:
     if isinstance(init, ChainInit):
         return tuple(need for _, link in init.links for need in _needs(link))
     rule = getattr(init, "rule", None)
-    own = needs_of(getattr(rule, "controller", getattr(rule, "learning_rate", None)))
-    inner = getattr(rule, "inner", ())
-    return (*own, *(need for t in (inner if type(inner) is tuple else (inner,)) for need in _needs(t)))
+    if not isinstance(rule, Rule):
+        return ()
+    own = (need for rate in fields_of(rule).values() for need in needs_of(rate))
+    return (*own, *(need for t in wrapped_by(rule) for need in _needs(t)))
 
 
 @check.public

@@ -1,14 +1,14 @@
 """What all schedules have in common: the base class with its operators and questions, and what may stand for one."""
 
 import dataclasses
-from typing import Any
+from typing import Any, ClassVar
 
 import jax
 import jax.numpy as jnp
 
 from .. import _check as check
 from .._numbers import F32, canonical, is_array, is_number
-from .._pytree import is_node, pytree_dataclass, static
+from .._pytree import arguments, is_node, pytree_dataclass, static
 from . import _questions, _text
 from ._registry import call_of as call_of
 from ._registry import factories
@@ -21,6 +21,12 @@ class Schedule:
     Subclasses are frozen dataclass pytrees whose fields are the arguments of their factory. Schedules can be combined
     with numbers and with each other: `0.5 * s`, `s / 2`, `s + 0.1`, `1 - s`, `-s`, `s * t`, `s / t`, `s + t`, `s - t`.
     """
+
+    factory: ClassVar[str] = ""
+    """The public function that makes the schedule, for errors, `repr` and JSON; by default the class name in snake
+    case."""
+    renamed: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Pairs (field, argument) where the factory calls a field otherwise."""
 
     __array_ufunc__ = None  # a NumPy number on the left leaves the operation to the schedule
 
@@ -73,6 +79,14 @@ class Schedule:
         them. By default there are none: they are never guessed. Counts may be traced. `landmarks` is what to ask.
         """
         return {}
+
+    def call(self) -> dict[str, Any]:
+        """The arguments of the call of its factory that makes it, by name, for JSON; by default the fields.
+
+        A subclass whose factory takes other arguments says them here.
+        """
+        names = dict(self.renamed)
+        return {names.get(name, name): x for name, x in arguments(self).items()}
 
     def landmarks(self) -> dict[str, int]:
         """Where something happens: name -> count, in order.

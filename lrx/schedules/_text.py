@@ -55,7 +55,7 @@ def _name(schedule: Any) -> str:
         raise TypeError(f"to_json: {schedule!r} holds code, which JSON cannot. Build it from lrx's schedules.")
     raise TypeError(
         f"to_json: {type(schedule).__qualname__} is not one of lrx's schedules, so lrx.from_json could not read it. "
-        "Build it from lrx's schedules, or pickle it."
+        "Decorate its factory with lrx.extend.schedule_factory, build it from lrx's schedules, or pickle it."
     )
 
 

@@ -121,9 +121,11 @@ def total(*schedules: Any) -> Total:
 
     Examples:
       >>> import lrx
-      >>> schedule = lrx.linear_schedule(1.0, 0.0, 4) + 0.5
+      >>> schedule = lrx.total(lrx.linear_schedule(1.0, 0.0, 4), 0.5)
       >>> print(*(schedule(t) for t in (0, 2, 4)))
       1.5 1.0 0.5
+      >>> schedule == lrx.linear_schedule(1.0, 0.0, 4) + 0.5
+      True
     """
     return Total(_parts(schedules))
 
@@ -167,9 +169,11 @@ def quotient(dividend: Any, divisor: Any) -> Quotient:
 
     Examples:
       >>> import lrx
-      >>> schedule = 1 / lrx.linear_schedule(1.0, 4.0, 3)
+      >>> schedule = lrx.quotient(1, lrx.linear_schedule(1.0, 4.0, 3))
       >>> print(schedule(0), schedule(1), schedule(3))
       1.0 0.5 0.25
+      >>> schedule == 1 / lrx.linear_schedule(1.0, 4.0, 3)
+      True
     """
     return Quotient(part("dividend", dividend), part("divisor", divisor))
 
@@ -287,7 +291,10 @@ def scale_schedule(base: Any, factor: Scalar) -> ScaleSchedule:
 
     Examples:
       >>> import lrx
-      >>> print(0.5 * lrx.linear_schedule(1.0, 0.0, 4))
+      >>> schedule = lrx.scale_schedule(lrx.linear_schedule(1.0, 0.0, 4), 0.5)
+      >>> schedule == 0.5 * lrx.linear_schedule(1.0, 0.0, 4)
+      True
+      >>> print(schedule)
       scale_schedule(base=linear_schedule(init_value=1.0, end_value=0.0, transition_steps=4, transition_begin=0),
         factor=0.5)
     """

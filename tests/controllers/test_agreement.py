@@ -103,6 +103,16 @@ CASES = [
         lambda *p: distance.dog(*p, init_distance=0.1, eps=0.0),
     ),
     Case("dowg", lambda: lrx.sgd(lrx.dowg(falling)), lambda *p: distance.dowg(*p, learning_rate=falling)),
+    Case(
+        "distance_cap",
+        lambda: lrx.sgd(lrx.distance_cap(falling, max_distance=0.2), momentum=0.5),
+        lambda *p: distance.distance_cap(*p, learning_rate=falling, max_distance=0.2, momentum=0.5),
+    ),
+    Case(
+        "curvature_cap",
+        lambda: lrx.sgd(lrx.curvature_cap(decaying, bound=1.5, decay=0.9), momentum=0.5),
+        lambda *p: distance.curvature_cap(*p, learning_rate=decaying, bound=1.5, decay=0.9, momentum=0.5),
+    ),
     Case("momo", lambda: lrx.momo(falling), lambda *p: distance.momo(*p, learning_rate=falling)),
     Case(
         "momo_with_decay_and_a_bound",

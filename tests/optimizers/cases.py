@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lrx
+from tests.extend import outside
 
 MIXED = {"w": jnp.ones(3, jnp.bfloat16), "b": [jnp.ones(3, jnp.float16), jnp.ones((2, 2)), jnp.ones(2, jnp.complex64)]}
 
@@ -81,6 +82,11 @@ def around(wrapper, optimizer):
     return make
 
 
+def on_plateau(learning_rate, **numbers):
+    """SGD whose updates, not whose rate, are reduced on a plateau."""
+    return lrx.chain(lrx.sgd(learning_rate), lrx.reduce_on_plateau(**numbers))
+
+
 SIGNALS = {"value": 1.0, "value_fn": lambda params: 0.0}
 MASK = {"w": True, "b": False}
 SMALL = {"min_dim_size_to_factor": 2}
@@ -142,8 +148,14 @@ LISTENING = [
     Case("schedule_free", around(lrx.schedule_free, lrx.sgd), {"decoupling": 20.0}),
     Case("schedule_free_adamw", lrx.schedule_free_adamw),
 ]
-CASES = FAMILY + LISTENING
+OUTSIDE = [
+    Case("outside_rule", outside.soft_sign),
+    Case("outside_controller", under(outside.backoff), needs=("value",)),
+]
+"""Made from public names alone: `tests/extend`."""
+CASES = FAMILY + LISTENING + OUTSIDE
 VARIANTS = [
+    Case("outside_rule_nesterov", outside.soft_sign, {"nesterov": True}),
     Case("sgd_nesterov", lrx.sgd, {"momentum": 0.9, "nesterov": True}),
     Case("adagrad_from_zero", lrx.adagrad, {"initial_accumulator_value": 0.0}),
     Case("rmsprop_eps_outside", lrx.rmsprop, {"eps_in_sqrt": False}),
@@ -171,6 +183,9 @@ VARIANTS = [
     Case("lamb_masked", lrx.lamb, {"weight_decay": 0.1, "mask": MASK}),
     # whose first updates only fill the second moment
     Case("schedule_free_radam", lrx.schedule_free_radam),
+    Case("alig", under(lrx.alig), needs=("value",)),
+    Case("schedule_free_sgd", lrx.schedule_free_sgd),
+    Case("reduce_on_plateau", on_plateau, needs=("value",)),
     Case("plateau_reported", under(lrx.plateau, lrx.adam), {"metric": "reported", "mode": "max", "nan": "skip"}),
     Case("hypergradient_per_leaf", under(lrx.hypergradient), {**PER_LEAF, "mode": "multiplicative"}),
     Case("dog_per_leaf", under(lrx.dog), {"per_leaf": True}),

@@ -10,10 +10,11 @@ import pytest
 
 import lrx
 from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train, warmup_cosine
-from tests.optimizers.wrappers import LABELS, MASK, WRAPPERS
+from tests.optimizers.wrappers import JOINED, LABELS, MASK, WRAPPERS
 
 pytestmark = pytest.mark.usefixtures("cheap_compiles")
-wrapped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
+wrapped = pytest.mark.parametrize("wrap", [*WRAPPERS.values(), *JOINED.values()], ids=[*WRAPPERS, *JOINED])
+shaped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
 COMPUTING = ["accumulate", "apply_if_finite", "cautious", "lookahead", "partition", "with_weight_decay", "chain"]
 computing = pytest.mark.parametrize("wrap", [WRAPPERS[k] for k in COMPUTING], ids=COMPUTING)
 INNER = lrx.adamw(warmup_cosine(init_value=1e-3))
@@ -124,7 +125,7 @@ def train_from(tx, state, grads):
     return jax.lax.scan(body, (jax.tree.map(jnp.asarray, PARAMS), state), grads)[0]
 
 
-@wrapped
+@shaped
 def test_tree_map_params_of_optax(wrap):
     tx = wrap(lrx.sgd(0.1, momentum=0.9))
     state = tx.init(PARAMS)
@@ -143,6 +144,12 @@ def test_masked_is_that_of_optax():
     assert same(ours, theirs)
     by_function = scan(lrx.masked(lrx.adam(0.1), lambda p: jax.tree.map(lambda x: x.ndim > 1, p)), PARAMS, grads)
     assert same(by_function, theirs)
+
+
+def test_named_chain_is_that_of_optax():
+    made = (m.named_chain(("clip", m.clip(0.5)), ("step", m.sgd(0.1, 0.9))) for m in (lrx, optax))
+    ours, theirs = (scan(tx, PARAMS, gradients(4)) for tx in made)
+    assert distance(ours, theirs) < 1e-6
 
 
 def test_partition_is_that_of_optax():

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 import lrx
+from tests.extend import outside
 from tests.reference import schedules as reference
 
 INT32_MAX = 2**31 - 1
@@ -40,12 +41,15 @@ class Case:
     """Whether the values at 0 and at `last` are exact, however they are compiled."""
     as_optax: bool = True
     """Whether optax's schedule of the same name, if there is one, has the same values."""
+    formula: Callable[..., Any] | None = None
+    """The float64 formula; by default that of the same name in `tests/reference/schedules.py`."""
 
     def build(self):
         return self.factory(**self.arguments)
 
     def reference(self, count):
-        return getattr(reference, self.factory.__name__)(count, **self.arguments)
+        formula = self.formula or getattr(reference, self.factory.__name__)
+        return formula(count, **self.arguments)
 
     def counts(self):
         """The start, the seams and their neighbours, and far beyond."""
@@ -215,6 +219,14 @@ CASES = [
         for log in (False, True)
     ),
     Case("noisy", lrx.noisy, {"s": linear(0.3, 0.1, 60), "scale": 0.25, "key": jax.random.key(3)}, ulps=4),
+    # made from public names alone
+    Case(
+        "outside",
+        outside.parabola_schedule,
+        {"init_value": 0.3, "end_value": 0.01, "fall_steps": 60},
+        ulps=4,
+        formula=outside.parabola,
+    ),
 ]
 
 VARIANTS = [

@@ -1,4 +1,4 @@
-"""Schedules made of schedules, each with its formula: what `test_algebra.py` and `on_eight_devices.py` ask about."""
+"""The schedules made of schedules: one record each, with its formula in float64."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
