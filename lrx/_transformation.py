@@ -111,8 +111,9 @@ def transformation(rule: Any) -> Transformation:
     keep = all(is_interned(t.update) for t in wrapped) and not any(map(is_tracer, jax.tree.leaves(rule)))
     # a user's function must not be kept alive here
     keep = keep and not holds_code(replaced(rule, {"inner": ()}) if wrapped else rule)
-    remember(rule)
-    return Transformation(Init(rule), interned(update) if keep else update)
+    update = interned(update) if keep else update
+    remember(update.rule)  # the one that lives as long as any equal optimizer
+    return Transformation(Init(rule), update)
 
 
 def _is_blank(state: Any) -> bool:

@@ -77,20 +77,26 @@ class Result(NamedTuple):
 # ---------------------------------------------------------------- a rate of any kind
 
 
-def as_rate(argument: str, x: Any) -> Any:
-    """`x`, a number, a schedule or a controller, in the form in which a rule or a controller holds it."""
+def as_rate(argument: str, x: Any, *, is_cap: bool = False) -> Any:
+    """`x`, a number, a schedule or a controller, in the form in which a rule or a controller holds it.
+
+    A number is not negative, and finite; a cap may be infinite, for none.
+    """
     if isinstance(x, Controller):
         return x
     if callable(x):
         return as_schedule(x)
     if not is_number(x):
         raise TypeError(f"{check.where(argument)} must be a number, a schedule or a controller, got {x!r}.")
+    if not is_cap:
+        check.finite(**{argument: x})
+    check.non_negative(**{argument: x})
     return canonical(check.where(argument), x, float)
 
 
-def as_one_rate(argument: str, x: Any) -> Any:
+def as_one_rate(argument: str, x: Any, *, is_cap: bool = False) -> Any:
     """As `as_rate`, but a rate for each leaf is refused."""
-    rate = as_rate(argument, x)
+    rate = as_rate(argument, x, is_cap=is_cap)
     if is_per_leaf(rate):
         raise check.fail(argument, "must have one rate for all leaves", x)
     return rate

@@ -145,4 +145,4 @@ def curvature_cap(
     check.positive(bound=bound)
     check.below_one(decay=decay)
     check.flag(exact=exact)
-    return CurvatureCap(as_one_rate("learning_rate", learning_rate), bound, decay, exact)
+    return CurvatureCap(as_one_rate("learning_rate", learning_rate, is_cap=True), bound, decay, exact)

@@ -268,4 +268,4 @@ def distance_cap(learning_rate: LearningRate, *, max_distance: Scalar) -> Distan
       0.1
     """
     check.positive(max_distance=max_distance)
-    return DistanceCap(as_one_rate("learning_rate", learning_rate), max_distance)
+    return DistanceCap(as_one_rate("learning_rate", learning_rate, is_cap=True), max_distance)

@@ -139,7 +139,7 @@ def polyak(
     check.one_of(Variant, variant=variant)
     if growth is not None:
         check.positive(growth=growth)
-    return Polyak(as_one_rate("max_learning_rate", max_learning_rate), f_min, c, growth, eps, variant)
+    return Polyak(as_one_rate("max_learning_rate", max_learning_rate, is_cap=True), f_min, c, growth, eps, variant)
 
 
 @check.public
@@ -173,4 +173,4 @@ def alig(max_learning_rate: LearningRate, *, eps: Scalar = 1e-5) -> Polyak:
       algorithm 1.
     """
     check.non_negative(eps=eps)
-    return Polyak(as_one_rate("max_learning_rate", max_learning_rate), eps=eps, variant="sps+")
+    return Polyak(as_one_rate("max_learning_rate", max_learning_rate, is_cap=True), eps=eps, variant="sps+")

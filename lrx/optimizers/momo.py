@@ -235,7 +235,7 @@ def momo(
     """
     check.below_one(beta=beta)
     check.non_negative(weight_decay=weight_decay)
-    base = as_one_rate("learning_rate", learning_rate)
+    base = as_one_rate("learning_rate", learning_rate, is_cap=True)
     return transformation(Momo(base, beta, lower_bound, weight_decay, adapt_lower_bound))
 
 
@@ -291,5 +291,5 @@ def momo_adam(
     check.below_one(b1=b1, b2=b2)
     check.epsilon(eps=eps)
     check.non_negative(weight_decay=weight_decay)
-    base = as_one_rate("learning_rate", learning_rate)
+    base = as_one_rate("learning_rate", learning_rate, is_cap=True)
     return transformation(MomoAdam(base, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound))

@@ -110,6 +110,42 @@ def test_bad_numbers_are_refused_where_they_are_typed(make, message):
         lrx.plateau("0.1")
 
 
+RATES = {
+    "plateau": lambda rate: lrx.plateau(rate),
+    "hypergradient": lambda rate: lrx.hypergradient(rate, hyper_learning_rate=0.1),
+    "l4": lambda rate: lrx.l4(rate),
+    "dog": lambda rate: lrx.dog(rate),
+    "dowg": lambda rate: lrx.dowg(rate),
+    "prodigy": lambda rate: lrx.prodigy(rate),
+    "dadapt_adamw": lambda rate: lrx.dadapt_adamw(rate),
+    "dadapt_sgd": lambda rate: lrx.dadapt_sgd(rate),
+    "hdm": lambda rate: lrx.hdm(rate),
+    "schedule_free": lambda rate: lrx.schedule_free(lrx.sgd(0.1), rate),
+    "schedule_free_radam": lambda rate: lrx.schedule_free_radam(rate),
+}
+CAPS = {
+    "polyak": lambda rate: lrx.polyak(rate),
+    "alig": lambda rate: lrx.alig(rate),
+    "curvature_cap": lambda rate: lrx.curvature_cap(rate),
+    "distance_cap": lambda rate: lrx.distance_cap(rate, max_distance=1.0),
+    "momo": lambda rate: lrx.momo(rate),
+}
+
+
+@pytest.mark.parametrize("name", [*RATES, *CAPS])
+def test_a_rate_that_is_no_rate_is_refused_as_adam_refuses_it(name):
+    for bad, rule in (
+        (float("nan"), "not be negative|be finite"),
+        (-1.0, "not be negative"),
+        (float("inf"), "be finite"),
+    ):
+        if name in CAPS and bad == float("inf"):
+            CAPS[name](bad)  # no cap
+            continue
+        with pytest.raises(ValueError, match=rf"{name}\((max_)?learning_rate=...\) must {rule}"):
+            (RATES | CAPS)[name](bad)
+
+
 def test_schedule_free_around_an_optimizer_without_a_rate_of_lrxs_asks_for_it():
     tx = lrx.schedule_free(optax.sgd(0.1))
     with pytest.raises(ValueError, match=r"keeps none. Give it as well, as optax's"):

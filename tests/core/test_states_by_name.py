@@ -108,3 +108,12 @@ def test_an_edit_of_a_rule_without_memory_still_counts():
     tx = lrx.clip(1e3)
     state = lrx.with_hyperparams(tx.init(PARAMS), max_delta=1e-3)
     assert max(float(np.max(np.abs(u))) for u in jax.tree.leaves(tx.update(GRADS, state)[0])) == np.float32(1e-3)
+
+
+def test_an_edit_is_checked_also_when_an_equal_optimizer_has_gone():
+    tx = lrx.lion(0.1, b2=0.96875)
+    state = lrx.lion(0.1, b2=0.96875).init(PARAMS)  # of another optimizer, which is gone at once
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"b2=...\) must be in \[0, 1\)"):
+            lrx.with_hyperparams(state, b2=1.5)
+    assert tx == lrx.lion(0.1, b2=0.96875)
