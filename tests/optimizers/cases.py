@@ -120,7 +120,7 @@ FAMILY = [
     Case("sm3", lrx.sm3, takes_complex=False),
     Case("rprop", lrx.rprop, takes_complex=False),
 ]
-LISTENING = [
+ADAPTIVE = [
     Case("plateau", under(lrx.plateau), needs=("value",)),
     Case("polyak", under(lrx.polyak), {"growth": 2.0}, needs=("value",)),
     Case("hypergradient", under(lrx.hypergradient, lrx.adam), {"hyper_learning_rate": 1e-3}),
@@ -142,7 +142,7 @@ LISTENING = [
     Case("schedule_free", around(lrx.schedule_free, lrx.sgd), {"decoupling": 20.0}),
     Case("schedule_free_adamw", lrx.schedule_free_adamw),
 ]
-CASES = FAMILY + LISTENING
+CASES = FAMILY + ADAPTIVE
 VARIANTS = [
     Case("sgd_nesterov", lrx.sgd, {"momentum": 0.9, "nesterov": True}),
     Case("adagrad_from_zero", lrx.adagrad, {"initial_accumulator_value": 0.0}),
