@@ -19,7 +19,7 @@ from ._numbers import F32, I32, INT32_MAX, Scalar, is_tracer
 
 
 def wide(*dtypes: Any) -> Any:
-    """The dtype in which leaves are computed: at least float32; float64 and complex stay what they are."""
+    """The dtype in which leaves are computed: at least float32; float64 and complex are kept."""
     if any(jnp.dtype(d).name == "float8_e8m0fnu" for d in dtypes):
         raise TypeError("float8_e8m0fnu has powers of two alone, neither 0 nor a sign, and cannot be trained: mask it.")
     known = [F32 if is_tiny(d) else d for d in dtypes]
@@ -28,7 +28,7 @@ def wide(*dtypes: Any) -> Any:
 
 
 def is_tiny(dtype: Any) -> bool:
-    """Whether a dtype is floating with eight bits or fewer, which JAX promotes to nothing."""
+    """Whether a dtype is floating with eight bits or fewer, which JAX does not promote."""
     return jnp.issubdtype(dtype, jnp.floating) and jnp.dtype(dtype).itemsize < 2
 
 
@@ -73,7 +73,7 @@ def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any,
             continue
         new, *memories = leaf(_cast(u, wide(u.dtype)), *xs)
         if new.shape != u.shape or any(m.shape != np.shape(x) for m, x in zip(memories, xs, strict=False)):
-            raise _misfit(u, xs)  # by broadcasting, which would go on without a word
+            raise _misfit(u, xs)  # broadcasting would hide the mismatch
         kept = [_cast(m, x.dtype) for m, x in zip(memories, xs, strict=False)]
         new = _cast(new, u.dtype)
         results.append((new, *_own_buffers(u, new, *kept)[1:]))
@@ -82,17 +82,17 @@ def map_leaves(leaf: Callable[..., tuple[Any, ...]], outputs: int, updates: Any,
 
 
 def map_present(function: Callable[..., Any], tree: Any, *others: Any) -> Any:
-    """As `jax.tree.map`; where `tree` has None it stays None, whatever stands there in the others."""
+    """As `jax.tree.map`; where `tree` has None it stays None, whatever the others have there."""
     return jax.tree.map(lambda x, *ys: None if x is None else function(x, *ys), tree, *others, is_leaf=is_none)
 
 
 def leaves_like(treedef: Any, tree: Any) -> list[Any]:
-    """What stands in `tree`, of a state or of the parameters, for each leaf of the updates."""
+    """The part of `tree`, a state or the parameters, that belongs to each leaf of the updates."""
     try:
         return treedef.flatten_up_to(tree)
     except ValueError as error:
         marks, with_none = jax.tree.flatten(treedef.unflatten([True] * treedef.num_leaves), is_leaf=is_none)
-        if None in marks:  # where the updates have None, anything may stand
+        if None in marks:  # where the updates have None, the others may have anything
             return [x for x, mark in zip(leaves_like(with_none, tree), marks, strict=True) if mark]
         reason = str(error).split("\n")[0]
         raise ValueError(
@@ -102,7 +102,7 @@ def leaves_like(treedef: Any, tree: Any) -> list[Any]:
 
 
 def _own_buffers(first: jax.Array, *others: jax.Array) -> list[jax.Array]:
-    """`others`, with copies of what stands before them: a buffer that is in two places cannot be donated.
+    """`others`, with copies of the arrays that occur earlier: a buffer that is in two places cannot be donated.
 
     A state holds none of a gradient's or of an update's, and none twice. Traced, there are no buffers.
     """
@@ -198,7 +198,7 @@ def zero_count() -> jax.Array:
 
 
 def add_one(count: jax.Array) -> jax.Array:
-    """`count + 1`, staying at 2³¹ − 1 rather than wrapping round."""
+    """`count + 1`, saturating at 2³¹ − 1."""
     return jnp.minimum(count, INT32_MAX - 1) + 1
 
 
@@ -284,7 +284,7 @@ def select(wanted: jax.Array, new: Any, old: Any) -> Any:
 
 
 def stored(tree: Any, like: Any) -> Any:
-    """What a memory keeps of `tree`: its trainable leaves in the dtypes of `like`, which stands for the others."""
+    """`tree` as a memory stores it: trainable leaves in the dtypes of `like`, the other leaves from `like`."""
 
     def leaf(x: Any, old: Any) -> Any:
         return jnp.asarray(x).astype(old.dtype) if trainable(x) else old
@@ -298,7 +298,7 @@ def widened(tree: Any) -> Any:
 
 
 def copied(tree: Any) -> Any:
-    """A copy that may be donated apart from `tree`, typed, so that it is not weak."""
+    """A copy that may be donated separately from `tree`; its dtype is not weak."""
     return jax.tree.map(lambda x: jnp.array(x, jnp.result_type(x)), tree)
 
 

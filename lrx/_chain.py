@@ -34,7 +34,7 @@ class ChainInit:
 
     def __call__(self, params: Any) -> dict[str, Any]:
         state = {name: init(params) for name, init in self.links}
-        # whether an update is usable may be each device's own in `shard_map`, and with it all that is remembered
+        # in `shard_map` devices may differ in whether an update is usable, and so in all that is remembered
         return vary_like(state, params) if skips_unusable(self) else state
 
     def __repr__(self) -> str:
@@ -58,8 +58,8 @@ class ChainUpdate:
                 f"this state belongs to another optimizer: the chain has the links {names}, the state has {held}. "
                 "Use the optimizer that made it, or lrx.resume."
             )
-        # the outermost chain sees the gradient as it comes, which a controller, the last link, needs; another library's
-        # link may not take it, or wrap a chain that sees a gradient of its own
+        # the outermost chain gets the raw gradient, which a controller, the last link, needs; another library's link
+        # may not take it, or may wrap a chain whose gradient is another
         ours, incoming = {"grad": updates, **extra}, updates
         new = {}
         for name, update in self.links:
@@ -83,15 +83,15 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
 
     The state is a dict keyed by the name of each link (`scale_by_adam`; a repeat gets `_2`, `_3`, …), so that
     adding a link changes no other key. A chain inside a chain is flattened. Extra keyword arguments of `update`
-    reach every link that takes them, lrx's own with `grad=`, the gradient as it came to the
-    chain, if it is not among them.
+    reach every link that takes them. lrx's links also get `grad=`, the gradient given to the chain, unless the caller
+    gave another.
 
-    A chain with a controller in it, or with an optimizer that finds its rate, skips an update that is not usable: one
-    whose gradient, loss or rate is not finite, or so large that a square of it is not. Its updates are zero, no link
-    remembers anything of it, and the state counts it as `skipped`.
+    A chain with a controller, or with an optimizer that finds its own rate, skips updates that are not usable: the
+    gradient, the loss or the rate is not finite, or its square is not. The updates are then zero, the memory of every
+    link stays as it was, and the state counts the update as `skipped`.
 
     Args:
-      *transformations: lrx's or optax's, in the order in which they see the updates. None at all is the identity.
+      *transformations: lrx's or optax's, in the order in which they get the updates. Without any it is the identity.
 
     Returns:
       A transformation, usable wherever optax's are.
@@ -114,7 +114,7 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
     seen: set[str] = set()
     for t in transformations:
         for stem, init, update in _links(t):
-            name = next(n for n in _numbered(stem) if n not in seen)  # a name of the user's may end in a number too
+            name = next(n for n in _numbered(stem) if n not in seen)  # the user's name may end in a number too
             seen.add(name)
             inits.append((name, init))
             updates.append((name, update))
@@ -123,10 +123,10 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
 
 @check.public
 def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> Transformation:
-    """Apply gradient transformations one after another, with names of your own in the state.
+    """Apply gradient transformations one after another, with names that you choose in the state.
 
     Args:
-      *transformations: pairs (name, transformation), in the order in which they see the updates.
+      *transformations: pairs (name, transformation), in the order in which they get the updates.
 
     Returns:
       A transformation whose state is a dict keyed by the names. Inside `chain` its links keep their names.

@@ -45,7 +45,7 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
 
 @contextlib.contextmanager
 def calling(name: str) -> Iterator[None]:
-    """Errors raised inside name this call; none, if the name is empty, as in code of the user's own."""
+    """Errors raised inside name this call; none if the name is empty, as in the user's own code."""
     token = _call.set(name)
     try:
         yield
@@ -54,7 +54,7 @@ def calling(name: str) -> Iterator[None]:
 
 
 def in_user_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What a user's function gives. An error in it names what stands there, not the call of ours that runs it."""
+    """The value of a user's function. An error in it keeps its own text, without the name of the public call."""
     with calling(""):
         return function(*args, **kwargs)
 
@@ -90,7 +90,7 @@ def flag(**arguments: Any) -> None:
 def _concrete(arguments: dict[str, Any]) -> Any:
     for name, x in arguments.items():
         if callable(x):
-            continue  # a schedule: where none may stand, the class of the field refuses it
+            continue  # a schedule; a field that takes none refuses it itself
         value = canonical(where(name), x, float)
         if not is_tracer(value):
             yield name, x, value
@@ -139,7 +139,7 @@ def below_one(**arguments: Any) -> None:
 
 
 def epsilon(**arguments: Any) -> None:
-    """Each is >= 0 and, if not 0, still there in float32."""
+    """Each is >= 0 and, if not 0, does not round to 0 in float32."""
     non_negative(**arguments)
     for name, x, value in _concrete(arguments):
         if 0 < value < np.finfo(F32).tiny:
@@ -174,6 +174,6 @@ def less(small: str, a: Any, large: str, b: Any, way_out: str = "") -> None:
 
 
 def needs_params(rule: str, updates: Any, params: Any) -> None:
-    """An update that cannot do without the parameters is given them; None for both is an empty tree."""
+    """The parameters are given to an update that needs them; None for both is an empty tree."""
     if params is None and updates is not None:
         raise ValueError(f"{rule} needs the parameters: tx.update(grads, state, params).")

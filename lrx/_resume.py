@@ -19,9 +19,9 @@ _MISSING = object()
 def resume(tx: Any, params: Any, restored: Any) -> Any:
     """The state of `tx` with the memory of `restored` and the hyperparameters of `tx`.
 
-    What the optimizer remembers (counts, moments) comes from the checkpoint, what it was told (rates, decays,
-    schedules) from the code, matched by path. So a run that was started with a constant rate goes on under a
-    schedule at the right count, and the other way round.
+    What the optimizer remembers (counts, moments) comes from the checkpoint, matched by path; its hyperparameters
+    (rates, decays, schedules) come from the code. So a run that was started with a constant rate continues with a
+    schedule at the right count, and vice versa.
 
     Args:
       tx: the optimizer as the code builds it now.
@@ -78,21 +78,21 @@ def _unboxed(restored: Any) -> Any:
 
 
 def _is_of_a_rule(names: tuple[str, ...], restored: Any) -> bool:
-    """Whether a path is that of a rule's stamp, or of the count by which it evaluates the schedules of its numbers."""
+    """Whether a path ends in the stamp of a rule, or in the count at which its schedules are evaluated."""
     return names[-1] in ("count", "stamp") and _at(restored, (*names[:-1], "hyperparams")) is not _MISSING
 
 
 def _counted(names: tuple[str, ...], restored: Any) -> Any:
-    """The count for a clock that the checkpoint does not have: that of the rules nearest to it, if they agree.
+    """The count for a rule whose count the checkpoint lacks: that of the nearest rules, if they agree.
 
-    Among them a learning rate has the last word: it counts all updates, where a moment may have started anew.
+    Learning rates are preferred: they count all updates, where a moment may have been reset.
     """
     counts = {}
     for path, x in jax.tree_util.tree_flatten_with_path(restored)[0]:
         place = tuple(map(key_name, path))
         if place and place[-1] in COUNTS and "hyperparams" not in place and not np.ndim(x) and not _is_real(x):
             counts[place] = x - COUNTS[place[-1]]
-    for end in range(max(len(names) - 2, 0), -1, -1):  # from the chain of the clock's rule outwards
+    for end in range(max(len(names) - 2, 0), -1, -1):  # from the chain of the rule outwards
         near = {place: x for place, x in counts.items() if place[:end] == names[:end]}
         near = {place: x for place, x in near.items() if _counts_rates(place, restored)} or near
         if near:
@@ -112,7 +112,7 @@ def _counts_rates(place: tuple[str, ...], restored: Any) -> bool:
 
 
 def _is_of_a_controller(names: tuple[str, ...], other: Any) -> bool:
-    """Whether a path is that of what a controller remembers, where the other state has none in its place."""
+    """Whether a path is in the memory of a controller that the other state does not have."""
     if "memory" not in names:
         return False
     end = len(names) - names[::-1].index("memory")
@@ -124,12 +124,12 @@ _RATE_COUNTS = ("count", "num_updates")
 """The two names of the count of a learning rate: a constant one has the second."""
 
 _REBUILT = ("learning_rate",)
-"""Memory that only repeats what can be known otherwise: the rate last applied."""
+"""Memory that can be computed again: the rate applied last."""
 
 
 def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str]) -> Any:
     names = tuple(map(key_name, path))
-    if any(isinstance(k, GetAttrKey) and k.name in ("hyperparams", "stamp") for k in path):  # not parameters' names
+    if any(isinstance(k, GetAttrKey) and k.name in ("hyperparams", "stamp") for k in path):  # not names
         return fresh
     found = _at(restored, names)
     if found is _MISSING and names[-1] in _RATE_COUNTS and names[-2:-1] == ("memory",):
@@ -137,11 +137,11 @@ def _leaf(path: Any, fresh: Any, restored: Any, used: set[Any], faults: list[str
         found = _at(restored, (*names[:-1], other))
         if found is not _MISSING:
             names = (*names[:-1], other)
-    if found is _MISSING and names[-1] in _REBUILT:  # the checkpoint's rate was constant: it stands among its numbers
+    if found is _MISSING and names[-1] in _REBUILT:  # it was constant: a hyperparameter there
         found = _at(restored, (*names[:-2], "hyperparams", names[-1]))
         return fresh if found is _MISSING or hasattr(found, "keys") else _like(fresh, found)
     if found is _MISSING and names[-1] == "count" and isinstance(path[-1], GetAttrKey) and names[-2:-1] != ("memory",):
-        found = _counted(names, restored)  # a number of the checkpoint's that was constant is scheduled now
+        found = _counted(names, restored)  # a number that was constant in the checkpoint is a schedule now
         if found is not _MISSING:
             return _like(fresh, jnp.array(found))  # a copy: two leaves of one buffer cannot be donated
     if found is _MISSING and _is_of_a_controller(names, restored):

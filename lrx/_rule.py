@@ -1,18 +1,18 @@
-"""The protocol of an update rule: what it does, and everything that it may tell the library about itself.
+"""The protocol of an update rule: what it does, and everything that it may declare about itself.
 
 A rule is a frozen dataclass whose fields are its numbers and options, with `init(params) -> memory` and
 `update(updates, memory, params, **extra) -> (updates, memory)`. `transformation` lifts it to optax's (init, update)
 pair, whose state keeps the rule's numbers beside its memory. `lrx.extend` is the tutorial.
 
-A state is read without the rule that made it, by `lrx.learning_rate` and the like. So what they look for stands in the
-memory, under a name with one meaning everywhere:
+`lrx.learning_rate` and the like read a state without the rule that made it. What they look for is in the memory, under
+names that mean the same everywhere:
 
 - `count`: the number of updates completed, int32 []; or what `COUNTS` lists, where optax's state has another name.
-- `learning_rate`: the rate applied last, float32 [], or a tree of rates, one for each leaf.
+- `learning_rate`: the rate applied last, float32 [], or a tree with one for each leaf.
 - `inner`: the states of the transformations that the rule wraps; or what `INNER` lists, as optax's states have it.
-- `skipped`: the updates that were skipped; the memory then decides for itself what a skipped update changes.
+- `skipped`: the number of updates that were skipped; the rule then decides itself what a skipped update changes.
 - `mini_step`: the micro-steps since the last update; the rules inside count updates, those outside micro-steps.
-- `averaged`: the parameters to evaluate with; with `share`, what of them is not in the parameters of the loop.
+- `averaged`: the parameters to evaluate with, x; or, with `share`, the z in params = share · x + (1 − share) · z.
 
 A rule that has a learning rate keeps it in the field `learning_rate`, or `schedule` or `controller`, whose numbers are
 then called `learning_rate` outside; its memory has `count` and `learning_rate`, and they go on where an update is
@@ -34,7 +34,7 @@ INNER = ("inner", "inner_state", "inner_states", "base_optimizer_state", "fast_s
 
 
 class Rule:
-    """Base class of every update rule. The defaults are safe: what a rule does not say is not assumed."""
+    """Base class of every update rule. The defaults are safe: what a rule does not declare is not assumed."""
 
     factory: ClassVar[str] = ""
     """The public function that makes the rule, for errors and `repr`; by default the class name in snake case."""
@@ -42,13 +42,13 @@ class Rule:
     """Its key in the state of a chain; by default `factory`. It must differ from every field of its memory, so that
     `optax.tree_utils.tree_get(state, field)` finds one value."""
     renamed: ClassVar[tuple[tuple[str, str], ...]] = ()
-    """Pairs (field, argument) where the factory calls a field otherwise."""
+    """Pairs (field, argument) where the argument of the factory has another name than the field."""
     elementwise: Any = False  # True, or a property where it depends on the options
-    """Whether it treats each entry of each leaf in the same way, or all together: then `pack` may join leaves."""
+    """Whether it treats every entry alike, or all leaves as one vector: then `pack` may join leaves."""
     skips: ClassVar[bool] = False
     """Whether an update that is not usable (`lrx._skipping`) is skipped as a whole, by every link of its chain."""
     handles_nonfinite: ClassVar[bool] = False
-    """Whether it deals with gradients that are not finite itself, so that the chain around it need not."""
+    """Whether it handles gradients that are not finite, so that the chain around it need not."""
     inner: Any = ()
     """The transformations that it wraps: one, or a tuple of them, in a static field of this name."""
 
@@ -57,7 +57,7 @@ class Rule:
         raise NotImplementedError(f"{type(self).__name__} must define init(params)")
 
     def update(self, updates: Any, memory: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        """The updates to apply, or to hand to the next rule, and the memory after them."""
+        """The updates for the next rule, or to apply, and the memory after them."""
         raise NotImplementedError(f"{type(self).__name__} must define update(updates, memory, params, **extra)")
 
 
@@ -65,7 +65,7 @@ class State(NamedTuple):
     """What one rule needs for its next step. The fields of its memory are attributes too, such as `.mu`."""
 
     hyperparams: Any
-    """The rule's numbers: a nested dict of float32 and int32 arrays. Editing them changes the next update."""
+    """The rule's numbers: a nested dict of float32 and int32 arrays. An edit takes effect in the next update."""
     memory: Any
     """What the rule remembers of past updates: counts and moments."""
     stamp: jax.Array

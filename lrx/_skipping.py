@@ -2,8 +2,8 @@
 
 An update is usable if the squared norm of what comes in is finite in float32 (or the dtype of the leaves, if wider),
 and if the rate, the updates and all of the new memory are finite too. An update that is not usable is zero, leaves
-every memory as it was, and is counted as `skipped`. The clock goes on: `count`, and with it the schedules of learning
-rates, includes the updates that were skipped.
+every memory as it was, and is counted as `skipped`. `count` includes the updates that were skipped, so the schedules of
+learning rates go on.
 """
 
 from typing import Any
@@ -18,14 +18,14 @@ from ._rule import COUNTS, Rule, is_rule_state, wrapped_by
 class SkipsUnusable(Rule):
     """A rule whose unusable updates are skipped. Its class has `step` in place of `update`.
 
-    `step(updates, memory, params, **extra) -> (updates, memory, failed)`, where `failed` (bool []) is for what the
-    numbers that come out do not show, such as a loss that is NaN. The memory has the fields `count` and `skipped`.
+    `step(updates, memory, params, **extra) -> (updates, memory, failed)`, where `failed` (bool []) reports what the
+    results do not show, such as a loss that is NaN. The memory has the fields `count` and `skipped`.
     """
 
     skips = True
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        """What `step` gives, or nothing where that is not usable."""
+        """The result of `step`, or zeros and the old state where it is not usable."""
         new_updates, new, failed = self.step(updates, state, params, **extra)  # type: ignore[attr-defined]  # see above
         return settled(updates, new_updates, new, state, failed)
 
@@ -33,7 +33,7 @@ class SkipsUnusable(Rule):
 def skips_unusable(update: Any) -> bool:
     """Whether a controller or a rule that finds its rate is in an `update`, at any depth.
 
-    What lies inside a rule that deals with gradients that are not finite itself, such as `accumulate`, is that rule's.
+    A rule that handles gradients that are not finite, such as `accumulate`, does so for all that it wraps.
     """
     if hasattr(update, "links"):
         return any(skips_unusable(link) for _, link in update.links)
@@ -104,7 +104,7 @@ def _pairs(new: Any, old: Any, is_leaf: Any) -> list[tuple[Any, Any]]:
 
 
 def _memories(new: Any, old: Any) -> list[tuple[Any, Any]]:
-    """The memories inside that count what they skip, new and old, without the outermost's own."""
+    """The memories inside that count what they skip, new and old, without that of the outermost rule."""
     found = []
     for n, o in _parts(new, old):
         for m, p in _pairs(n, o, _is_node):
@@ -117,7 +117,7 @@ def _memories(new: Any, old: Any) -> list[tuple[Any, Any]]:
 
 
 def _numbers(new: Any, old: Any) -> list[tuple[Any, Any]]:
-    """The numbers that are remembered, but for those of rules inside that have looked at theirs themselves."""
+    """The remembered numbers, except those of inner rules that check their own."""
     found = []
     for n, o in _parts(new, old):
         for m, p in _pairs(n, o, _is_node):
@@ -138,7 +138,7 @@ def _is_float(x: Any) -> bool:
 
 
 def _kept(usable: jax.Array, new: Any, old: Any) -> Any:
-    """The state after an update: `new` where it is usable, else `old` with the clock gone on."""
+    """The state after an update: `new` where it is usable, else `old` with the counts of `new`."""
     leaves, treedef = jax.tree.flatten(new, is_leaf=_is_node)
     pairs = _pairs(new, old, _is_node)
     return treedef.unflatten([_kept_leaf(usable, n, o) for n, o in pairs]) if len(pairs) == len(leaves) else new
@@ -149,7 +149,7 @@ def _kept_leaf(usable: jax.Array, new: Any, old: Any) -> Any:
         return new._replace(memory=_kept(usable, new.memory, old.memory))
     if not _is_clock(new):
         return _chosen(usable, new, old)
-    # a rule that has skipped by itself has decided on its memory
+    # a rule that skipped this update itself has already chosen its memory
     taken = usable | (new.skipped != old.skipped) if "skipped" in _fields(new) else usable
     fields = {}
     for name, n, o in zip(new._fields, new, old, strict=True):

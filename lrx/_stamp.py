@@ -3,7 +3,7 @@
 A number in the state counts as long as the code still says what it said when that number was written; once the code
 says something else, the code counts. The stamp is how an update knows which of the two it is. It is formed on the
 host, from the rule's concrete numbers, its options and the names of its classes, and is the same in every process.
-A traced number is what the code says now: it always counts and takes no part.
+A traced number always counts, and takes no part in the stamp.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def stamp_of(rule: Any) -> np.int32:
 def _said(x: Any) -> Iterator[bytes]:
     """What the code says in `x`, as bytes. Addresses and hashes of objects, which a restart changes, are not in it."""
     if is_tracer(x) or isinstance(x, optax.GradientTransformation):
-        return  # an inner transformation has stamps of its own
+        return  # inner transformations have their own stamps
     if is_node(x):
         yield factory_name(x).encode()
         for name, value in fields_of(x).items():

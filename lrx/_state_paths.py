@@ -1,4 +1,4 @@
-"""Where the rules' states lie inside a larger state, and how their numbers are named."""
+"""Where the states of rules are inside a larger state, and how their numbers are named."""
 
 from typing import Any, NamedTuple
 
@@ -43,7 +43,7 @@ def rules(tree: Any, place: tuple[str, ...] = (), name: tuple[str, ...] = ()) ->
     for keys, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_rule_state)[0]:
         if is_rule_state(x):
             here = tuple(map(key_name, keys))
-            # a rule that is not a link of a chain has no name of its own, and a wrapper may hold another of its kind
+            # a rule that is not a link of a chain has no name, and a wrapper may wrap another of its kind
             path = (*name, *(here or ("inner",) * bool(place)))
             found.append(Found((*place, *here), path, x))
             field = inner_field(x.memory)

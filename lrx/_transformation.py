@@ -4,16 +4,17 @@ A number in the state counts as long as the code still says what it said when th
 says something else, the code counts. `init` writes the rule's numbers into the state, with a stamp of what the code
 said; `update` takes the state's numbers where the stamp is its own, else the rule's, and writes back what it took. The
 numbers of a rule go together. So an edit of the state lasts through steps, checkpoints and restarts of the same code,
-and traces nothing again; and new code has its way with an old state.
+and traces nothing again; and new code overrides an old state.
 
-Both functions compare, hash and pickle by value, numbers included, and are objects of their own because JAX's caches
-hold functions by weak reference.
+Both functions compare, hash and pickle by value, numbers included. They are separate objects because JAX's caches hold
+functions by weak reference.
 
 A number of a rule may be a schedule. Its numbers are then in the state, with a count of the updates completed; the rule
 itself sees the value at that count, a number.
 
 A rule may wrap other transformations: it holds them in its static field `inner` (one or a tuple of them, as
-`as_transformation` gives them) and their states in the field `inner` of its memory, where `lrx.state` looks for them.
+`as_transformation` gives them) and their states in the field `inner` of its memory, where `lrx.state` looks for them
+(`_rule.INNER` has other names for it).
 """
 
 import collections
@@ -163,11 +164,11 @@ def _held(rule: Any, places: Any, state: Any, leaves: list[Any]) -> Any:
 
 
 def _chosen(agree: Any, held: Any, own: Any) -> jax.Array:
-    """The number that counts. A traced one is what the code says now."""
+    """The number that counts; one that the code gives as a tracer always does."""
     if is_tracer(own):
         try:
             return in_state(own)
-        except jax.errors.UnexpectedTracerError:  # the code spoke in a `vmap` that has ended: only its state knows
+        except jax.errors.UnexpectedTracerError:  # of a `vmap` that has ended: only the state has it
             return held
     dtype = state_dtype(own)
     return _where(agree, held if getattr(held, "dtype", None) == dtype else jnp.asarray(held, dtype), own)

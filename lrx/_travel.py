@@ -1,4 +1,4 @@
-"""How far the parameters have come from where they began.
+"""The distance of the parameters from where training began.
 
 Where they are float32 or wider, that is measured: θ − θ_0. Narrower ones round what moves them, and at first may not
 move at all: for them it is the sum of their updates, in float32.
@@ -19,7 +19,7 @@ def is_narrow(x: Any) -> bool:
 
 
 def beginnings(params: Any) -> tuple[Any, Any]:
-    """θ_0, a copy, with None for the narrow leaves; and the way of the narrow ones, 0, with None for the others."""
+    """A copy of θ_0, with None for narrow leaves; and their displacement, 0, with None for the others."""
     start = jax.tree.map(lambda p: None if is_narrow(p) else jnp.array(p, jnp.result_type(p)), params)
     return start, jax.tree.map(
         lambda p: jnp.zeros_like(p, dtype=wide(jnp.result_type(p))) if is_narrow(p) else None, params
@@ -43,7 +43,7 @@ def _difference(p: Any, start: Any, moved: Any) -> Any:
 
 
 def gone_on(moved: Any, updates: Any) -> Any:
-    """The way of the narrow leaves after one more update, which is float32."""
+    """The displacement of the narrow leaves after one more update; float32."""
 
     def further(m: Any, u: Any) -> Any:
         return m if m is None or u is None else m + u.astype(m.dtype)

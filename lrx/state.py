@@ -1,7 +1,7 @@
 """Read and edit the state of any optimizer: lrx's own, or optax's and a framework's with lrx inside.
 
-Every rule keeps its numbers in a `State`, wherever it sits: in a chain, a mask, a partition, an accumulation, a
-`TrainState`. These functions look for them there and name them by dotted path, such as `scale_by_adam.b1`.
+Every rule keeps its numbers in a `State`, inside a chain, a mask, a partition, an accumulation or a `TrainState`. These
+functions find them there and name them by dotted path, such as `scale_by_adam.b1`.
 """
 
 import math
@@ -26,9 +26,9 @@ def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
       opt_state: the state of any optimizer, or anything that contains one, such as a `TrainState`.
 
     Returns:
-      Path of the slot -> rate last applied (before the first update, the one that the first will apply; where that
-      depends on the first loss or gradient, what it starts from), float32 []. A controller with a rate for each leaf
-      has as many, with the leaf's path at the end.
+      Path -> rate applied last, float32 []. Before the first update it is the rate that the first update will apply,
+      or, where that depends on the loss or the gradient, the base rate. A controller with a rate for each leaf has one
+      entry for each, whose path ends in the leaf's.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -87,7 +87,7 @@ def count(opt_state: Any) -> jax.Array:
       The count, int32 [] (with a leading axis for a batch of states made under `vmap`).
 
     Raises:
-      ValueError: if no rule in the state counts, or if its learning rates have counted differently.
+      ValueError: if no rule in the state counts, or if its learning rates have different counts.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -109,9 +109,9 @@ def count(opt_state: Any) -> jax.Array:
             counts[path] = n
     if not counts:
         raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")
-    # an update is what a learning rate is applied to; a moment may start anew on the way
+    # the counts of learning rates decide; a moment may have been reset during training
     rated = {path: n for path, n in counts.items() if path in rates}
-    # what stands outside an accumulation counts micro-steps, what stands inside counts updates
+    # rules outside an accumulation count micro-steps, rules inside count updates
     inside = {path: n for path, n in counts.items() if any(path[: len(s)] == s for s in slower)}
     counts = rated if inside.keys() & rated.keys() else inside or rated or counts
     values = sorted(
@@ -149,22 +149,22 @@ def hyperparams(opt_state: Any) -> dict[str, jax.Array]:
 def with_hyperparams(opt_state: Any, **values: Any) -> Any:
     """A state with some hyperparameters replaced. Nothing is traced or compiled again.
 
-    The new number counts, through steps, checkpoints and restarts, for as long as the code says what it says now. Once
-    the rule is built with another number, that one counts, and the edits of this rule are void. Not so by
-    `optax.tree_utils.tree_set(state, learning_rate=...)` under a schedule or a controller: that changes the record of
-    the rate applied last, which the next update writes again.
+    The new number lasts through steps, checkpoints and restarts, as long as the code stays the same. Once the rule is
+    built with another number, that one counts, and all edits of this rule are lost. Under a schedule or a controller,
+    `optax.tree_utils.tree_set(state, learning_rate=...)` has no effect: it changes the record of the rate applied last,
+    which the next update overwrites.
 
     Args:
       opt_state: the state of any optimizer, or anything that contains one.
       **values: name -> number. A name that occurs once is enough (`b1`); else its dotted path, given as
         `**{"scale_by_adam.b1": 0.8}`. The numbers of a schedule are given as a dict, such as
-        `learning_rate={"peak_value": 1e-3}`, or by a schedule of the same class and options (a state holds numbers: it
-        knows a class by their names, and cannot tell `staircase=True` from False). A number may be traced, and may
-        have the leading axes of a batched state.
+        `learning_rate={"peak_value": 1e-3}`, or by a schedule of the same class and options (a state holds only the
+        numbers and their names, so `staircase=True` cannot be told from False). A number may be traced, and may have
+        the leading axes of a batched state.
 
     Returns:
-      The new state; dtypes, shapes and shardings are the old ones. A schedule's new numbers show in `learning_rate`
-      from the next update on, since a state holds numbers and not the schedule's code.
+      The new state; dtypes, shapes and shardings are the old ones. `learning_rate` shows the effect of a schedule's
+      new numbers after the next update, since the state does not hold the schedule's code.
 
     Raises:
       ValueError: if the name is unknown or ambiguous, if a number is given for a schedule, if it does not fit, or if
@@ -224,10 +224,12 @@ def _collect(edits: dict[Any, Any], slots: list[Slot], name: str, value: Any) ->
     hits = [s for s in slots if s.name == name or s.name.endswith("." + name)]
     exact = [s for s in hits if s.name == name]
     hits = exact or hits
-    # a controller is a learning rate with a learning rate in it: the outer one is meant
+    # a controller is a learning rate that contains another: the outer one is meant
     hits = hits[:1] if all(s.name.startswith(f"{hits[0].name}.") for s in hits[1:]) else hits
     if len(hits) != 1:
-        names = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it holds no number of lrx's"
+        names = (
+            ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it holds no hyperparameters of lrx"
+        )
         rule = f"is the name of {len(hits)} hyperparameters" if hits else "is not in this state"
         raise ValueError(f"{where} {rule}: {names}." + (" Give the dotted path: **{'path': ...}." if hits else ""))
     slot = hits[0]

@@ -100,7 +100,7 @@ PICKS: dict[str, Pick] = {
     "lrx.tune, 5 runs, by validation": lambda *a: by_tune(5.0, "validation", *a),
     "lrx.halving, 8 runs": lambda *a: by_halving(8.0, *a),
 }
-"""A later method is one more line."""
+"""A new method is one more line."""
 
 
 def compare(
@@ -129,9 +129,9 @@ def compare(
             loss = np.stack([[fulls[t].of(by, m).mean() for m in ms] for t, ms in members.items()])
             level = [np.full(keys, fulls[t].best(by).mean()) for t in members]
             initial = [np.full(keys, fulls[t].initial[by].mean()) for t in members]
-            told = summary(loss, np.stack(level), np.stack(initial), None)
+            row = summary(loss, np.stack(level), np.stack(initial), None)
             ratio = (loss.mean(-1) / np.stack(level).mean(-1)).tolist()
-            rows[name][by] = told | {"tasks": {"ratio": dict(zip(members, ratio, strict=True))}}
+            rows[name][by] = row | {"tasks": {"ratio": dict(zip(members, ratio, strict=True))}}
     return rows
 
 

@@ -57,7 +57,7 @@ class ScaleByFactoredRms(Rule):
     def init(self, params: Any) -> FactoredState:
         """The state before the first update."""
         if self.factored and is_placeholder(params):
-            return FactoredState(*(zero_count() for _ in range(4)))  # factors have not the shapes of the parameters
+            return FactoredState(*(zero_count() for _ in range(4)))  # the factors are not shaped like the parameters
 
         def second(p: Any) -> tuple[Any, Any, Any]:
             v = full_like_second(p, 0.0, self.nu_dtype)
@@ -88,7 +88,7 @@ class ScaleByFactoredRms(Rule):
             largest, second = axes
             square = squared(g)
             row, column = mean(row, jnp.mean(square, largest)), mean(column, jnp.mean(square, second))
-            # v = row·column / mean(row); by roots, since 1e-30² is 0 in float32
+            # v = row·column / mean(row); with roots, since 1e-30² is 0 in float32
             size = sqrt(jnp.mean(row, second - (second > largest), keepdims=True))
             by_row, by_column = _inverse(sqrt(row)) * size, _inverse(sqrt(column))
             return g * jnp.expand_dims(by_row, largest) * jnp.expand_dims(by_column, second), row, column
@@ -227,10 +227,10 @@ def adafactor(
     Every real number may be a schedule too, evaluated at the count of updates completed.
 
     Args:
-      learning_rate: η, a number or a schedule. None is 1, with no rate to read or edit in the state.
+      learning_rate: η, a number or a schedule. None is 1, and the state then has no rate to read or edit.
       min_dim_size_to_factor: a leaf is factored if its two largest axes have at least this size.
       decay_rate: c ≥ 0; the mean of squares decays by 1 − t^(−c).
-      decay_offset: number of updates ≥ 0 of an earlier training that t does not count.
+      decay_offset: number of updates ≥ 0 of an earlier training run, which t leaves out.
       multiply_by_parameter_scale: whether to multiply by max(RMS(θ_{t−1}), 1e-3); if not, η is absolute.
       clipping_threshold: > 0, the largest RMS of u_t, or None for no clipping.
       momentum: in [0, 1), or None for no momentum and no memory of it.
@@ -247,7 +247,7 @@ def adafactor(
     Raises:
       ValueError: if a number is negative, `clipping_threshold` is not positive, `momentum` is not in [0, 1), or `eps`
         vanishes in float32.
-      TypeError: if a count is not whole, or the mask or a dtype is not one.
+      TypeError: if a count is not whole, `weight_decay_mask` is not a mask, or a dtype is not floating.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

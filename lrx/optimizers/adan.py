@@ -177,8 +177,8 @@ def adan(
       n_t = b3·n_{t−1} + (1 − b3)·(g_t + c·d_t)²,   n̂_t = n_t / (1 − b3^t)
       θ_t = θ_{t−1} − η_t · ((m̂_t + c·v̂_t) / (√(n̂_t + eps_root) + eps) + weight_decay · θ_{t−1})
 
-    The paper writes β for 1 − b, and its factor 1 − β_2 is b2 = 0.92; optax's is 0.08, so that the differences hardly
-    count. The default does what optax does. In both conventions the weight decay is AdamW's; the paper divides by
+    The paper writes β for 1 − b, and its factor 1 − β_2 is b2 = 0.92; optax's is 0.08, which gives the differences
+    little weight. The default is optax's. In both conventions the weight decay is AdamW's; the paper divides by
     1 + η_t·weight_decay instead, θ_t = (θ_{t−1} − η_t·u_t) / (1 + η_t·weight_decay), the same to first order.
 
     Every number may be a schedule too, evaluated at the count of updates completed.
@@ -202,7 +202,7 @@ def adan(
     Raises:
       ValueError: if a decay is not in [0, 1), an ε is negative or vanishes in float32, λ is negative, or the
         convention is unknown.
-      TypeError: if a dtype is not floating, or the mask is not one.
+      TypeError: if a dtype is not floating, or `mask` is not a mask.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

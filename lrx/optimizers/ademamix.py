@@ -169,8 +169,8 @@ def ademamix(
       v_t = b2·v_{t−1} + (1 − b2)·g_t²,   v̂_t = v_t / (1 − b2^t)
       θ_t = θ_{t−1} − η_t · ((m̂_t + alpha·s_t) / (√(v̂_t + eps_root) + eps) + weight_decay · θ_{t−1})
 
-    The slow mean s_t is not corrected: it fills over some 1 / (1 − b3) steps. The paper warms up `alpha` linearly from
-    0, and `b3` from `b1` so that the half-life of the slow mean grows linearly, both over the whole training; the
+    The slow mean s_t has no bias correction: it fills in about 1 / (1 − b3) steps. The paper warms up `alpha` linearly
+    from 0, and `b3` from `b1` so that the half-life of the slow mean grows linearly, both over the whole training; the
     first is `alpha=lrx.linear_schedule(0.0, 5.0, total_steps)`.
 
     Every number may be a schedule too, evaluated at the count of updates completed.
@@ -193,7 +193,7 @@ def ademamix(
 
     Raises:
       ValueError: if a decay is not in [0, 1), an ε is negative or vanishes in float32, or `alpha` or λ is negative.
-      TypeError: if a dtype is not floating, or the mask is not one.
+      TypeError: if a dtype is not floating, or `mask` is not a mask.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

@@ -18,7 +18,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByCocobState(NamedTuple):
-    """What COCOB remembers. The bet is known from it, so the first parameters, `init_particles` in optax, are not."""
+    """The state of COCOB. The bet follows from it, without the initial parameters (`init_particles` in optax)."""
 
     cumulative_gradients: Any
     """C, minus the sum of the gradients, shaped like the parameters, float32 or wider, as the next three."""
@@ -27,9 +27,9 @@ class ScaleByCocobState(NamedTuple):
     subgradients: Any
     """G, the sum of |g|."""
     reward: Any
-    """R, what has been won."""
+    """R, the reward so far."""
     last_alpha: jax.Array
-    """α of the last bet, which must be known again after a change of the number; float32 []."""
+    """α of the last bet, to compute that bet again after α has changed; float32 []."""
     skipped: jax.Array
     """Updates that were skipped, since the gradient was not finite; int32 []."""
 
@@ -44,8 +44,8 @@ class ScaleByCocob(SkipsUnusable):
     elementwise = True
 
     def init(self, params: Any) -> ScaleByCocobState:
-        """Nothing bet, nothing won."""
-        # zeros of their own for each: two memories of one buffer could not be donated
+        """The state before the first update."""
+        # separate zeros for each: two memories in one buffer could not be donated
         scale, total, reward = (full_like_second(params, fill) for fill in (self.eps, 0.0, 0.0))
         alpha, skipped = vary_like((jnp.array(self.alpha, F32), zero_count()), params)
         return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, alpha, skipped)
@@ -53,7 +53,7 @@ class ScaleByCocob(SkipsUnusable):
     def step(
         self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any
     ) -> tuple[Any, ScaleByCocobState, jax.Array]:
-        """Minus the change of the bet."""
+        """Minus the change of the bet, on each leaf."""
         del params, extra
 
         def leaf(g: jax.Array, c: Any, scale: Any, total: Any, reward: Any) -> tuple[jax.Array, ...]:
@@ -69,7 +69,7 @@ class ScaleByCocob(SkipsUnusable):
             new_scale, new_total = jnp.maximum(scale, size), total + size
             new_reward = jnp.maximum(reward - jnp.real(jnp.conj(g) * old), 0)
             new = bet(c - g, new_scale, new_total, new_reward, self.alpha)
-            # a reward may outgrow the dtype: its coordinate then stays where it is
+            # where a reward overflows, the coordinate does not move
             return select(
                 jnp.isfinite(new),
                 (old - new, c - g, new_scale, new_total, new_reward),
@@ -98,10 +98,10 @@ def cocob(
       b_t = C_t / (L_t · max(G_t + L_t, alpha · L_t)) · (L_t + R_t)
       θ_t = θ_{t−1} + η_t · (b_t − b_{t−1} − weight_decay · θ_{t−1})
 
-    With η = 1 and without decay θ_t = θ_0 + b_t, as in the paper. A schedule in its place scales the changes of the
-    bet: it starts at 1, and with one that falls to 0 the last parameters are as good as an average. (In optax the rate
-    scales the gradient, to which the bets are indifferent.) An update whose gradient is not finite is skipped, and
-    counted in the state as `skipped`.
+    With η = 1 and without decay θ_t = θ_0 + b_t, as in the paper. A schedule scales the changes of the bet. It should
+    start at 1; if it falls to 0, the last parameters are as good as an average. (In optax the rate scales the gradient,
+    which does not change the bets.) An update whose gradient is not finite is skipped, and counted in the state as
+    `skipped`.
 
     Args:
       learning_rate: η, a factor around 1: a number, a schedule or a controller.

@@ -38,7 +38,7 @@ class ScaleByLion(Rule):
     mu_dtype: str | None = static(default=None)
     mode: str = static(default="hard")
     smooth_beta: Scalar | None = None
-    """In the mode "smooth" alone: the others have no such number."""
+    """Used only in the mode "smooth"; None in the others."""
 
     elementwise = True
 
@@ -84,11 +84,11 @@ def scale_by_lion(
       m_t = b2·m_{t−1} + (1 − b2)·g_t
 
     Args:
-      b1: weight of the memory in the update, in [0, 1).
-      b2: decay of the memory, in [0, 1).
+      b1: weight of m in the update, in [0, 1).
+      b2: decay of m, in [0, 1).
       mu_dtype: dtype of m; the parameters' if None.
-      mode: "hard", the paper's; "smooth" and "refined" do not jump where c_t passes 0.
-      smooth_beta: > 0, the slope at 0 in the mode "smooth"; the others do not use it.
+      mode: "hard", the paper's; "smooth" and "refined" are continuous where c_t passes 0.
+      smooth_beta: > 0, the slope at 0 in the mode "smooth"; not used in the others.
 
     Returns:
       A transformation.
@@ -137,8 +137,8 @@ def lion(
 
     Args:
       learning_rate: η, a number or a schedule.
-      b1: weight of the memory in the update, in [0, 1).
-      b2: decay of the memory, in [0, 1).
+      b1: weight of m in the update, in [0, 1).
+      b2: decay of m, in [0, 1).
       mu_dtype: dtype of m; the parameters' if None.
       weight_decay: λ ≥ 0; it is multiplied by the learning rate.
       mask: a tree of bools like the parameters, or a function from parameters to one: decay where True.
@@ -148,7 +148,7 @@ def lion(
 
     Raises:
       ValueError: if a decay is not in [0, 1), or λ is negative.
-      TypeError: if the mask or the dtype is not one.
+      TypeError: if `mask` is not a mask, or the dtype is not floating.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

@@ -45,7 +45,7 @@ class ScaleByStddevState(NamedTuple):
     mu: Any
     """m, the mean (corrected: m̂), shaped like the parameters, in at least float32."""
     variance: Any
-    """s = v − m² (corrected: c·(v̂ − m̂²)), shaped like the parameters, float32 or `nu_dtype`."""
+    """s = v − m² (corrected: c·(v̂ − m̂²)), shaped like the parameters, float32 or `nu_dtype`. optax keeps v as `nu`."""
 
 
 def _divided(g: jax.Array, v: jax.Array, eps: jax.Array, eps_in_sqrt: bool) -> jax.Array:
@@ -200,7 +200,7 @@ def scale_by_stddev(
       v_t = decay·v_{t−1} + (1 − decay)·g_t²
       u_t = g_t / √(v_t − m_t² + eps)         or, with `eps_in_sqrt=False`,   u_t = g_t / (√(v_t − m_t²) + eps)
 
-    The state holds v_t − m_t², by a recurrence that never subtracts.
+    The state holds v_t − m_t² as `variance`, computed without a subtraction, in place of optax's `nu`, which is v_t.
 
     Args:
       decay: in [0, 1).
@@ -253,8 +253,8 @@ def rmsprop(
       d_t = η_t · g_t / √(v_t + eps)           (`eps_in_sqrt=False`: η_t · g_t / (√v_t + eps))
       θ_t = θ_{t−1} − d_t                      (momentum: b_t = μ·b_{t−1} + d_t,  θ_t = θ_{t−1} − b_t)
 
-    Centred, v_t − m_t² takes the place of v_t, with m_t the mean gradient. As in optax, the rate is inside the
-    momentum's buffer, and ε inside the root; torch has ε outside, which is `eps_in_sqrt=False`.
+    If `centered`, v_t − m_t² replaces v_t, with m_t the mean gradient. As in optax, the momentum accumulates updates
+    with their rates, and ε is inside the root; torch has it outside: `eps_in_sqrt=False`.
 
     Every number may be a schedule too, evaluated at the count of updates completed.
 
@@ -266,7 +266,7 @@ def rmsprop(
       eps_in_sqrt: whether ε stands inside the root.
       centered: whether to divide by the standard deviation instead of the root mean square.
       momentum: μ in [0, 1), or None for no momentum.
-      nesterov: whether the momentum is Nesterov's.
+      nesterov: whether to use Nesterov momentum.
       bias_correction: whether to divide the means by 1 − decay^t first.
 
     Returns:

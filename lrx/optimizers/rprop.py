@@ -1,4 +1,4 @@
-"""Rprop: a step size for each coordinate, which grows while the gradient keeps its sign and shrinks when it turns."""
+"""Rprop: a step size for each coordinate, growing while the sign of the gradient stays, shrinking when it changes."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -27,7 +27,7 @@ class ScaleByRpropState(NamedTuple):
     step_sizes: Any
     """Δ, shaped like the parameters, at least float32."""
     prev_updates: Any
-    """d, the last step with its sign, 0 after a turn; shaped and typed like Δ."""
+    """d, the last step with its sign, 0 where the sign has changed; shaped and typed like Δ."""
     unit: jax.Array
     """The last rate above 0, to which Δ and d belong; 1 before there was one; float32 []."""
 
@@ -88,8 +88,8 @@ class ScaleByRprop(Rule):
             turn = sign * last
             changed = jnp.clip(size * jnp.where(turn > 0, eta_plus, eta_minus), smallest, largest)
             size = jnp.where(turn == 0, size, changed)
-            step = jnp.where(turn < 0, 0, size * sign)  # 0 also makes the next gradient count as new
-            # optax gives the step of the update before, to be dropped with google-deepmind/optax#1725
+            step = jnp.where(turn < 0, 0, size * sign)  # with 0 the next gradient has no predecessor
+            # optax returns the step of the update before; drop this with google-deepmind/optax#1725
             taken = jnp.where(turn < 0, 0, last) if self.convention == "optax" else step
             return taken * (rate / unit), size, step
 
@@ -97,7 +97,7 @@ class ScaleByRprop(Rule):
         return updates, self._state(add_one(state.count), sizes, steps, new_unit)
 
     def _unit(self, before: jax.Array) -> jax.Array:
-        """The rate, or the one before where a schedule passes through 0."""
+        """The rate, or, where a schedule is 0, the last one above 0."""
         rate = jnp.array(self.learning_rate, F32)
         return jnp.where(rate > 0, rate, before)
 
@@ -126,18 +126,18 @@ def scale_by_rprop(
     ::
 
       Δ_t = clip(eta_plus · Δ_{t−1})    if g_t and g_{t−1} have the same sign
-            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t then counts as 0, also at t + 1
+            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t is then replaced by 0, also at t + 1
             Δ_{t−1}                     if one of them is 0
       d_t = Δ_t · sign(g_t)
-      u_t = d_{t−1}, or 0 where d_t is 0 for a turn   (`convention="optax"`)
-            d_t                                       (`convention="paper"`)
+      u_t = d_{t−1}, or 0 where the sign has changed   (`convention="optax"`)
+            d_t                                        (`convention="paper"`)
 
     Args:
       learning_rate: Δ_0, a number or a schedule.
       eta_minus: in [0, 1).
       eta_plus: at least 1.
-      min_step_size: ≥ 0, where `clip` ends below.
-      max_step_size: at least `min_step_size`, where it ends above.
+      min_step_size: ≥ 0, the lower bound of `clip`.
+      max_step_size: at least `min_step_size`, the upper bound.
       convention: "paper", or "optax": each step one update late.
 
     Returns:
@@ -198,14 +198,14 @@ def rprop(
     With Δ_t the step sizes of the coordinates and g_t the gradient::
 
       Δ_t = clip(eta_plus · Δ_{t−1})    if g_t and g_{t−1} have the same sign
-            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t then counts as 0, also at t + 1
+            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t is then replaced by 0, also at t + 1
             Δ_{t−1}                     if one of them is 0
       d_t = Δ_t · sign(g_t)
       θ_t = θ_{t−1} − d_t             (`convention="paper"`)
-            θ_{t−1} − d_{t−1}         (`convention="optax"`; θ_{t−1} where g_t has turned)
+            θ_{t−1} − d_{t−1}         (`convention="optax"`; θ_{t−1} where the sign has changed)
 
-    optax 0.2.8 makes each step one update late, and none at first. That is the convention here as long as it is
-    optax's; the paper's and torch's is the better one.
+    optax 0.2.8 makes each step one update late, and no step at first. This is the default here as long as it is
+    optax's; the convention of the paper and of torch is better.
 
     The learning rate is the size of the first step, and what `lrx.learning_rate` reads; from then on each coordinate
     has a step size of its own. If the rate changes, by a schedule or by `with_hyperparams`, all of them change by the
@@ -218,8 +218,8 @@ def rprop(
       learning_rate: Δ_0, a number or a schedule.
       eta_minus: in [0, 1).
       eta_plus: at least 1.
-      min_step_size: ≥ 0, where `clip` ends below.
-      max_step_size: at least `min_step_size`, where it ends above.
+      min_step_size: ≥ 0, the lower bound of `clip`.
+      max_step_size: at least `min_step_size`, the upper bound.
       convention: "paper", or "optax": each step one update late.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Schedule-free: an average of the iterates in place of a schedule that falls."""
+"""Schedule-free: an average of the iterates in place of a schedule that decays."""
 
 from typing import Any, NamedTuple
 
@@ -39,7 +39,7 @@ from ._dtype import dtype_name
 
 
 class ScheduleFreeState(NamedTuple):
-    """What schedule-free remembers. The fields that optax has too are called as there."""
+    """The state of schedule-free. The fields that optax has too have the same names."""
 
     step_count: jax.Array
     """k + 1, with k the number of updates completed; int32 []."""
@@ -93,9 +93,9 @@ class ScheduleFree(SkipsUnusable):
     def step(
         self, updates: Any, state: ScheduleFreeState, params: Any = None, **extra: Any
     ) -> tuple[Any, ScheduleFreeState, jax.Array]:
-        """A step of z, of the average x, and of y, the parameters, between them."""
+        """A step of z, of the average x, and of the parameters y between them."""
         check.needs_params("schedule_free", updates, params)
-        if extra.get("value") is not None:  # a linear model of the loss, at the point that the inner optimizer moves
+        if extra.get("value") is not None:  # a linear model of the loss at z, which the inner optimizer moves
             value, ahead = scalar_value(extra["value"]), inner_product(updates, _ahead(params, state.z))
             dtype = wide(value.dtype, ahead.dtype)
             extra = {**extra, "value": value.astype(dtype) + ahead.astype(dtype)}
@@ -128,7 +128,7 @@ class ScheduleFree(SkipsUnusable):
         return jnp.asarray(getattr(self, name), dtype)
 
     def _rate(self, inner: Any, count: jax.Array) -> jax.Array:
-        """γ, by which the weights are chosen: what the inner optimizer applied, unless it is given."""
+        """γ for the weights of the average: the rate that the inner optimizer applied, unless another is given."""
         if self.weights_of is not None:
             return rate_of_update(self.weights_of, (), None, {"count": count})[0]
         found = learning_rates(inner)
@@ -147,7 +147,7 @@ def _ahead(params: Any, z: Any) -> Any:
 
 
 def _needs(tx: Any) -> tuple[str, ...]:
-    """What the controllers in an optimizer of lrx's need."""
+    """The arguments that the controllers in an optimizer of lrx need."""
     init = getattr(tx, "init", tx)
     if isinstance(init, ChainInit):
         return tuple(need for _, link in init.links for need in _needs(link))
@@ -180,27 +180,28 @@ def schedule_free(
       x_{t+1} = (1 − c)·x_t + c·z_{t+1}
       y_{t+1} = b1·x_{t+1} + (1 − b1)·z_{t+1}
 
-    **Evaluate x, not the parameters**: `lrx.eval_params(state, params)`. Train with a rate that rises in a warmup and
-    then stays. The memory is z in place of a momentum, so switch that of `base_optimizer` off, or use
-    `schedule_free_adamw`. A controller in `base_optimizer` is given the loss at z, the point that it
-    moves, by a linear model. A gradient that is not finite moves nothing, and is counted in the state as `skipped`.
+    **Evaluate x, not the parameters**: `lrx.eval_params(state, params)`. Train with a constant rate after a warmup. z
+    replaces the momentum, so switch off that of `base_optimizer`, or use `schedule_free_adamw`. A controller in
+    `base_optimizer` gets the loss at z, the point that it moves, from a linear model. An update whose gradient is not
+    finite is skipped, and counted in the state as `skipped`.
 
     Args:
       base_optimizer: lrx's or optax's, without momentum.
-      learning_rate: γ, by which the average is weighted; None reads what an optimizer of lrx's applied, so that it is
-        given once. A number or a schedule; another library's optimizer needs it.
+      learning_rate: γ for the weights of the average, a number or a schedule. None reads the rate that an optimizer of
+        lrx applied, so that it is given once; another library's optimizer needs it.
       b1: β in (0, 1), or a schedule: the share of the average in the parameters. 0.95 or 0.98 for long runs.
       weight_lr_power: p ≥ 0.
       state_dtype: dtype of z; at least float32 if None.
-      r: ≥ 0; more than 0 weights later iterates more.
-      decoupling: C, the length of the average apart from b1: c ← min(1, c · (1 − b1) · C). None is C = 1/(1 − b1).
+      r: ≥ 0; above 0, later iterates have more weight.
+      decoupling: C, which sets the length of the average independently of b1: c ← min(1, c · (1 − b1) · C). None is
+        C = 1/(1 − b1).
       averaging_start: updates before the average begins, ≥ 0; x = z until then.
 
     Returns:
       A transformation, whose update needs the parameters. Its updates must be applied as they are.
 
     Raises:
-      TypeError: if `base_optimizer` is no transformation or `learning_rate` no rate.
+      TypeError: if `base_optimizer` is not a transformation or `learning_rate` not a rate.
       ValueError: if a number is out of its range; in update, if there are no parameters, or no single rate.
 
     Examples:

@@ -1,4 +1,4 @@
-"""Schedule-free RAdam: a rate that rises by itself."""
+"""Schedule-free RAdam: a built-in warmup."""
 
 from typing import Any, NamedTuple
 
@@ -34,14 +34,14 @@ from .schedule_free import schedule_free
 
 
 class RectifiedStepState(NamedTuple):
-    """What the rectified Adam without a first moment remembers."""
+    """The state of the rectified Adam without a first moment."""
 
     count: jax.Array
     """The number of updates completed; int32 []."""
     skipped: jax.Array
     """Those of them that were skipped, since the gradient, the loss or the rate was not finite; int32 []."""
     seen: jax.Array
-    """The others, since the memory began; int32 []."""
+    """The updates that were not skipped; int32 []."""
     learning_rate: jax.Array
     """γ, the rate last applied; float32 []."""
     nu: Any
@@ -114,7 +114,7 @@ def schedule_free_radam(
 
     **Evaluate with `lrx.eval_params(state, params)`, not with the parameters.**
 
-    As `schedule_free_adamw`, with the rate of the rectified Adam, t the updates from 1 on::
+    As `schedule_free_adamw`, with the rate of the rectified Adam, where t = 1, 2, … is the update::
 
       ρ_∞ = 2/(1 − b2) − 1,   ρ = ρ_∞ − 2·t·b2^t / (1 − b2^t)
       γ_t = learning_rate · √( (ρ − 4)(ρ − 2)·ρ_∞ / ((ρ_∞ − 4)(ρ_∞ − 2)·ρ) )      where ρ > 4, and 0 before
@@ -122,7 +122,7 @@ def schedule_free_radam(
     so that the first updates, four with b2 = 0.999, only fill ν.
 
     Args:
-      learning_rate: a number, a schedule, or a controller that does without the direction.
+      learning_rate: a number, a schedule, or a controller that does not need the direction.
       b1: β in (0, 1), or a schedule.
       b2: in (0.6, 1), for ρ_∞ > 4.
       eps: ≥ 0.
@@ -137,7 +137,7 @@ def schedule_free_radam(
 
     Raises:
       ValueError: if a number is out of its range; in update, if there are no parameters.
-      TypeError: if `learning_rate` is no rate.
+      TypeError: if `learning_rate` is not a rate.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

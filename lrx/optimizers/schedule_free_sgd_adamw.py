@@ -59,7 +59,7 @@ def schedule_free_sgd(
 
     Raises:
       ValueError: if a number is out of its range; in update, if there are no parameters.
-      TypeError: if `learning_rate` is no rate.
+      TypeError: if `learning_rate` is not a rate.
 
     Examples:
       >>> import jax, jax.numpy as jnp, lrx
@@ -101,13 +101,13 @@ def schedule_free_adamw(
 
     **Evaluate with `lrx.eval_params(state, params)`, not with the parameters.**
 
-    With ν the second moment of the gradients, corrected as in Adam, and m their mean with decay `inner_momentum`, which
-    is g_t itself without one::
+    With ν the second moment of the gradients, corrected as in Adam, and m their mean with decay `inner_momentum`
+    (without it, m = g_t)::
 
       u_t = −γ_t · (m̂_t / (√ν̂_t + eps) + weight_decay · y_t)     in `schedule_free`
       γ_t = learning_rate · min(1, (t + 1)/warmup_steps)
 
-    and with `polyak`, as in ScheduleFree+, a rate from the loss f_t, and decay by its square::
+    and with `polyak`, as in ScheduleFree+, a rate from the loss f_t, and weight decay with the rate's square::
 
       γ_t = learning_rate · [f_t + b1·⟨g_t, z_t − x_t⟩]₊ / (‖g_t‖₁ · √(π/2)),   u_t with γ_t² · weight_decay · y_t
 
@@ -132,7 +132,7 @@ def schedule_free_adamw(
 
     Raises:
       ValueError: if a number is out of its range; in update, if the parameters or `value=` are missing.
-      TypeError: if `learning_rate` is no rate.
+      TypeError: if `learning_rate` is not a rate.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -151,7 +151,7 @@ def schedule_free_adamw(
     scheduled = callable(inner_momentum)
     if scheduled or not isinstance(inner_momentum, int | float) or inner_momentum > 0:
         direction = scale_by_adam(inner_momentum, b2, eps)
-    else:  # without the first moment, which would be a copy of the gradient
+    else:  # no first moment: it would be a copy of the gradient
         direction = scale_by_rms(b2, eps, eps_in_sqrt=False, bias_correction=True)
     rate = _warmed(learning_rate, warmup_steps)
     if polyak:
@@ -166,13 +166,13 @@ def schedule_free_adamw(
 
 
 def _warmed(learning_rate: Any, warmup_steps: Count | None) -> Any:
-    """A warmup whose first rate is not 0, which would be a step for nothing."""
+    """A warmup whose first rate is not 0: the first update would do nothing."""
     if warmup_steps is None:
         return learning_rate
     check.positive_count(warmup_steps=warmup_steps)
     rate = as_rate("learning_rate", learning_rate)
     if isinstance(rate, Controller):
-        way_out = "Warm up what the controller starts from."
+        way_out = "Warm up the base of the controller."
         raise check.fail("learning_rate", "must be a number or a schedule beside warmup_steps", learning_rate, way_out)
     if callable(rate):
         return product(rate, warmup_constant_schedule(1 / warmup_steps, 1.0, warmup_steps - 1))

@@ -29,7 +29,7 @@ class ScaleBySm3State(NamedTuple):
     """μ: for each axis a tree like the parameters, which for a leaf has a vector (a number for a scalar) or () if the
     leaf has no such axis; float32 or `nu_dtype`."""
     nu: Any
-    """m, the mean of the directions, by optax's name; shaped like the parameters, in their dtype or in `mu_dtype`."""
+    """m, the mean of the directions (optax's `nu`), shaped like the parameters, in their dtype or in `mu_dtype`."""
 
 
 @pytree_dataclass

@@ -126,7 +126,7 @@ FAMILY = [
     Case("sm3", lrx.sm3, takes_complex=False),
     Case("rprop", lrx.rprop, takes_complex=False),
 ]
-LISTENING = [
+ADAPTIVE = [
     Case("plateau", under(lrx.plateau), needs=("value",)),
     Case("polyak", under(lrx.polyak), {"growth": 2.0}, needs=("value",)),
     Case("hypergradient", under(lrx.hypergradient, lrx.adam), {"hyper_learning_rate": 1e-3}),
@@ -153,7 +153,7 @@ OUTSIDE = [
     Case("outside_controller", under(outside.backoff), needs=("value",)),
 ]
 """Made from public names alone: `tests/extend`."""
-CASES = FAMILY + LISTENING + OUTSIDE
+CASES = FAMILY + ADAPTIVE + OUTSIDE
 VARIANTS = [
     Case("outside_rule_nesterov", outside.soft_sign, {"nesterov": True}),
     Case("sgd_nesterov", lrx.sgd, {"momentum": 0.9, "nesterov": True}),
