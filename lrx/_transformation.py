@@ -255,8 +255,8 @@ _lock = threading.Lock()
 def interned(update: Any, size: int = 256) -> Any:
     """The one object that stands for all equal updates.
 
-    `jax.jit` forgets a function when it dies; kept here, `jax.jit(adam(1e-3).update)` and
-    `jax.jit(adam(3e-3).update)` share one compilation even if the first optimizer is gone.
+    `jax.jit` forgets a function when it dies; kept here, two equal optimizers share one compilation even if the first
+    is gone.
     """
     with _lock:
         kept = _interned.setdefault(update, update)
