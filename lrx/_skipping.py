@@ -66,7 +66,7 @@ def _fields(x: Any) -> tuple[str, ...]:
 
 
 def _is_clock(x: Any) -> bool:
-    """Whether `x` is the memory of a rule that has a learning rate, or that skips by itself."""
+    """Whether `x` is the memory of a rule that has a learning rate, or that skips updates itself."""
     return "skipped" in _fields(x) or getattr(type(x), "is_clock", False)
 
 
