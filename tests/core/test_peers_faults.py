@@ -448,7 +448,7 @@ def test_peers_3_4_squares_of_bf16_gradients_are_kept_in_float32(case):
         if x.dtype == jnp.bfloat16
     }
     means, copies = (
-        {"mu", "exp_avg", "m1", "trace", "ema", "mean", "d"},
+        {"mu", "exp_avg", "m1", "grad", "trace", "ema", "mean", "d"},
         {"direction", "start", "best", "moved", "gradient"},
     )
     of_one_rule = {("scale_by_adan", name) for name in "mvg"} | {("scale_by_sm3", "nu")}
