@@ -2,7 +2,7 @@
 
 The usual way is a Python loop over rates that builds an optax optimizer, jits a step and loops over the steps; it
 compiles once for each rate, since the rate is a constant of the program. Both train the digits network with Adam from
-the same start, compile from nothing, and see batches drawn alike. Each measurement is a process of its own.
+the same start, compile from nothing, and see batches drawn alike. Each measurement is a new process.
 """
 
 import argparse

@@ -4,7 +4,7 @@ A leaf is computed in `wide(dtype)`, float32 for bfloat16, float16 and float8, a
 have no derivative (integers, booleans, JAX's float0) are never trained: their update is zero.
 
 Where the updates have None, as Equinox gives it for what is not an array, the leaf is not trained either: None is
-passed through and the memory stays as it was, whatever stands there in the parameters (a function, a string).
+passed through and the memory stays as it was, whatever the parameters have there (a function, a string).
 """
 
 import functools
@@ -232,13 +232,13 @@ def memory_dtype(p: Any, dtype: Any = None, widened: bool = False) -> Any:
 
 
 def filled(p: Any, fill: Scalar, dtype: Any) -> jax.Array:
-    """An array like `p` of one number, in a buffer of its own: a scalar would be the number's."""
+    """An array like `p` of one number, in a new buffer: a scalar would share that of the number."""
     x = jnp.full_like(p, jnp.asarray(fill).astype(dtype), dtype=dtype)
     return x if x.ndim else jnp.copy(x)
 
 
 def full_like_second(params: Any, fill: Scalar, dtype: Any = None) -> Any:
-    """A second moment: real, at least float32 unless `dtype` says otherwise. In bfloat16, 0.999·ν rounds back to ν."""
+    """A second moment: real, at least float32 unless `dtype` is given. In bfloat16, 0.999·ν rounds back to ν."""
 
     def full(p: Any) -> jax.Array:
         own = jnp.result_type(p)

@@ -54,7 +54,7 @@ def calling(name: str) -> Iterator[None]:
 
 
 def in_user_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """The value of a user's function. An error in it keeps its own text, without the name of the public call."""
+    """Call a function of the user. An error raised inside does not name the public call."""
     with calling(""):
         return function(*args, **kwargs)
 

@@ -69,10 +69,10 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
 
 
 def _unboxed(restored: Any) -> Any:
-    """Plain arrays where a framework has boxed them, here or in the file: Flax nnx writes a box as {"value": array}."""
+    """Plain arrays in place of boxes, also of those in a file: Flax nnx writes a box as {"value": array}."""
     restored = jax.tree.map(value_of, restored, is_leaf=is_boxed)
     leaves = jax.tree_util.tree_flatten_with_path(restored)[0]
-    if not leaves or any(key_name(path[-1]) != "value" for path, _ in leaves if path):  # a parameter may be called so
+    if not leaves or any(key_name(path[-1]) != "value" for path, _ in leaves if path):  # a parameter may have that name
         return restored
     return jax.tree.map(lambda x: x["value"], restored, is_leaf=lambda x: hasattr(x, "keys") and set(x) == {"value"})
 
@@ -91,7 +91,8 @@ def _counted(names: tuple[str, ...], restored: Any) -> Any:
     for path, x in jax.tree_util.tree_flatten_with_path(restored)[0]:
         place = tuple(map(key_name, path))
         if place and place[-1] in COUNTS and "hyperparams" not in place and not np.ndim(x) and not _is_real(x):
-            counts[place] = x - COUNTS[place[-1]]
+            start = COUNTS[place[-1]]
+            counts[place] = x - start if start else x
     for end in range(max(len(names) - 2, 0), -1, -1):  # from the chain of the rule outwards
         near = {place: x for place, x in counts.items() if place[:end] == names[:end]}
         near = {place: x for place, x in near.items() if _counts_rates(place, restored)} or near

@@ -87,7 +87,7 @@ def _fields(x: Any) -> tuple[str, ...]:
 
 
 def _is_clock(x: Any) -> bool:
-    """Whether `x` is the memory of a rule that has a learning rate, or that skips by itself."""
+    """Whether `x` is the memory of a rule that has a learning rate, or that skips updates itself."""
     fields = _fields(x)
     return "skipped" in fields or "num_updates" in fields or ("count" in fields and "learning_rate" in fields)
 

@@ -23,7 +23,7 @@ class Slot(NamedTuple):
 
     @property
     def is_group(self) -> bool:
-        """Whether it holds several numbers, under names of their own."""
+        """Whether it holds several numbers, each with a name."""
         return hasattr(self.value, "keys")
 
 

@@ -1,9 +1,9 @@
 """A rule, lifted to an (init, update) pair whose state keeps the rule's numbers.
 
-A number in the state counts as long as the code still says what it said when that number was written; once the code
-says something else, the code counts. `init` writes the rule's numbers into the state, with a stamp of what the code
-said; `update` takes the state's numbers where the stamp is its own, else the rule's, and writes back what it took. The
-numbers of a rule go together. So an edit of the state lasts through steps, checkpoints and restarts of the same code,
+A number in the state counts as long as the numbers in the code are those with which it was written; once the code has
+other numbers, they count. `init` writes the rule's numbers into the state, with a stamp of them; `update` takes the
+state's numbers where the stamp is its own, else the rule's, and writes back what it took. This holds for all numbers of
+a rule together. So an edit of the state lasts through steps, checkpoints and restarts of the same code,
 and traces nothing again; and new code overrides an old state.
 
 Both functions compare, hash and pickle by value, numbers included. They are separate objects because JAX's caches hold
@@ -253,7 +253,7 @@ _lock = threading.Lock()
 
 
 def interned(update: Any, size: int = 256) -> Any:
-    """The one object that stands for all equal updates.
+    """The one object used for all equal updates.
 
     `jax.jit` forgets a function when it dies; kept here, two equal optimizers share one compilation even if the first
     is gone.

@@ -1,7 +1,7 @@
 """The distance of the parameters from where training began.
 
-Where they are float32 or wider, that is measured: θ − θ_0. Narrower ones round what moves them, and at first may not
-move at all: for them it is the sum of their updates, in float32.
+For parameters in float32 or wider it is measured: θ − θ_0. Narrower ones round their updates, and at first may not move
+at all: for them it is the sum of their updates, in float32.
 """
 
 from typing import Any

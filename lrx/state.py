@@ -227,9 +227,7 @@ def _collect(edits: dict[Any, Any], slots: list[Slot], name: str, value: Any) ->
     # a controller is a learning rate that contains another: the outer one is meant
     hits = hits[:1] if all(s.name.startswith(f"{hits[0].name}.") for s in hits[1:]) else hits
     if len(hits) != 1:
-        names = (
-            ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it holds no hyperparameters of lrx"
-        )
+        names = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it has no numbers of lrx's"
         rule = f"is the name of {len(hits)} hyperparameters" if hits else "is not in this state"
         raise ValueError(f"{where} {rule}: {names}." + (" Give the dotted path: **{'path': ...}." if hits else ""))
     slot = hits[0]
@@ -283,7 +281,7 @@ def _replaced(where: str, old: Any, value: Any) -> Any:
     if np.shape(value) != held.shape and np.ndim(value):
         raise ValueError(f"{where} must be a scalar or have shape {held.shape}, got shape {np.shape(value)}.")
     if is_tracer(value) or is_tracer(held) or not isinstance(held, jax.Array):
-        # a copy: the caller's own array, which may lie behind a tracer of vmap, is not for a step to donate
+        # a copy: a step must not donate the caller's array, which a tracer of vmap may hold
         new = jnp.copy(jnp.broadcast_to(jnp.asarray(value).astype(held.dtype), held.shape))
     else:
         new = np.broadcast_to(np.asarray(value).astype(held.dtype), held.shape)

@@ -1,7 +1,7 @@
 """The second question: a rate and a schedule together, against a sweep of 32 rates under four schedules.
 
 A method names members of that sweep, so that nothing else has to be trained: what it chose is scored by the mean over
-the sweep's own seeds, and it chooses with keys of its own.
+the sweep's own seeds, and it chooses with other keys.
 """
 
 import dataclasses

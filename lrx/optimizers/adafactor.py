@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import add_one, full_like_second, map_leaves, sqrt, squared, zero_count
+from .._arithmetic import add_one, full_like_second, map_leaves, sqrt, squared, vary_like, zero_count
 from .._chain import chain
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
@@ -97,9 +97,9 @@ class ScaleByFactoredRms(Rule):
             axes = self._axes(jnp.shape(g))
             if axes is None:
                 g, v = map_leaves(whole, 2, g, v)
-                return g, row, column, v
+                return g, _nothing(row), _nothing(column), v
             g, row, column = map_leaves(functools.partial(factored, axes), 3, g, row, column)
-            return g, row, column, v
+            return g, row, column, _nothing(v)
 
         updates, *means = map_blocks(block, 4, updates, state.v_row, state.v_col, state.v)
         return updates, FactoredState(add_one(state.count), *means)
@@ -120,9 +120,10 @@ class ScaleByFactoredRms(Rule):
         return jnp.exp(-jnp.asarray(self.decay_rate, F32) * jnp.log(t))  # t^−c
 
 
-def _nothing(v: Any) -> jax.Array:
-    """In place of a mean that a leaf does not have, as in optax's state."""
-    return jnp.zeros((1,), v.dtype)
+def _nothing(like: Any) -> jax.Array:
+    """In place of a mean that a leaf does not have, as in optax's state. Made anew in each update: an array that is
+    passed through a jitted step on a mesh changes its sharding."""
+    return vary_like(jnp.zeros((1,), like.dtype), like)
 
 
 def _inverse(x: jax.Array) -> jax.Array:

@@ -155,7 +155,7 @@ def scale_by_rms(
       decay: in [0, 1).
       eps: ε ≥ 0.
       initial_scale: v_0 ≥ 0.
-      eps_in_sqrt: whether ε stands inside the root.
+      eps_in_sqrt: whether ε is inside the root.
       bias_correction: whether to divide v_t by 1 − decay^t first.
       nu_dtype: dtype of v; at least float32 if None.
 
@@ -206,7 +206,7 @@ def scale_by_stddev(
       decay: in [0, 1).
       eps: ε ≥ 0.
       initial_scale: v_0 ≥ 0.
-      eps_in_sqrt: whether ε stands inside the root.
+      eps_in_sqrt: whether ε is inside the root.
       bias_correction: whether to divide m_t and v_t by 1 − decay^t first.
       nu_dtype: dtype of v − m²; at least float32 if None.
 
@@ -263,7 +263,7 @@ def rmsprop(
       decay: in [0, 1).
       eps: ε ≥ 0.
       initial_scale: v_0 ≥ 0.
-      eps_in_sqrt: whether ε stands inside the root.
+      eps_in_sqrt: whether ε is inside the root.
       centered: whether to divide by the standard deviation instead of the root mean square.
       momentum: μ in [0, 1), or None for no momentum.
       nesterov: whether to use Nesterov momentum.

@@ -165,7 +165,7 @@ def scale_by_rprop(
     """
     if isinstance(learning_rate, Controller):
         raise check.fail(
-            "learning_rate", "must be a number or a schedule: its steps have sizes of their own", learning_rate
+            "learning_rate", "must be a number or a schedule: each coordinate has its own step size", learning_rate
         )
     check.non_negative(learning_rate=learning_rate, min_step_size=min_step_size, max_step_size=max_step_size)
     check.below_one(eta_minus=eta_minus)
@@ -208,7 +208,7 @@ def rprop(
     optax's; the convention of the paper and of torch is better.
 
     The learning rate is the size of the first step, and what `lrx.learning_rate` reads; from then on each coordinate
-    has a step size of its own. If the rate changes, by a schedule or by `with_hyperparams`, all of them change by the
+    has its own step size. If the rate changes, by a schedule or by `with_hyperparams`, all of them change by the
     same factor. The gradients of small batches change sign by chance, which shrinks the steps to nothing: use large
     batches.
 
