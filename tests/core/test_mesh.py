@@ -9,6 +9,7 @@ import pytest
 from tests.common import REPOSITORY, environment
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("file", ["on_eight_devices", "on_explicit_axes"])
 def test_eight_devices(file):
     """Runs the file; its report is in the message of a failure."""

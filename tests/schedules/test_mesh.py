@@ -4,9 +4,12 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from tests.common import REPOSITORY
 
 
+@pytest.mark.slow
 def test_populations_on_eight_devices():
     """Runs `on_eight_devices.py`; its report is in the message of a failure."""
     flags = "--xla_force_host_platform_device_count=8"
