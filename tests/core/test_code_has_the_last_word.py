@@ -232,8 +232,7 @@ def test_optax_577_a_thousand_edits_and_equal_optimizers_trace_nothing(traces):
 def test_the_stamp_is_that_of_the_code_in_every_process():
     """It is formed from numbers and names, never from addresses or salted hashes."""
     from lrx._stamp import stamp_of
-
-    from .common import python
+    from tests.common import python
 
     code = "import lrx; from lrx._stamp import stamp_of; print(*[stamp_of(t.init.rule) for t in [{}]])".format(
         "lrx.scale_by_adam(), lrx.scale_by_learning_rate(lrx.cosine_decay_schedule(0.1, 10)), "
