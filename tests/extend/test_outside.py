@@ -171,3 +171,13 @@ def test_schedule_without_a_factory_says_what_json_needs():
 
     with pytest.raises(TypeError, match=r"Decorate its factory with lrx\.extend\.schedule_factory"):
         Unnamed(1.0).to_json()
+
+
+def test_clock_of_every_rule_with_a_rate_goes_on_over_a_skipped_update():
+    """It is known by the fields of its memory, `count` and `learning_rate`, not by a mark on its class."""
+    tx = lrx.chain(lrx.scale_by_rprop(lrx.linear_schedule(0.1, 0.0, 10)), lrx.scale_by_learning_rate(lrx.dog()))
+    state = tx.init(PARAMS)
+    for grads in (GRADS, jax.tree.map(lambda g: g * np.nan, GRADS), GRADS):
+        _, state = tx.update(grads, state, PARAMS)
+    assert state["scale_by_rprop"].count == 3
+    assert state["scale_by_rprop"].memory.learning_rate == pytest.approx(0.08)
