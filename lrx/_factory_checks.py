@@ -5,6 +5,7 @@ asked of the factory that a user would have called: `with_hyperparams(state, b1=
 """
 
 import inspect
+import sys
 import weakref
 from typing import Any
 
@@ -60,9 +61,7 @@ def _value(old: Any, held: Any, extreme: Any) -> Any:
 
 
 def _public(name: str) -> Any:
-    import lrx
-
-    found = getattr(lrx, name, None)
+    found = getattr(sys.modules["lrx"], name, None)  # which imports this module, and so cannot be imported here
     return found if inspect.isfunction(found) else None
 
 
