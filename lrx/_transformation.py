@@ -46,7 +46,7 @@ class Transformation(optax.GradientTransformationExtraArgs):
     __slots__ = ()
 
     if TYPE_CHECKING:  # optax's state may be an array or a number, which has neither keys nor fields
-        init: Callable[[Any], Any]
+        init: Callable[[Any], Any]  # type: ignore[override]  # a field of a named tuple, with the same place
         update: Callable[..., tuple[Any, Any]]
 
     def __repr__(self) -> str:

@@ -5,6 +5,7 @@ They are also among the cases of the contract tests: `tests/optimizers/cases.py`
 
 import ast
 from pathlib import Path
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -93,11 +94,10 @@ def test_rates_are_what_the_controller_says():
 
 
 def test_number_of_a_rule_may_be_a_schedule_and_is_data():
-    falling = outside.parabola_schedule(0.9, 0.1, 4)
-    scheduled, plain = (outside.soft_sign(0.1, decay, eps=1.0) for decay in (falling, 0.9))
+    falling, constant = outside.parabola_schedule(0.9, 0.1, 4), lrx.constant_schedule(0.9)
+    scheduled, plain, constant = (outside.soft_sign(0.1, decay, eps=1.0) for decay in (falling, 0.9, constant))
     state = scheduled.init(PARAMS)
     assert lrx.hyperparams(state)["scale_by_soft_sign.decay.fall_steps"] == 4
-    constant = outside.soft_sign(0.1, lrx.constant_schedule(0.9), eps=1.0)
     assert distance(train(constant)[0], train(plain)[0]) < 1e-6
     assert distance(train(scheduled)[0], train(plain)[0]) > 1e-3
 
@@ -118,19 +118,22 @@ def test_composes_with_both_libraries():
 
 
 def test_errors_name_what_the_user_typed():
+    text: Any = "x"
+    share: Any = 0.05
     with pytest.raises(TypeError, match=r"^soft_sign\(decay=\.\.\.\) must be a number"):
-        outside.soft_sign(0.1, decay="x")
+        outside.soft_sign(0.1, decay=text)
     with pytest.raises(TypeError, match=r"^backoff\(learning_rate=\.\.\.\) must be a number, a schedule or"):
-        outside.backoff("x")
+        outside.backoff(text)
     with pytest.raises(TypeError, match=r"^parabola_schedule\(fall_steps=\.\.\.\) must be a whole number"):
-        outside.parabola_schedule(1.0, 0.0, 0.05)
+        outside.parabola_schedule(1.0, 0.0, share)
     tx = lrx.sgd(outside.backoff(0.1))
     with pytest.raises(ValueError, match=r"backoff\(\.\.\.\)\) needs value=, the loss"):
         tx.update(GRADS, tx.init(PARAMS), PARAMS)
 
 
 def test_schedule_has_json_questions_and_the_algebra():
-    schedule = outside.parabola_schedule(1.0, 0.0, 9.6)
+    steps: Any = 9.6
+    schedule = outside.parabola_schedule(1.0, 0.0, steps)
     assert schedule.fall_steps == schedule.end == 10
     together = lrx.with_warmup(0.5 * schedule, 5)
     assert lrx.from_json(together.to_json()) == together
@@ -168,3 +171,13 @@ def test_schedule_without_a_factory_says_what_json_needs():
 
     with pytest.raises(TypeError, match=r"Decorate its factory with lrx\.extend\.schedule_factory"):
         Unnamed(1.0).to_json()
+
+
+def test_clock_of_every_rule_with_a_rate_goes_on_over_a_skipped_update():
+    """It is known by the fields of its memory, `count` and `learning_rate`, not by a mark on its class."""
+    tx = lrx.chain(lrx.scale_by_rprop(lrx.linear_schedule(0.1, 0.0, 10)), lrx.scale_by_learning_rate(lrx.dog()))
+    state = tx.init(PARAMS)
+    for grads in (GRADS, jax.tree.map(lambda g: g * np.nan, GRADS), GRADS):
+        _, state = tx.update(grads, state, PARAMS)
+    assert state["scale_by_rprop"].count == 3
+    assert state["scale_by_rprop"].memory.learning_rate == pytest.approx(0.08)

@@ -4,7 +4,7 @@ Conventions: see `tests.reference.controllers`.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -110,7 +110,8 @@ def curvature_cap(problem, x0, steps, *, learning_rate, bound=2.0, decay=0.99, m
     η = min(c, bound/λ)                                            probe·c at the first step
     """
     c, bound, decay = of_count(learning_rate), f32(bound), f32(decay)
-    known, last = 0.0, None
+    known = 0.0
+    last: Any = None
 
     def rate(t, x, f, g, d):
         nonlocal known, last

@@ -89,7 +89,7 @@ def test_sums_and_crossings_are_those_of_counting(name):
     assert schedule.mean(3, 2000) == pytest.approx(values[3:2000].mean(), rel=1e-12)
     top = schedule.landmarks().get("peak", 0)
     if name not in ("bump", "growth"):
-        for level in np.float32([0.3, 0.2999, 0.2, 0.10001, 0.01]):
+        for level in np.array([0.3, 0.2999, 0.2, 0.10001, 0.01], np.float32):
             below = np.flatnonzero(values[top:] < level)
             if below.size:
                 assert schedule.first_below(level) == top + below[0]
