@@ -168,7 +168,8 @@ def test_population_is_sharded_over_a_mesh_axis():
             return jax.tree.map(lambda x: jax.sharding.reshard(x, P("pop")), states)
 
         states = init(rates, params)
-        _, states = jax.jit(jax.vmap(lrx.adam(1.0).update))(params, states, params)
+        step = jax.jit(jax.vmap(lambda rate, g, state, p: lrx.adam(rate).update(g, state, p)))
+        _, states = step(rates, params, states, params)
         np.testing.assert_array_equal(lrx.learning_rate(states), rates)
         assert lrx.learning_rate(states).sharding.spec == P("pop")
 

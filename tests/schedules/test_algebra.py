@@ -16,6 +16,9 @@ from tests.schedules.combined import CASES, ONE_EACH, T, at, cosine, rise
 
 LAST = 2**31 - 1
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+PARTS = [CASES[i::3] for i in range(3)]
+parts = pytest.mark.parametrize("cases", PARTS, ids=[f"{part[0].name}_and_{len(part) - 1}_more" for part in PARTS])
+"""Those of a part share one program: it costs a fraction of many."""
 CLOSE = {"rtol": 3e-7, "atol": 1e-9}
 
 
@@ -27,32 +30,43 @@ def test_value_is_that_of_the_formula(case):
 
 
 @every
-def test_jit_gives_the_same_of_constants_and_of_arguments(case):
-    s, want = case.schedule, at(case.schedule)
-    np.testing.assert_allclose([s(int(t)) for t in (0, 16)], want[[0, 16]], **CLOSE)
-    for got in jax.jit(lambda given, t: (s(t), given(t)))(s, T):
-        np.testing.assert_allclose(got, want, **CLOSE)
+def test_single_counts_give_what_an_array_of_them_gives(case):
+    want = at(case.schedule)
+    np.testing.assert_allclose([case.schedule(int(t)) for t in (0, 16)], want[[0, 16]], **CLOSE)
 
 
-@every
+@parts
+def test_jit_gives_the_same_of_constants_and_of_arguments(cases):
+    schedules = [case.schedule for case in cases]
+    values = jax.jit(lambda given, t: [(s(t), g(t)) for s, g in zip(schedules, given, strict=True)])(schedules, T)
+    for case, (constant, argument) in zip(cases, values, strict=True):
+        np.testing.assert_allclose(constant, at(case.schedule), **CLOSE, err_msg=case.name)
+        np.testing.assert_allclose(argument, at(case.schedule), **CLOSE, err_msg=case.name)
+
+
+@parts
 @pytest.mark.usefixtures("cheap_compiles")
-def test_scan_state_x64_and_strict_promotion_give_the_same(case):
-    s, want = case.schedule, at(case.schedule)
+def test_scan_state_x64_and_strict_promotion_give_the_same(cases):
+    schedules = [case.schedule for case in cases]
 
     @jax.jit
     def values(given, t):
-        return s(t), given(t), jax.lax.scan(lambda _, t: (_, s(t)), None, t)[1]
+        scanned = jax.lax.scan(lambda _, t: (_, [s(t) for s in schedules]), None, t)[1]
+        return [(s(t), g(t), x) for s, g, x in zip(schedules, given, scanned, strict=True)]
 
     with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        for got in values(s, T):
-            np.testing.assert_allclose(got, want, **CLOSE)
+        strict = values(schedules, T)
     with jax.enable_x64(True):
-        got = jax.jit(s)(T)
-        assert got.dtype == jnp.float32
-        np.testing.assert_allclose(got, want, **CLOSE)
-    tx = lrx.sgd(s)
-    state = jax.jit(tx.update)(jnp.ones(1), tx.init(jnp.ones(1)))[1]
-    np.testing.assert_allclose(lrx.learning_rate(state), want[0], rtol=3e-7)
+        wide = jax.jit(lambda t: [s(t) for s in schedules])(T)
+    txs = [lrx.sgd(s) for s in schedules]
+    states = [tx.init(jnp.ones(1)) for tx in txs]
+    states = jax.jit(lambda states: [tx.update(jnp.ones(1), x)[1] for tx, x in zip(txs, states, strict=True)])(states)
+    for case, got, in_x64, state in zip(cases, strict, wide, states, strict=True):
+        want = at(case.schedule)
+        assert in_x64.dtype == jnp.float32, case.name
+        for x in (*got, in_x64):
+            np.testing.assert_allclose(x, want, **CLOSE, err_msg=case.name)
+        np.testing.assert_allclose(lrx.learning_rate(state), want[0], rtol=3e-7, err_msg=case.name)
 
 
 @every
