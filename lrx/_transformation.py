@@ -281,7 +281,7 @@ def is_interned(update: Any) -> bool:
 def _placed(rule: Any, params: Any) -> Any:
     """The memory of a rule; in `shard_map`, one that may depend on what is each device's own is of that type."""
     memory = rule.init(params)
-    return memory if rule.elementwise else vary_like(memory, params)
+    return memory if rule.elementwise and not rule.skips else vary_like(memory, params)
 
 
 def _on_mesh_of(params: Any, state: Any) -> Any:

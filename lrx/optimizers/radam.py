@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _check as check
 from .._arithmetic import (
@@ -175,7 +176,7 @@ def scale_by_radam(
     check.below_one(b1=b1, b2=b2)
     check.epsilon(eps=eps, eps_root=eps_root)
     check.non_negative(threshold=threshold)
-    if not callable(threshold) and not is_tracer(threshold) and threshold < 4:
+    if not callable(threshold) and not is_tracer(threshold) and np.asarray(threshold) < 4:
         raise check.fail("threshold", "must be at least 4", threshold, "Up to ρ = 4 the variance is infinite.")
     mu_dtype, nu_dtype = dtype_name("mu_dtype", mu_dtype), dtype_name("nu_dtype", nu_dtype)
     return transformation(ScaleByRadam(b1, b2, eps, eps_root, threshold, nesterov, mu_dtype, nu_dtype))

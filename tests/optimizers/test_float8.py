@@ -41,7 +41,9 @@ def test_every_optimizer_takes_every_dtype(name):
         updates, after = jax.eval_shape(lambda g, s: tx.update(g, s, g, **extra), given, state)
         assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
         assert [x.dtype for x in jax.tree.leaves(after)] == [x.dtype for x in jax.tree.leaves(state)]
-        assert [x.dtype for x in jax.tree.leaves(updates)] == [jnp.dtype(dtype)] * 2
+        # what brings a narrow weight to its target may need more digits than the weight has
+        expected = jnp.dtype(jnp.float32 if name.startswith("master_weights") else dtype)
+        assert [x.dtype for x in jax.tree.leaves(updates)] == [expected] * 2
         assert not any(x.dtype == dtype for x in jax.tree.leaves(state) if "mu" in name)
 
 
