@@ -11,7 +11,7 @@ import optax
 from . import _check as check
 from ._arithmetic import vary_like
 from ._pytree import factory_name
-from ._skipping import settled, skips_unusable
+from ._skipping import guarded, settled, skips_unusable
 from ._transformation import (
     Init,
     Transformation,
@@ -58,16 +58,24 @@ class ChainUpdate:
                 f"this state belongs to another optimizer: the chain has the links {names}, the state has {held}. "
                 "Use the optimizer that made it, or lrx.resume."
             )
+        if not self.skips_unusable:
+            return self._run(updates, state, params, extra)
+
+        def take(state: Any) -> tuple[Any, Any]:
+            return settled(*self._run(updates, state, params, extra), state)
+
+        return guarded(take, updates, {name: state[name] for name in names})
+
+    def _run(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Each link in its turn."""
         # the outermost chain gets the raw gradient, which a controller, the last link, needs; another library's link
         # may not take it, or may wrap a chain whose gradient is another
-        ours, incoming = {"grad": updates, **extra}, updates
+        ours = {"grad": updates, **extra}
         new = {}
         for name, update in self.links:
             given = ours if isinstance(update, Update) else extra
             updates, new[name] = update(updates, state[name], params, **given)
-        if not self.skips_unusable:
-            return updates, new
-        return settled(incoming, updates, new, {name: state[name] for name in names})
+        return updates, new
 
     @functools.cached_property
     def skips_unusable(self) -> bool:

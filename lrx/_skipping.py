@@ -1,18 +1,31 @@
 """Skip the updates that are not usable: one policy for chains with a controller and for rules that find their rate.
 
-An update is usable if the squared norm of what comes in is finite in float32 (or the dtype of the leaves, if wider),
-and if the rate, the updates and all of the new memory are finite too. An update that is not usable is zero, leaves
-every memory as it was, and is counted as `skipped`. `count` includes the updates that were skipped, so the schedules of
-learning rates go on.
+What comes in is sound if its squared norm is finite in float32 (or the dtype of the leaves, if wider). Where it is not,
+the update is skipped: it is zero and leaves every memory as it was. The outermost chain looks, before any link runs,
+and only one of the two ways is executed; a look at the results would cost several times an Adam step.
+
+An update may also fail on the way, because a loss, a rate or a number that is remembered is not finite. Then it is zero
+too, and those numbers stay as they were; moments keep the gradient, which is sound.
+
+Both are counted as `skipped`. `count` includes them, so the schedules of learning rates go on.
 """
 
+from collections.abc import Callable
+from contextvars import ContextVar
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 
 from ._arithmetic import add_one, squared, trainable, wide
-from ._rule import COUNTS, Rule, is_rule_state, wrapped_by
+from ._rule import COUNTS, Rule, ScheduledState, is_rule_state, wrapped_by
+from ._transformation import update_where
+
+FEW = 64
+"""The most entries of an array that counts as numbers. To choose between two larger ones costs more than Adam does."""
+
+_looked: ContextVar[bool] = ContextVar("lrx_looked", default=False)
+"""Whether a chain around has looked at what came in."""
 
 
 class SkipsUnusable(Rule):
@@ -26,8 +39,37 @@ class SkipsUnusable(Rule):
 
     def update(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         """The result of `step`, or zeros and the old state where it is not usable."""
-        new_updates, new, failed = self.step(updates, state, params, **extra)  # type: ignore[attr-defined]  # see above
-        return settled(updates, new_updates, new, state, failed)
+
+        def take(state: Any) -> tuple[Any, Any]:
+            moved, new, failed = self.step(updates, state, params, **extra)  # type: ignore[attr-defined]  # see above
+            return settled(moved, new, state, failed)
+
+        return guarded(take, updates, state)
+
+
+def guarded(update: Callable[[Any], tuple[Any, Any]], incoming: Any, state: Any) -> tuple[Any, Any]:
+    """`update(state) -> (updates, state)` if what comes in is sound, else zeros and `state`, one update later."""
+    if _looked.get():
+        return update(state)
+
+    def take(state: Any) -> tuple[Any, Any]:
+        token = _looked.set(True)
+        try:
+            return update(state)
+        finally:
+            _looked.reset(token)
+
+    return update_where(_is_sound(incoming), take, state, incoming, _skipped)
+
+
+def settled(updates: Any, new: Any, old: Any, failed: Any = False) -> tuple[Any, Any]:
+    """`updates` and the state `new`, or zeros and the numbers of `old` where the update failed on the way."""
+    usable = ~jnp.asarray(failed)
+    for n, o in _numbers(new, old):
+        usable = usable & jnp.all(jnp.isfinite(n) | ~jnp.isfinite(o))  # a number that was infinite before may stay so
+    for n, o in _memories(new, old):
+        usable = usable & (n.skipped == o.skipped)
+    return not_moved_where(~usable, updates), _kept(usable, new, old)
 
 
 def skips_unusable(update: Any) -> bool:
@@ -43,40 +85,17 @@ def skips_unusable(update: Any) -> bool:
     return rule.skips or (not rule.handles_nonfinite and any(skips_unusable(tx.update) for tx in wrapped_by(rule)))
 
 
-def settled(incoming: Any, updates: Any, new: Any, old: Any, failed: Any = False) -> tuple[Any, Any]:
-    """`updates` and the state `new` after them, or zeros and the state `old` where they are not usable."""
-    usable = _all_sound(incoming, updates, _numbers(new, old)) & ~jnp.asarray(failed)
-    for n, o in _memories(new, old):
-        usable = usable & (n.skipped == o.skipped)
-    return not_moved_where(~usable, updates), _kept(usable, new, old)
-
-
 def not_moved_where(wanted: jax.Array, updates: Any) -> Any:
     """`updates`, but zeros where `wanted`: selected, not multiplied, since 0 times nan is nan."""
     return jax.tree.map(lambda u: jnp.where(wanted, jnp.zeros_like(u), u) if trainable(u) else u, updates)
 
 
-def _all_sound(incoming: Any, updates: Any, numbers: list[tuple[Any, Any]]) -> jax.Array:
-    """Whether squares of what comes in are finite, and the updates and the numbers remembered too."""
+def _is_sound(incoming: Any) -> jax.Array:
+    """Whether the squared norm of what comes in is finite."""
     arrays = [x if hasattr(x, "dtype") else jnp.asarray(x) for x in jax.tree.leaves(incoming)]
-    parts = [squared(x.astype(wide(x.dtype))) for x in arrays if trainable(x)]
-    parts += [_zero(u) for u in jax.tree.leaves(updates) if trainable(u)]
-    parts += [_zero(n, o) for n, o in numbers]
-    totals = [_total(x) for x in parts]
+    totals = [jnp.sum(squared(x.astype(wide(x.dtype)))) for x in arrays if trainable(x)]
     dtype = wide(*(t.dtype for t in totals))
     return jnp.isfinite(sum((t.astype(dtype) for t in totals), jnp.zeros((), dtype)))
-
-
-def _total(x: jax.Array) -> jax.Array:
-    """The sum, first over the leading axes: on CPU XLA adds rows many at a time, and numbers one after the other."""
-    return jnp.sum(jnp.sum(x, axis=tuple(range(x.ndim - 1)))) if x.ndim > 1 else jnp.sum(x)
-
-
-def _zero(x: Any, before: Any = None) -> jax.Array:
-    """0 where `x` is finite, or was not before; else NaN."""
-    zero = jnp.real(x) * 0 + jnp.imag(x) * 0 if jnp.iscomplexobj(x) else jnp.asarray(x) * 0
-    zero = zero.astype(wide(zero.dtype))
-    return zero if before is None else jnp.where(jnp.isfinite(before), zero, jnp.zeros_like(zero))
 
 
 # ---------------------------------------------------------------- states
@@ -123,7 +142,7 @@ def _numbers(new: Any, old: Any) -> list[tuple[Any, Any]]:
         for m, p in _pairs(n, o, _is_node):
             if is_rule_state(m):
                 found += [] if "skipped" in _fields(m.memory) else _numbers(m.memory, p.memory)
-            elif not _is_node(m) and _is_float(m) and jnp.shape(m) == jnp.shape(p):
+            elif not _is_node(m) and _is_float(m) and jnp.shape(m) == jnp.shape(p) and jnp.size(m) <= FEW:
                 found.append((m, p))
     return found
 
@@ -135,6 +154,26 @@ def _parts(new: Any, old: Any) -> list[tuple[Any, Any]]:
 
 def _is_float(x: Any) -> bool:
     return hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.inexact)
+
+
+def _skipped(state: Any) -> Any:
+    """A state after an update that was skipped: as it was, but for the counts and the rate applied, which is 0."""
+    return jax.tree.map(_skipped_part, state, is_leaf=_is_node)
+
+
+def _skipped_part(x: Any) -> Any:
+    if is_rule_state(x):
+        x = x._replace(memory=_skipped(x.memory))
+        return type(x)(x.hyperparams, x.memory, add_one(x[2]), x.stamp) if isinstance(x, ScheduledState) else x
+    if not _is_clock(x):
+        return x
+    fields = {}
+    for name, held in zip(x._fields, x, strict=True):
+        if name == "skipped" or name in COUNTS:
+            fields[name] = add_one(held)
+        else:
+            fields[name] = jax.tree.map(jnp.zeros_like, held) if name == "learning_rate" else _skipped(held)
+    return type(x)(**fields)
 
 
 def _kept(usable: jax.Array, new: Any, old: Any) -> Any:
@@ -163,8 +202,8 @@ def _kept_leaf(usable: jax.Array, new: Any, old: Any) -> Any:
 
 
 def _chosen(wanted: jax.Array, new: Any, old: Any) -> Any:
-    """`new` where `wanted`, else `old`; always `new` if the two cannot be chosen from."""
-    if new is old or not hasattr(new, "dtype") or not hasattr(old, "dtype"):
+    """`new` where `wanted`, else `old`; always `new` if it is large, or the two cannot be chosen from."""
+    if new is old or not hasattr(new, "dtype") or not hasattr(old, "dtype") or jnp.size(new) > FEW:
         return new
     if new.dtype != old.dtype or new.shape != old.shape:
         return new

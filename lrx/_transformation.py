@@ -224,11 +224,17 @@ class _IgnoreExtra:
         return self.update(updates, state, params)
 
 
-def update_where(wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], state: Any, like: Any) -> tuple[Any, Any]:
-    """`update(state) -> (updates, state)` where `wanted`; elsewhere updates of zero, placed as `like`, and `state`."""
+def update_where(
+    wanted: jax.Array,
+    update: Callable[[Any], tuple[Any, Any]],
+    state: Any,
+    like: Any,
+    otherwise: Callable[[Any], Any] = lambda state: state,
+) -> tuple[Any, Any]:
+    """`update(state) -> (updates, state)` where `wanted`; elsewhere zeros, placed as `like`, and `otherwise(state)`."""
     if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
         types = jax.eval_shape(update, state)[0]
-        return update(state) if wanted else (jax.tree.map(_zeros, types, like), state)
+        return update(state) if wanted else (jax.tree.map(_zeros, types, like), otherwise(state))
     types, new_types = jax.eval_shape(update, state)
 
     def take(state: Any) -> tuple[Any, Any]:
@@ -237,7 +243,7 @@ def update_where(wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], st
 
     def skip(state: Any) -> tuple[Any, Any]:
         # like the types, so that sharding and manual axes are those of the other branch
-        return jax.tree.map(jnp.zeros_like, types), jax.tree.map(vary_like, state, new_types)
+        return jax.tree.map(jnp.zeros_like, types), jax.tree.map(vary_like, otherwise(state), new_types)
 
     return jax.lax.cond(wanted, take, skip, state)
 

@@ -10,7 +10,7 @@ from .._arithmetic import add_one, map_leaves, real, scaled, vary_like, zero_cou
 from .._numbers import F32, Scalar, is_number
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
-from .._skipping import not_moved_where, settled
+from .._skipping import guarded, not_moved_where, settled
 from .._transformation import Transformation, transformation
 from ..controllers._controller import Controller, LearningRate, evaluate, is_by_leaf, is_per_leaf
 from ..schedules._schedule import as_schedule
@@ -126,6 +126,11 @@ class ScaleByController(Rule):
         self, updates: Any, state: ControlledRateState, params: Any = None, **extra: Any
     ) -> tuple[Any, ControlledRateState]:
         """`-rate * updates`, with the controller's rate."""
+        return guarded(lambda state: self._step(updates, state, params, extra), updates, state)
+
+    def _step(
+        self, updates: Any, state: ControlledRateState, params: Any, extra: dict[str, Any]
+    ) -> tuple[Any, ControlledRateState]:
         result = evaluate(self, self.controller, state.controller, updates, state.count, params, extra)
         applied = jax.tree.map(lambda r: r.astype(F32), result.rate)
         new = ControlledRateState(add_one(state.count), applied, state.skipped, result.memory)
@@ -135,7 +140,7 @@ class ScaleByController(Rule):
             rate = rate.astype(real(u.dtype))
             return ((-rate if self.flip_sign else rate) * u,)
 
-        moved, after = settled(updates, map_leaves(leaf, 1, updates, rates)[0], new, state, result.failed)
+        moved, after = settled(map_leaves(leaf, 1, updates, rates)[0], new, state, result.failed)
         # a plateau remembers a loss that is not finite as no improvement, though nothing moves
         unmeasured = result.unmeasured & (after.skipped == state.skipped)
         after = after._replace(skipped=jnp.where(unmeasured, add_one(state.skipped), after.skipped))

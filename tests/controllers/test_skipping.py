@@ -119,7 +119,7 @@ def without_clocks(state):
     leaves = {jax.tree_util.keystr(path): x for path, x in jax.tree_util.tree_flatten_with_path(state)[0]}
     counting = [k.removesuffix(".skipped") for k in leaves if k.endswith(".skipped")]
     counting += [k.removesuffix(".count") for k in leaves if "scale_by_learning_rate" in k and k.endswith(".count")]
-    clock = {f"{k}.count" for k in counting}
+    clock = {f"{k}.{name}" for k in counting for name in ("count", "step_count")}
     return {k: x for k, x in leaves.items() if k not in clock and not any(f".{c}" in k for c in clocks)}
 
 
