@@ -39,7 +39,10 @@ they are, and casts what comes out back.
 
 What a rule may tell the library about itself stands on `Rule`, a line each; what it does not say is not assumed. A
 number of a rule may be given as a schedule: the rule sees its value. `public` on the function that users call makes
-errors name it: `sign_of_mean(decay=...) must be a number, got 'x'.`
+errors name it: `sign_of_mean(decay=...) must be a number, got 'x'.` Some fields of a memory have one meaning
+everywhere: `count` (or `t`, `step_count`, `num_updates`) is the number of updates completed, `learning_rate` the rate
+applied last, `inner` the state of what the rule wraps, `averaged` the parameters to evaluate with, and `skipped` the
+number of updates that were skipped.
 
 **A schedule** derives from `Schedule` and has one method, from the count of updates completed to a rate in float32, of
 the shape of the count. `as_count` gives the count as int32, not negative, whatever it was. `marks`, if you write it,

@@ -17,11 +17,11 @@ from ..controllers._controller import LearningRate
 from ._blocks import map_blocks
 from ._dtype import dtype_name
 from ._labels import as_mask
+from ._negate import negate
 from .clip_by_block import clip_by_block_rms
 from .ema import ema
 from .learning_rate import scale_by_learning_rate
 from .masking import is_placeholder
-from .negate import negate
 from .trust_ratio import scale_by_param_block_rms
 from .weight_decay import add_decayed_weights
 

@@ -14,7 +14,7 @@ from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ..controllers._controller import Controller, LearningRate
 from ._blocks import refuse_complex
-from .negate import negate
+from ._negate import negate
 
 Convention = Literal["optax", "paper"]
 
