@@ -29,7 +29,6 @@ factories: dict[str, Callable[..., Any]] = {}
 
 def public(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator of public factories: errors raised inside name the outermost one."""
-
     factories[function.__name__] = function
 
     @functools.wraps(function)

@@ -121,8 +121,10 @@ class ScaleByFactoredRms(Rule):
 
 
 def _nothing(like: Any) -> jax.Array:
-    """In place of a mean that a leaf does not have, as in optax's state. Made anew in each update: an array that is
-    passed through a jitted step on a mesh changes its sharding."""
+    """What stands for a mean that a leaf does not have, as in optax's state.
+
+    Made anew in each update: an array that is passed through a jitted step on a mesh changes its sharding.
+    """
     return vary_like(jnp.zeros((1,), like.dtype), like)
 
 

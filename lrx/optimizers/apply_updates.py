@@ -129,7 +129,7 @@ def rounded_up_or_down(x: jax.Array, noise: jax.Array, dtype: Any) -> jax.Array:
 
 
 @rounded_up_or_down.defjvp
-def rounded_up_or_down_jvp(dtype: Any, primals: Any, tangents: Any) -> Any:
+def _rounded_up_or_down_jvp(dtype: Any, primals: Any, tangents: Any) -> Any:
     # the derivative of the expected value, as that of a cast; bits have none
     return rounded_up_or_down(*primals, dtype), tangents[0].astype(dtype)
 
