@@ -222,7 +222,7 @@ def wide_zeros_like(params: Any, dtype: Any = None) -> Any:
 
 
 def memory_dtype(p: Any, dtype: Any = None, widened: bool = False) -> Any:
-    """The dtype of a memory of `p`: `dtype`, or its own, at least float32 if `widened` or eight bits, complex as `p`."""
+    """The dtype of a memory of `p`: `dtype`, or its own; at least float32 if `widened` or eight bits, complex as it."""
     own = jnp.result_type(p)
     if not jnp.issubdtype(own, jnp.inexact):
         return own
