@@ -1,1 +1,1 @@
-"""Side by side with the peers. Each module prints a table and, with `--json FILE`, writes its numbers."""
+"""lrx compared with its peers. Each module prints a table and, with `--json FILE`, writes its numbers."""

@@ -1,4 +1,4 @@
-"""Paired timing: the contestants take turns in one process, so that a busy machine is busy for all of them."""
+"""Paired timing: the candidates take turns in one process, so that other load on the machine affects all of them."""
 
 import json
 import platform
@@ -12,7 +12,7 @@ import jax
 
 
 def paired(contestants: dict[str, Callable[[], None]], rounds: int) -> dict[str, list[float]]:
-    """Seconds of each call, `rounds` times each, in turns. The order turns round each time."""
+    """Seconds of each call, `rounds` times each, in turns. The order is reversed each time."""
     times: dict[str, list[float]] = {name: [] for name in contestants}
     for i in range(rounds):
         order = list(contestants.items())
@@ -31,7 +31,7 @@ def ratio(times: dict[str, list[float]], name: str, base: str) -> tuple[float, f
 
 
 def machine() -> dict[str, Any]:
-    """What the numbers were measured on."""
+    """The machine and the versions that were measured."""
     return {
         "date": time.strftime("%Y-%m-%d"),
         "platform": platform.platform(),

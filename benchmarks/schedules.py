@@ -1,7 +1,7 @@
 """A million counts in one call, lrx and the bare formula: `python -m benchmarks.schedules [--json FILE]`.
 
-Both are jitted, with all their numbers as arguments. The bare formula is the docstring's, written down in `jax.numpy`:
-it loses its digits near the end of a long run, where lrx's is exact to a few ulps.
+Both are jitted, with all their numbers as arguments. The bare formula is the docstring's in `jax.numpy`: near the
+end of a long run it loses digits, where lrx's is exact to a few ulps.
 """
 
 import argparse

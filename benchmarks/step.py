@@ -5,7 +5,7 @@ A step is update and apply, jitted, with parameters and state donated in the ord
 order copies everything. torch runs its fused (or, where there is none, foreach) implementation in place, if installed.
 
 Bytes are those that an update cannot avoid: parameters, gradients and state read once, parameters and state written
-once. The stream is what this machine does to one large array in place, `x = 0.5 x + 1`, in the same run.
+once. The stream is the throughput of this machine on one large array in place, `x = 0.5 x + 1`, in the same run.
 """
 
 import argparse
@@ -47,7 +47,7 @@ CASES = {
 }
 
 
-LISTENING = {
+ADAPTIVE = {
     "adam(plateau)": lambda: lrx.adam(lrx.plateau(1e-3)),
     "adam(polyak)": lambda: lrx.adam(lrx.polyak(1e-3)),
     "adam(distance_cap)": lambda: lrx.adam(lrx.distance_cap(1e-3, max_distance=1.0)),
@@ -69,7 +69,7 @@ LISTENING = {
     "schedule_free_adamw": lrx.schedule_free_adamw,
     "schedule_free_adamw+": lambda: lrx.schedule_free_adamw(1.0, inner_momentum=0.9, polyak=True),
 }
-"""What listens, or finds its rate."""
+"""Rates that adapt, and optimizers that find theirs."""
 
 
 class Stepper:
@@ -94,7 +94,7 @@ class Stepper:
         self.step = jax.jit(step, donate_argnums=(0, 1))
 
     def __call__(self) -> None:
-        """One step, waited for."""
+        """One step, to its end."""
         self.params, self.state = self.step(self.params, self.state, self.grads)
         jax.block_until_ready(self.params)
 
@@ -145,7 +145,7 @@ def has_torch() -> bool:
 
 
 def builders(case: Case, leaves: int, size: int) -> dict[str, Callable[[], Any]]:
-    """The contestants; packing only where there is something to pack."""
+    """The candidates; packing only where there are several leaves."""
     built: dict[str, Callable[[], Any]] = {
         "lrx": lambda: Stepper(case.make(lrx), lrx.apply_updates, leaves, size),
         "optax": lambda: Stepper(case.make(optax), optax.apply_updates, leaves, size),
@@ -161,8 +161,8 @@ def builders(case: Case, leaves: int, size: int) -> dict[str, Callable[[], Any]]
 def measured(case: Case, leaves: int, size: int, rounds: int, pairs: int) -> tuple[dict[str, list[float]], Any]:
     """Seconds of each step in turns, over several sets of fresh arrays, and the steppers of the last set.
 
-    Where the allocator puts a large array moves its speed by some percent: each set has arrays of its own, and the one
-    that is built first changes.
+    The place of a large array in memory changes its speed by some percent: each set has new arrays, built in another
+    order.
     """
     times: dict[str, list[float]] = {}
     steppers: dict[str, Any] = {}
@@ -197,7 +197,7 @@ def row(name: str, shape: str, who: str, times: dict[str, list[float]], stepper:
     }
 
 
-def listening(name: str, make: Callable[[], Any], size: int, rounds: int, pairs: int) -> dict[str, Any]:
+def adaptive(name: str, make: Callable[[], Any], size: int, rounds: int, pairs: int) -> dict[str, Any]:
     """One line of the second table."""
     times: dict[str, list[float]] = {}
     words = 0.0
@@ -231,7 +231,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller parameters")
-    parser.add_argument("--listening", action="store_true", help="the second table alone")
+    parser.add_argument("--adaptive", action="store_true", help="the second table alone")
     parser.add_argument("--json")
     args = parser.parse_args()
     stream = Stream().bytes_per_second(10 if args.quick else 40)
@@ -239,7 +239,7 @@ def main() -> None:
     print(f"{'optimizer':13} {'params':>9} {'of':9} {'ms':>8} {'/optax':>6} {'quartiles':>11} {'GB/s':>6} ", end="")
     print(f"{'/stream':>7} {'trace s':>8} {'compile s':>9} {'temp MB':>7}")
     results = []
-    for shape, (leaves, size) in {} if args.listening else SHAPES.items():
+    for shape, (leaves, size) in {} if args.adaptive else SHAPES.items():
         size, rounds, pairs = (
             (max(100, size // 10), 10, 2)
             if args.quick
@@ -253,13 +253,13 @@ def main() -> None:
     size, rounds, pairs = (2_000_000, 10, 1) if args.quick else (20_000_000, 20, 2)
     print(f"\n{size:,} parameters{'':9} {'ms':>8} {'/adam':>6} {'quartiles':>11} {'state words':>11}")
     overheads = []
-    for name, make in LISTENING.items():
-        overheads.append(r := listening(name, make, size, rounds, pairs))
+    for name, make in ADAPTIVE.items():
+        overheads.append(r := adaptive(name, make, size, rounds, pairs))
         low, high = r["quartiles"]
         print(
             f"{name:21} {r['ms']:8.2f} {r['ratio']:6.2f} {low:5.2f}..{high:4.2f} {r['state_words']:11.2f}", flush=True
         )
-    write(args.json, {"stream_bytes_per_second": stream, "steps": results, "listening": overheads})
+    write(args.json, {"stream_bytes_per_second": stream, "steps": results, "adaptive": overheads})
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 The usual way is a Python loop over rates that builds an optax optimizer, jits a step and loops over the steps; it
 compiles once for each rate, since the rate is a constant of the program. Both train the digits network with Adam from
-the same start, compile from nothing, and see batches drawn alike. Each measurement is a process of its own.
+the same start, compile from nothing, and see batches drawn alike. Each measurement is a new process.
 """
 
 import argparse
@@ -74,11 +74,11 @@ def main() -> None:
             runs[name].append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     print(f"16 learning rates, {args.steps} steps, Adam, digits; {args.repeats} processes each")
     seconds = {k: [r["seconds"] for r in v] for k, v in runs.items()}
-    for name, told in (("ours", "lrx.sweep"), ("usual", "loop with optax")):
+    for name, title in (("ours", "lrx.sweep"), ("usual", "loop with optax")):
         low, high = min(seconds[name]), max(seconds[name])
         best = runs[name][0]["best_final_loss"]
         middle = statistics.median(seconds[name])
-        print(f"{told:16} {middle:7.2f} s  ({low:.2f} .. {high:.2f})  best final loss {best:.4f}")
+        print(f"{title:16} {middle:7.2f} s  ({low:.2f} .. {high:.2f})  best final loss {best:.4f}")
     ratio = statistics.median(a / b for a, b in zip(seconds["ours"], seconds["usual"], strict=True))
     print(f"lrx / loop: {ratio:.3f}")
     write(args.json, {"seconds": seconds, "ratio": ratio, "steps": args.steps})

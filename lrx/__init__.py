@@ -1,65 +1,68 @@
 """Learning rates for JAX: find, schedule, adapt and diagnose them."""
 
-__version__ = "0.1.0"
+from ._version import __version__ as __version__
+
+# isort: split
 
 # schedules
-from .schedules._schedule import Schedule as Schedule
-from .schedules._schedule import as_schedule as as_schedule
-from .schedules._schedule import from_json as from_json
-from .schedules.budget import flat_cosine_schedule as flat_cosine_schedule
-from .schedules.budget import knee_schedule as knee_schedule
-from .schedules.budget import rex_schedule as rex_schedule
-from .schedules.chebyshev import chebyshev_schedule as chebyshev_schedule
-from .schedules.constant import constant_schedule as constant_schedule
-from .schedules.constant import warmup_constant_schedule as warmup_constant_schedule
-from .schedules.cosine import cosine_decay_schedule as cosine_decay_schedule
-from .schedules.cosine import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
-from .schedules.cyclic import cyclic_annealing_schedule as cyclic_annealing_schedule
-from .schedules.cyclic import triangular_schedule as triangular_schedule
-from .schedules.exponential import exponential_decay as exponential_decay
-from .schedules.exponential import step_decay_schedule as step_decay_schedule
-from .schedules.exponential import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
-from .schedules.infinite import infinite_schedule as infinite_schedule
-from .schedules.inverse import inverse_sqrt_schedule as inverse_sqrt_schedule
-from .schedules.inverse import inverse_time_schedule as inverse_time_schedule
-from .schedules.inverse import noam_schedule as noam_schedule
-from .schedules.join import join_schedules as join_schedules
-from .schedules.knots import interpolated_schedule as interpolated_schedule
-from .schedules.knots import piecewise_interpolate_schedule as piecewise_interpolate_schedule
-from .schedules.onecycle import cosine_onecycle_schedule as cosine_onecycle_schedule
-from .schedules.onecycle import linear_onecycle_schedule as linear_onecycle_schedule
-from .schedules.onecycle_fastai import fastai_onecycle_momentum_schedule as fastai_onecycle_momentum_schedule
-from .schedules.onecycle_fastai import fastai_onecycle_schedule as fastai_onecycle_schedule
-from .schedules.onecycle_torch import torch_onecycle_momentum_schedule as torch_onecycle_momentum_schedule
-from .schedules.onecycle_torch import torch_onecycle_schedule as torch_onecycle_schedule
-from .schedules.piecewise import piecewise_constant_schedule as piecewise_constant_schedule
-from .schedules.piecewise import piecewise_value_schedule as piecewise_value_schedule
-from .schedules.polynomial import linear_schedule as linear_schedule
-from .schedules.polynomial import polynomial_schedule as polynomial_schedule
-from .schedules.polynomial import warmup_linear_schedule as warmup_linear_schedule
-from .schedules.power_law import power_schedule as power_schedule
-from .schedules.restarts import sgdr_schedule as sgdr_schedule
-from .schedules.smooth import k_decay_schedule as k_decay_schedule
-from .schedules.smooth import tanh_schedule as tanh_schedule
-from .schedules.units import steps as steps
-from .schedules.wsd import wsd_schedule as wsd_schedule
+from .schedules import Schedule as Schedule
+from .schedules import as_schedule as as_schedule
+from .schedules import chebyshev_schedule as chebyshev_schedule
+from .schedules import constant_schedule as constant_schedule
+from .schedules import cosine_decay_schedule as cosine_decay_schedule
+from .schedules import cosine_onecycle_schedule as cosine_onecycle_schedule
+from .schedules import cyclic_annealing_schedule as cyclic_annealing_schedule
+from .schedules import exponential_decay as exponential_decay
+from .schedules import fastai_onecycle_momentum_schedule as fastai_onecycle_momentum_schedule
+from .schedules import fastai_onecycle_schedule as fastai_onecycle_schedule
+from .schedules import flat_cosine_schedule as flat_cosine_schedule
+from .schedules import from_json as from_json
+from .schedules import infinite_schedule as infinite_schedule
+from .schedules import interpolated_schedule as interpolated_schedule
+from .schedules import inverse_sqrt_schedule as inverse_sqrt_schedule
+from .schedules import inverse_time_schedule as inverse_time_schedule
+from .schedules import join_schedules as join_schedules
+from .schedules import k_decay_schedule as k_decay_schedule
+from .schedules import knee_schedule as knee_schedule
+from .schedules import linear_onecycle_schedule as linear_onecycle_schedule
+from .schedules import linear_schedule as linear_schedule
+from .schedules import noam_schedule as noam_schedule
+from .schedules import piecewise_constant_schedule as piecewise_constant_schedule
+from .schedules import piecewise_interpolate_schedule as piecewise_interpolate_schedule
+from .schedules import piecewise_value_schedule as piecewise_value_schedule
+from .schedules import polynomial_schedule as polynomial_schedule
+from .schedules import power_schedule as power_schedule
+from .schedules import rex_schedule as rex_schedule
+from .schedules import sgdr_schedule as sgdr_schedule
+from .schedules import step_decay_schedule as step_decay_schedule
+from .schedules import steps as steps
+from .schedules import tanh_schedule as tanh_schedule
+from .schedules import torch_onecycle_momentum_schedule as torch_onecycle_momentum_schedule
+from .schedules import torch_onecycle_schedule as torch_onecycle_schedule
+from .schedules import triangular_schedule as triangular_schedule
+from .schedules import warmup_constant_schedule as warmup_constant_schedule
+from .schedules import warmup_cosine_decay_schedule as warmup_cosine_decay_schedule
+from .schedules import warmup_exponential_decay_schedule as warmup_exponential_decay_schedule
+from .schedules import warmup_linear_schedule as warmup_linear_schedule
+from .schedules import wsd_schedule as wsd_schedule
 
 # isort: split
 
 # the algebra of schedules
-from .schedules.algebra import clip_schedule as clip_schedule
-from .schedules.algebra import maximum as maximum
-from .schedules.algebra import minimum as minimum
-from .schedules.algebra import product as product
-from .schedules.algebra import scale_schedule as scale_schedule
-from .schedules.algebra import total as total
-from .schedules.attach import with_cooldown as with_cooldown
-from .schedules.attach import with_warmup as with_warmup
-from .schedules.clock import repeat as repeat
-from .schedules.clock import reverse as reverse
-from .schedules.clock import shift as shift
-from .schedules.clock import stretch as stretch
-from .schedules.noise import noisy as noisy
+from .schedules import clip_schedule as clip_schedule
+from .schedules import maximum as maximum
+from .schedules import minimum as minimum
+from .schedules import noisy as noisy
+from .schedules import product as product
+from .schedules import quotient as quotient
+from .schedules import repeat as repeat
+from .schedules import reverse as reverse
+from .schedules import scale_schedule as scale_schedule
+from .schedules import shift as shift
+from .schedules import stretch as stretch
+from .schedules import total as total
+from .schedules import with_cooldown as with_cooldown
+from .schedules import with_warmup as with_warmup
 
 # isort: split
 
@@ -121,7 +124,9 @@ from .optimizers.yogi import yogi as yogi
 
 # isort: split
 
-# learning rates that listen
+# learning rates that adapt to training feedback
+from .controllers._controller import Controller as Controller
+from .controllers._controller import LearningRate as LearningRate
 from .controllers.curvature import curvature_cap as curvature_cap
 from .controllers.distance import distance_cap as distance_cap
 from .controllers.distance import dog as dog
@@ -148,18 +153,20 @@ from .optimizers.momo import momo as momo
 from .optimizers.momo import momo_adam as momo_adam
 from .optimizers.prodigy import prodigy as prodigy
 from .optimizers.schedule_free import schedule_free as schedule_free
-from .optimizers.schedule_free_made import schedule_free_adamw as schedule_free_adamw
-from .optimizers.schedule_free_made import schedule_free_sgd as schedule_free_sgd
 from .optimizers.schedule_free_radam import schedule_free_radam as schedule_free_radam
+from .optimizers.schedule_free_sgd_adamw import schedule_free_adamw as schedule_free_adamw
+from .optimizers.schedule_free_sgd_adamw import schedule_free_sgd as schedule_free_sgd
 
 # isort: split
 
 # their composition
 from ._chain import chain as chain
 from ._chain import named_chain as named_chain
+from ._transformation import Transformation as Transformation
 from .optimizers._labels import by_path as by_path
 from .optimizers.accumulate import accumulate as accumulate
-from .optimizers.apply import apply_updates as apply_updates
+from .optimizers.apply_if_finite import apply_if_finite as apply_if_finite
+from .optimizers.apply_updates import apply_updates as apply_updates
 from .optimizers.averaging import eval_params as eval_params
 from .optimizers.averaging import params_ema as params_ema
 from .optimizers.averaging import polynomial_averaging as polynomial_averaging
@@ -168,20 +175,21 @@ from .optimizers.clip_by_block import clip_by_block_rms as clip_by_block_rms
 from .optimizers.clipping import adaptive_grad_clip as adaptive_grad_clip
 from .optimizers.clipping import clip as clip
 from .optimizers.clipping import clip_by_global_norm as clip_by_global_norm
-from .optimizers.decay_laws import with_weight_decay as with_weight_decay
-from .optimizers.finite import apply_if_finite as apply_if_finite
 from .optimizers.layer_decay import layer_wise_decay as layer_wise_decay
 from .optimizers.learning_rate import scale_by_learning_rate as scale_by_learning_rate
 from .optimizers.lookahead import lookahead as lookahead
 from .optimizers.masking import freeze as freeze
 from .optimizers.masking import masked as masked
+from .optimizers.master_weights import master_weights as master_weights
 from .optimizers.pack import pack as pack
 from .optimizers.partition import partition as partition
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
+from .optimizers.with_weight_decay import with_weight_decay as with_weight_decay
 
 # isort: split
 
 # the state of an optimizer: read it, edit it, resume from it
+from . import extend as extend
 from ._resume import resume as resume
 from .state import count as count
 from .state import hyperparams as hyperparams
@@ -191,25 +199,35 @@ from .state import with_hyperparams as with_hyperparams
 
 # isort: split
 
-# choosing a rate, and what a record says
+# choosing a rate, and what a record of training shows
 from . import problems as problems
+from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .problems import Problem as Problem
+from .tuning._find import Found as Found
 from .tuning._find import find as find
+from .tuning._halving import Halving as Halving
 from .tuning._halving import halving as halving
+from .tuning._halving_plan import Rung as Rung
+from .tuning._halving_plan import halving_plan as halving_plan
 from .tuning._noise_scale import gradient_noise_scale as gradient_noise_scale
-from .tuning._plan import halving_plan as halving_plan
+from .tuning._range_test import RangeTest as RangeTest
 from .tuning._range_test import range_test as range_test
 from .tuning._recorder import Recorder as Recorder
 from .tuning._suggest import logspace as logspace
 from .tuning._suggest import suggest as suggest
+from .tuning._sweep import Best as Best
+from .tuning._sweep import Sweep as Sweep
 from .tuning._sweep import sweep as sweep
+from .tuning._transfer import Transferred as Transferred
 from .tuning._transfer import transfer_batch_size as transfer_batch_size
 from .tuning._transfer import transfer_horizon as transfer_horizon
 from .tuning._transfer import transfer_schedule as transfer_schedule
 from .tuning._tune import tune as tune
+from .tuning._tuned import Tuned as Tuned
 
 # isort: split
 
-# pictures
-from .plot import plot as plot
+# charts
+from . import charts as charts
+from .charts import plot as plot

@@ -1,6 +1,7 @@
 """`chain` and `named_chain`: transformations one after another, with a state that is a dict keyed by their names."""
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import Any
@@ -8,8 +9,18 @@ from typing import Any
 import optax
 
 from . import _check as check
+from ._arithmetic import vary_like
 from ._pytree import factory_name
-from ._transformation import Init, Transformation, Update, as_transformation, interned, is_interned
+from ._skipping import guarded, settled, skips_unusable
+from ._transformation import (
+    Init,
+    Transformation,
+    Update,
+    as_transformation,
+    interned,
+    is_interned,
+    is_transformation,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,7 +33,9 @@ class ChainInit:
     __name__ = "init"
 
     def __call__(self, params: Any) -> dict[str, Any]:
-        return {name: init(params) for name, init in self.links}
+        state = {name: init(params) for name, init in self.links}
+        # in `shard_map` devices may differ in whether an update is usable, and so in all that is remembered
+        return vary_like(state, params) if skips_unusable(self) else state
 
     def __repr__(self) -> str:
         if self.named:
@@ -45,14 +58,29 @@ class ChainUpdate:
                 f"this state belongs to another optimizer: the chain has the links {names}, the state has {held}. "
                 "Use the optimizer that made it, or lrx.resume."
             )
-        # the outermost chain sees the gradient as it comes: what a controller, which stands last, listens to; another
-        # library's link may not take it, or wrap a chain that sees a gradient of its own
+        if not self.skips_unusable:
+            return self._run(updates, state, params, extra)
+
+        def take(state: Any) -> tuple[Any, Any]:
+            return settled(*self._run(updates, state, params, extra), state)
+
+        return guarded(take, updates, {name: state[name] for name in names})
+
+    def _run(self, updates: Any, state: Any, params: Any, extra: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """Each link in its turn."""
+        # the outermost chain gets the raw gradient, which a controller, the last link, needs; another library's link
+        # may not take it, or may wrap a chain whose gradient is another
         ours = {"grad": updates, **extra}
         new = {}
         for name, update in self.links:
             given = ours if isinstance(update, Update) else extra
             updates, new[name] = update(updates, state[name], params, **given)
         return updates, new
+
+    @functools.cached_property
+    def skips_unusable(self) -> bool:
+        """Whether a controller or a rule that finds its rate is among the links."""
+        return skips_unusable(self)
 
     def __repr__(self) -> str:
         return "update"
@@ -63,11 +91,15 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
 
     The state is a dict keyed by the name of each link (`scale_by_adam`; a repeat gets `_2`, `_3`, …), so that
     adding a link changes no other key. A chain inside a chain is flattened. Extra keyword arguments of `update`
-    reach every link that takes them, lrx's own with `grad=`, the gradient as it came to the
-    chain, if it is not among them.
+    reach every link that takes them. lrx's links also get `grad=`, the gradient given to the chain, unless the caller
+    gave another.
+
+    A chain with a controller, or with an optimizer that finds its own rate, skips updates that are not usable: the
+    gradient, the loss or the rate is not finite, or its square is not. The updates are then zero, the memory of every
+    link stays as it was, and the state counts the update as `skipped`.
 
     Args:
-      *transformations: lrx's or optax's, in the order in which they see the updates. None at all is the identity.
+      *transformations: lrx's or optax's, in the order in which they get the updates. Without any it is the identity.
 
     Returns:
       A transformation, usable wherever optax's are.
@@ -90,7 +122,7 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
     seen: set[str] = set()
     for t in transformations:
         for stem, init, update in _links(t):
-            name = next(n for n in _numbered(stem) if n not in seen)  # a name of the user's may end in a number too
+            name = next(n for n in _numbered(stem) if n not in seen)  # the user's name may end in a number too
             seen.add(name)
             inits.append((name, init))
             updates.append((name, update))
@@ -99,10 +131,10 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
 
 @check.public
 def named_chain(*transformations: tuple[str, optax.GradientTransformation]) -> Transformation:
-    """Apply gradient transformations one after another, with names of your own in the state.
+    """Apply gradient transformations one after another, with names that you choose in the state.
 
     Args:
-      *transformations: pairs (name, transformation), in the order in which they see the updates.
+      *transformations: pairs (name, transformation), in the order in which they get the updates.
 
     Returns:
       A transformation whose state is a dict keyed by the names. Inside `chain` its links keep their names.
@@ -136,7 +168,7 @@ def _chained(inits: list[tuple[str, Any]], updates: list[tuple[str, Any]], named
 
 def _links(t: Any) -> list[tuple[str, Any, Any]]:
     """The (stem of the name, init, update) of each link of `t`."""
-    if not isinstance(t, optax.GradientTransformation):
+    if not is_transformation(t):
         raise TypeError(f"chain(...) takes gradient transformations, got {t!r}.")
     if isinstance(t.init, ChainInit) and isinstance(t.update, ChainUpdate):
         pairs = zip(t.init.links, t.update.links, strict=True)
@@ -154,11 +186,17 @@ def _numbered(stem: str) -> Iterator[str]:
 def _stem(name: str, init: Any, update: Any = None) -> str:
     """A rule's factory; for another library's link the function that made it (`optax.clip` gives `clip`)."""
     if _is_ours(init):
-        return factory_name(init.rule)
+        return init.rule.key or factory_name(init.rule)
     if name:
         return name.rstrip("0123456789").removesuffix("_")
     stem = getattr(update, "__qualname__", "").split(".")[0]
-    return stem if stem.isidentifier() and stem not in ("with_extra_args_support", "GradientTransformation") else "link"
+    if not stem.isidentifier() or stem in ("with_extra_args_support", "GradientTransformation"):
+        return "link"
+    return _KEYS.get(stem, stem)
+
+
+_KEYS = {"trace": "momentum", "ema": "moving_average"}
+"""The keys of optax's links whose states have a field of the same name, which `tree_get` would find twice."""
 
 
 def _is_ours(init: Any) -> bool:

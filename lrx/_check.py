@@ -6,10 +6,11 @@ Checks look at concrete values only: a traced argument passes, and the function 
 The call that is named is the outermost public function that the user typed, which `public` remembers.
 """
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, get_args
 
 import numpy as np
 
@@ -22,8 +23,13 @@ R = TypeVar("R")
 _call: ContextVar[str] = ContextVar("lrx_call", default="")
 
 
+factories: dict[str, Callable[..., Any]] = {}
+"""The functions that `public` decorates, by name."""
+
+
 def public(function: Callable[P, R]) -> Callable[P, R]:
     """Decorator of public factories: errors raised inside name the outermost one."""
+    factories[function.__name__] = function
 
     @functools.wraps(function)
     def named(*args: P.args, **kwargs: P.kwargs) -> R:
@@ -34,6 +40,22 @@ def public(function: Callable[P, R]) -> Callable[P, R]:
             _call.reset(token)
 
     return named
+
+
+@contextlib.contextmanager
+def calling(name: str) -> Iterator[None]:
+    """Errors raised inside name this call; none if the name is empty, as in the user's own code."""
+    token = _call.set(name)
+    try:
+        yield
+    finally:
+        _call.reset(token)
+
+
+def in_user_code(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """Call a function of the user. An error raised inside does not name the public call."""
+    with calling(""):
+        return function(*args, **kwargs)
 
 
 def where(argument: str, fallback: str = "") -> str:
@@ -67,7 +89,7 @@ def flag(**arguments: Any) -> None:
 def _concrete(arguments: dict[str, Any]) -> Any:
     for name, x in arguments.items():
         if callable(x):
-            continue  # a schedule: where none may stand, the class of the field refuses it
+            continue  # a schedule; a field that takes none refuses it itself
         value = canonical(where(name), x, float)
         if not is_tracer(value):
             yield name, x, value
@@ -116,7 +138,7 @@ def below_one(**arguments: Any) -> None:
 
 
 def epsilon(**arguments: Any) -> None:
-    """Each is >= 0 and, if not 0, still there in float32."""
+    """Each is >= 0 and, if not 0, does not round to 0 in float32."""
     non_negative(**arguments)
     for name, x, value in _concrete(arguments):
         if 0 < value < np.finfo(F32).tiny:
@@ -135,11 +157,12 @@ def non_negative_count(**arguments: Any) -> None:
     non_negative(**arguments)
 
 
-def one_of(options: tuple[str, ...], **arguments: Any) -> None:
-    """Each is one of the named options."""
+def one_of(options: Any, **arguments: Any) -> None:
+    """Each is one of the named options: a `Literal`, or a tuple of strings."""
+    names = get_args(options) or options
     for name, x in arguments.items():
-        if x not in options:
-            raise fail(name, f"must be one of {', '.join(map(repr, options))}", x)
+        if x not in names:
+            raise fail(name, f"must be one of {', '.join(map(repr, names))}", x)
 
 
 def less(small: str, a: Any, large: str, b: Any, way_out: str = "") -> None:
@@ -150,6 +173,6 @@ def less(small: str, a: Any, large: str, b: Any, way_out: str = "") -> None:
 
 
 def needs_params(rule: str, updates: Any, params: Any) -> None:
-    """An update that cannot do without the parameters is given them; None for both is an empty tree."""
+    """The parameters are given to an update that needs them; None for both is an empty tree."""
     if params is None and updates is not None:
         raise ValueError(f"{rule} needs the parameters: tx.update(grads, state, params).")

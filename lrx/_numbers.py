@@ -36,7 +36,7 @@ def is_number(x: Any) -> bool:
 
 
 def is_key(x: Any) -> bool:
-    """A typed PRNG key, which has bits but no value."""
+    """A typed PRNG key, whose bits are not a number."""
     return is_array(x) and jnp.issubdtype(x.dtype, jax.dtypes.extended)
 
 
@@ -63,7 +63,7 @@ def canonical(where: str, x: Any, kind: type | None) -> Any:
 
 
 def _frozen(where: str, x: np.ndarray, whole: bool) -> Any:
-    """Off the user's device and out of the user's buffer, which may be donated or changed later."""
+    """A copy on the host: the user's buffer may be donated or changed later."""
     if whole and x.size and not -INT32_MAX - 1 <= int(x.min()) <= int(x.max()) <= INT32_MAX:
         raise ValueError(f"{where} must fit in int32, got {x}.")
     if not whole and x.size:
@@ -78,7 +78,7 @@ def _frozen(where: str, x: np.ndarray, whole: bool) -> Any:
 
 
 def flag(where: str, x: Any) -> bool:
-    """`x` as True or False, also from 1 or 0, or the error that names `where`: any object has a truth value."""
+    """`x` as True or False, also from 1 or 0, or the error that names `where`; `bool` would accept any object."""
     if not isinstance(x, bool | np.bool_ | int) or x not in (0, 1):
         raise TypeError(f"{where} must be True or False, got {x!r}.")
     return bool(x)

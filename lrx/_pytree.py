@@ -16,6 +16,7 @@ import jax
 
 from . import _check as check
 from ._numbers import Count, Identity, Scalar, canonical, flag, in_state, is_number, value_key
+from ._rule import Rule
 
 T = TypeVar("T")
 
@@ -32,9 +33,14 @@ def is_node(x: Any) -> bool:
     return type(x) in _classes
 
 
+def is_class(x: Any) -> bool:
+    """Whether `x` is the class of a pytree dataclass."""
+    return isinstance(x, type) and x in _classes
+
+
 def is_rule(x: Any) -> bool:
     """Whether `x` is an update rule, whose numbers may be schedules."""
-    return is_node(x) and hasattr(type(x), "update")
+    return is_node(x) and isinstance(x, Rule)
 
 
 def scheduled(x: Any) -> dict[str, Any]:
@@ -43,15 +49,20 @@ def scheduled(x: Any) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if callable(value)}
 
 
+def fields_of(x: Any) -> dict[str, Any]:
+    """The fields of a pytree dataclass, data and static, by name."""
+    return {f.name: getattr(x, f.name) for f in dataclasses.fields(x)}
+
+
 def replaced(x: Any, values: dict[str, Any]) -> Any:
     """`x` with some fields replaced, unchecked: the values may be traced."""
-    return _make(type(x), {**{f.name: getattr(x, f.name) for f in dataclasses.fields(x)}, **values})
+    return _make(type(x), {**fields_of(x), **values})
 
 
 def holds_code(x: Any) -> bool:
     """Whether a function of the user's is among the fields of `x`, at any depth."""
     if is_node(x):
-        return any(holds_code(getattr(x, f.name)) for f in dataclasses.fields(x))
+        return any(map(holds_code, fields_of(x).values()))
     return any(map(holds_code, x)) if isinstance(x, tuple) else callable(x)
 
 
@@ -67,7 +78,6 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
     cls.__post_init__ = _post_init  # type: ignore[attr-defined]  # before `dataclass`, whose `__init__` calls it
     if "__repr__" not in cls.__dict__:
         cls.__repr__ = _repr
-    cls.from_arrays = False  # type: ignore[attr-defined]  # whether the instance was built from JAX arrays
     cls._value, cls.__eq__, cls.__hash__, cls.__reduce__ = _value, _eq, _hash, _reduce  # type: ignore[attr-defined]
     cls = dataclasses.dataclass(frozen=True, eq=False, repr=False)(cls)
     _register(cls)
@@ -78,22 +88,15 @@ def pytree_dataclass(cls: type[T]) -> type[T]:
 
 
 def _post_init(self: Any) -> None:
-    from_arrays = False
     for name, kind in _kinds(type(self)).items():
         x = getattr(self, name)
         if x is None and getattr(type(self), name, ...) is None:
             continue  # None is this field's default
-        from_arrays |= any(isinstance(v, jax.Array) or getattr(v, "from_arrays", False) for v in _parts(x))
         if kind is float and callable(x) and is_rule(self):
             continue  # a number that changes from update to update
         object.__setattr__(self, name, _checked(check.where(name, factory_name(self)), x, kind))
     for name in _flags(type(self)):
         object.__setattr__(self, name, flag(check.where(name, factory_name(self)), getattr(self, name)))
-    object.__setattr__(self, "from_arrays", from_arrays)
-
-
-def _parts(x: Any) -> Any:
-    return x if isinstance(x, tuple | list) else (x,)
 
 
 def _checked(where: str, x: Any, kind: type | None) -> Any:
@@ -125,7 +128,7 @@ def _hash(self: Any) -> int:
 
 def _reduce(self: Any) -> Any:
     # hashes of strings differ between processes: the cached value stays behind
-    return _make, (type(self), {f.name: getattr(self, f.name) for f in dataclasses.fields(self)})
+    return _make, (type(self), fields_of(self))
 
 
 def _repr(self: Any) -> str:
@@ -245,31 +248,3 @@ def same_keys(a: Any, b: Any) -> bool:
     if not isinstance(a, dict):
         return not hasattr(b, "keys")
     return hasattr(b, "keys") and set(a) == set(b) and all(same_keys(a[k], b[k]) for k in a)
-
-
-def from_dict(template: Any, numbers: Any) -> Any:
-    """`template`, a node whose leaves are dtypes, with its numbers read from a nested dict.
-
-    Raises:
-      ValueError: if the dict's keys are another node's, rather than a KeyError or a silent mix-up.
-    """
-    wanted = to_dict(template, lambda dtype: "")
-    if not same_keys(wanted, numbers):
-        raise ValueError(
-            f"this state belongs to another optimizer: its hyperparameters are {_shape(numbers)}, "
-            f"{factory_name(template)} has {_shape(wanted)}. Use the optimizer that made it, or lrx.resume."
-        )
-
-    def read(path: Any, dtype: Any) -> Any:
-        x = numbers
-        for key in path:
-            x = x[key_name(key)]
-        return x if getattr(x, "dtype", None) == dtype else jax.numpy.asarray(x, dtype)
-
-    return jax.tree_util.tree_map_with_path(read, template)
-
-
-def _shape(numbers: Any) -> str:
-    if not hasattr(numbers, "keys"):
-        return "a number"
-    return "{" + ", ".join(f"{k}: {_shape(v)}" if hasattr(v, "keys") else str(k) for k, v in numbers.items()) + "}"

@@ -1,14 +1,15 @@
-"""Where the rules' states lie inside a larger state, and how their numbers are named."""
+"""Where the states of rules are inside a larger state, and how their numbers are named."""
 
 from typing import Any, NamedTuple
 
 import jax
 
 from ._pytree import key_name
-from ._transformation import ScheduledState, State
+from ._rule import ScheduledState, State, inner_field, is_rule_state
 
-TOLD_AS_RATE = ("schedule", "controller")
-"""The keys for the numbers of a rate that changes, in the raw state, beside the `learning_rate` last applied."""
+RATE_KEYS = ("schedule", "controller")
+"""The keys in the raw state for the numbers of a rate that changes, beside the `learning_rate` applied last. In dotted
+paths they are called `learning_rate`."""
 
 
 class Slot(NamedTuple):
@@ -17,18 +18,13 @@ class Slot(NamedTuple):
     place: tuple[str, ...]
     """Its path in the raw state."""
     name: str
-    """The dotted path by which it is told."""
+    """Its dotted path."""
     value: Any
 
     @property
     def is_group(self) -> bool:
-        """Whether it holds several numbers, under names of their own."""
+        """Whether it holds several numbers, each with a name."""
         return hasattr(self.value, "keys")
-
-
-def is_rule_state(x: Any) -> bool:
-    """Whether `x` is the state of one rule."""
-    return isinstance(x, State | ScheduledState)
 
 
 class Found(NamedTuple):
@@ -37,30 +33,28 @@ class Found(NamedTuple):
     place: tuple[str, ...]
     """Its path in the raw state."""
     name: tuple[str, ...]
-    """Its path as it is told: what a wrapping rule remembers stands under the wrapper's own name, a rule that it wraps
-    without a chain as `inner`."""
+    """Its path in dotted names: the wrapper's name before what it wraps, and `inner` for a rule without a chain."""
     state: State | ScheduledState
 
 
 def rules(tree: Any, place: tuple[str, ...] = (), name: tuple[str, ...] = ()) -> list[Found]:
     """Each rule's state in `tree`, those that a rule wraps after it."""
     found = []
-    for path, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_rule_state)[0]:
+    for keys, x in jax.tree_util.tree_flatten_with_path(tree, is_leaf=is_rule_state)[0]:
         if is_rule_state(x):
-            here = tuple(map(key_name, path))
-            # a rule that is not a link of a chain has no name of its own, and a wrapper may hold another of its kind
-            told = (*name, *(here or ("inner",) * bool(place)))
-            found.append(Found((*place, *here), told, x))
-            if "inner" in getattr(x.memory, "_fields", ()):
-                found += rules(x.memory.inner, (*place, *here, "memory", "inner"), told)
+            here = tuple(map(key_name, keys))
+            # a rule that is not a link of a chain has no name, and a wrapper may wrap another of its kind
+            path = (*name, *(here or ("inner",) * bool(place)))
+            found.append(Found((*place, *here), path, x))
+            field = inner_field(x.memory)
+            if field is not None:
+                found += rules(getattr(x.memory, field), (*place, *here, "memory", field), path)
     return found
 
 
-def in_charge(found: list[Found]) -> list[Found]:
-    """Without the rules inside a rule that has a rate, which has theirs in it, and counts for them."""
-    outer = [
-        f.place for f in found if "inner" in getattr(f.state.memory, "_fields", ()) and rate_of(f.state) is not None
-    ]
+def outermost(found: list[Found]) -> list[Found]:
+    """Without the rules inside a rule that has a rate: its rate contains theirs, and its count is theirs."""
+    outer = [f.place for f in found if inner_field(f.state.memory) and rate_of(f.state) is not None]
     return [f for f in found if not any(f.place != o and f.place[: len(o)] == o for o in outer)]
 
 
@@ -71,15 +65,5 @@ def rate_of(state: Any) -> Any:
 
 
 def dotted(path: tuple[str, ...]) -> str:
-    """The path as it is told."""
+    """A path in one string."""
     return ".".join(path)
-
-
-def is_boxed(x: Any) -> bool:
-    """Whether `x` is an array that a framework has boxed (an `nnx.Variable`, itself a pytree)."""
-    return hasattr(x, "get_value")
-
-
-def value_of(x: Any) -> Any:
-    """The array in a leaf, boxed or not."""
-    return x[...] if is_boxed(x) else x

@@ -1,22 +1,28 @@
-"""A rule, lifted to an (init, update) pair whose compiled update holds no hyperparameter.
+"""A rule, lifted to an (init, update) pair whose state keeps the rule's numbers.
 
-`init` puts the rule's numbers into the state; `update` rebuilds the rule from the state's numbers and applies it.
-So a new number, or a whole grid of them under `vmap`, traces nothing again. `init` compares by its numbers (a
-jitted `init` bakes them in), `update` by structure alone. Both pickle, and both are objects of their own because
-JAX's caches hold functions by weak reference.
+A number in the state counts as long as the numbers in the code are those with which it was written; once the code has
+other numbers, they count. `init` writes the rule's numbers into the state, with a stamp of them; `update` takes the
+state's numbers where the stamp is its own, else the rule's, and writes back what it took. This holds for all numbers of
+a rule together. So an edit of the state lasts through steps, checkpoints and restarts of the same code,
+and traces nothing again; and new code overrides an old state.
+
+Both functions compare, hash and pickle by value, numbers included. They are separate objects because JAX's caches hold
+functions by weak reference.
 
 A number of a rule may be a schedule. Its numbers are then in the state, with a count of the updates completed; the rule
 itself sees the value at that count, a number.
 
 A rule may wrap other transformations: it holds them in its static field `inner` (one or a tuple of them, as
-`as_transformation` gives them) and their states in the field `inner` of its memory, where `lrx.state` looks for them.
+`as_transformation` gives them) and their states in the field `inner` of its memory, where `lrx.state` looks for them
+(`_rule.INNER` has other names for it).
 """
 
 import collections
 import dataclasses
+import inspect
 import threading
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -25,31 +31,13 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from . import _check as check
-from ._arithmetic import add_one, zero_count
-from ._numbers import F32, is_tracer, state_dtype
-from ._provenance import Provenance, provenance_of
-from ._pytree import factory_name, from_dict, holds_code, replaced, scheduled, to_dict
+from ._arithmetic import add_one, vary_like, zero_count
+from ._factory_checks import remember
+from ._numbers import F32, in_state, is_tracer, state_dtype
+from ._pytree import factory_name, holds_code, is_rule, replaced, same_keys, scheduled, to_dict
+from ._rule import ScheduledState, State, wrapped_by
+from ._stamp import stamp_of
 from .schedules._schedule import as_schedule
-
-
-class State(NamedTuple):
-    """What one rule needs for its next step."""
-
-    hyperparams: Any
-    """The rule's numbers: a nested dict of float32 and int32 arrays. Editing them changes the next update."""
-    memory: Any
-    """What the rule remembers of past updates: counts and moments."""
-
-
-class ScheduledState(NamedTuple):
-    """What one rule needs for its next step if some of its numbers are schedules."""
-
-    hyperparams: Any
-    """As in `State`; a schedule is a nested dict of its numbers."""
-    memory: Any
-    """As in `State`."""
-    count: jax.Array
-    """The number of updates completed, at which the schedules are evaluated; int32 []."""
 
 
 class Transformation(optax.GradientTransformationExtraArgs):
@@ -57,92 +45,139 @@ class Transformation(optax.GradientTransformationExtraArgs):
 
     __slots__ = ()
 
+    if TYPE_CHECKING:  # optax's state may be an array or a number, which has neither keys nor fields
+        init: Callable[[Any], Any]  # type: ignore[override]  # a field of a named tuple, with the same place
+        update: Callable[..., tuple[Any, Any]]
+
     def __repr__(self) -> str:
         return repr(self.init)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Init:
-    """`init(params) -> State`. Compares by value, numbers included."""
+    """`init(params) -> State`."""
 
     rule: Any
-    provenance: Provenance | None = None
     __name__ = "init"  # what profiles and compiler output show; the default is the whole repr
 
     def __call__(self, params: Any) -> State | ScheduledState:
-        if self.provenance is not None:
-            self.provenance.initialised = True
-        rule, numbers = self.rule, to_dict(self.rule)
+        rule, numbers, stamp = self.rule, to_dict(self.rule), jnp.asarray(stamp_of(self.rule))
         if not scheduled(rule):
-            return _on_mesh_of(params, State(numbers, rule.init(params)))
+            return _on_mesh_of(params, State(numbers, _placed(rule, params), stamp))
         count = zero_count()
-        return _on_mesh_of(params, ScheduledState(numbers, _at(rule, count).init(params), count))
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Init and self.rule == other.rule
-
-    def __hash__(self) -> int:
-        return hash(self.rule)
+        return _on_mesh_of(params, ScheduledState(numbers, _placed(_at(rule, count), params), count, stamp))
 
     def __repr__(self) -> str:
         return repr(self.rule)
 
-    def __reduce__(self) -> Any:
-        return _revive_init, (self.rule,)
 
-
-@dataclasses.dataclass(frozen=True, eq=False)
+@dataclasses.dataclass(frozen=True)
 class Update:
-    """`update(updates, state, params) -> (updates, state)`. Compares by structure: it holds no number."""
+    """`update(updates, state, params) -> (updates, state)`."""
 
-    template: Any
-    """The rule with a dtype in place of every number."""
-    provenance: Provenance | None = None
+    rule: Any
     __name__ = "update"
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        if not hasattr(state, "hyperparams"):
-            raise ValueError(
-                f"this state belongs to another optimizer: {factory_name(self.template)} has a state of its own kind, "
-                f"got {type(state).__name__}. Use the optimizer that made it, or lrx.resume."
-            )
-        if self.provenance is not None:
-            self.provenance.check(self.template, state.hyperparams)
-        rule = from_dict(self.template, state.hyperparams)
+        if _is_blank(state) and not scheduled(self.rule) and self.rule.init(()) == ():
+            return self.rule.update(updates, (), params, **extra)[0], state
+        rule, numbers, stamp = _in_force(self.rule, state)
         if not scheduled(rule):
             updates, memory = rule.update(updates, state.memory, params, **extra)
-            return updates, State(state.hyperparams, memory)
+            return updates, State(numbers, memory, stamp)
         updates, memory = _at(rule, state.count).update(updates, state.memory, params, **extra)
-        return updates, ScheduledState(state.hyperparams, memory, add_one(state.count))
-
-    def __eq__(self, other: object) -> bool:
-        return type(other) is Update and self._key() == other._key()
-
-    def __hash__(self) -> int:
-        return hash(self._key())
-
-    def _key(self) -> Any:
-        traced = self.provenance is not None and self.provenance.traced
-        return self.template, self.provenance if traced else None
+        return updates, ScheduledState(numbers, memory, add_one(state.count), stamp)
 
     def __repr__(self) -> str:
         return "update"
 
-    def __reduce__(self) -> Any:
-        return Update, (self.template,)
-
 
 def transformation(rule: Any) -> Transformation:
-    """The pair of a rule: a pytree dataclass with `init(params)` and `update(updates, memory, params, **extra)`."""
+    """The (init, update) pair of a rule.
+
+    Args:
+      rule: a `pytree_dataclass` that derives from `Rule`. A field for one number may hold a schedule.
+
+    Returns:
+      A transformation, usable wherever optax's are.
+
+    Raises:
+      TypeError: if `rule` is no such dataclass.
+    """
+    if not is_rule(rule):
+        raise TypeError(f"transformation(rule=...) must be a pytree_dataclass that derives from Rule, got {rule!r}.")
     rule = replaced(rule, {name: as_schedule(s) for name, s in scheduled(rule).items()}) if scheduled(rule) else rule
-    provenance = provenance_of(rule)
-    template, wrapped = jax.tree.map(state_dtype, rule), _inner(rule)
-    keep = provenance is None and all(is_interned(t.update) for t in wrapped)
-    if wrapped and not getattr(rule, "reset_state", False):  # which needs the whole of them
-        template = replaced(template, {"inner": _updates_only(rule.inner)})
+    update: Any = Update(rule)
+    wrapped = wrapped_by(rule)
+    keep = all(is_interned(t.update) for t in wrapped) and not any(map(is_tracer, jax.tree.leaves(rule)))
+    # a user's function must not be kept alive here
     keep = keep and not holds_code(replaced(rule, {"inner": ()}) if wrapped else rule)
-    update: Any = Update(template, provenance)  # a user's function must not be kept alive here
-    return Transformation(Init(rule, provenance), interned(update) if keep else update)
+    update = interned(update) if keep else update
+    remember(update.rule)  # the one that lives as long as any equal optimizer
+    return Transformation(Init(rule), update)
+
+
+def _is_blank(state: Any) -> bool:
+    """Whether there is no state, as in `clip(1.0).update(grads, None)`: a rule that remembers nothing needs none."""
+    return state is None or (isinstance(state, tuple) and not state)
+
+
+# ---------------------------------------------------------------- the numbers that count
+
+
+def _in_force(rule: Any, state: Any) -> tuple[Any, Any, Any]:
+    """The rule with the numbers that count, these numbers as the new state holds them, and its stamp."""
+    leaves, structure = jax.tree.flatten(rule)
+    places = to_dict(structure.unflatten(range(len(leaves))), lambda i: i)  # the numbers, by their index
+    own = jnp.asarray(stamp_of(rule))
+    held = _held(rule, places, state, leaves)
+    if held is None:  # other code, whose numbers have other names or shapes
+        return structure.unflatten([in_state(x) for x in leaves]), to_dict(rule), own
+    numbers, layout = jax.tree.flatten(held)
+    agree: Any = state.stamp == own
+    if not is_tracer(agree) and not np.ndim(agree):
+        agree = bool(agree)
+    counts = list(leaves)
+    for n, i in enumerate(jax.tree.leaves(places)):
+        x = counts[i] = _chosen(agree, numbers[n], leaves[i])
+        # a state that was cast as a whole keeps the dtypes that it has
+        given = getattr(numbers[n], "dtype", x.dtype)
+        numbers[n] = x if given == x.dtype else x.astype(given)
+    return structure.unflatten(counts), layout.unflatten(numbers), _where(agree, state.stamp, own)
+
+
+def _held(rule: Any, places: Any, state: Any, leaves: list[Any]) -> Any:
+    """The state's numbers, or None if the code's have other names or shapes."""
+    held: Any = getattr(state, "hyperparams", None)
+    clocked = isinstance(state, ScheduledState)
+    if not hasattr(held, "keys") or set(held) != set(places) or bool(scheduled(rule)) != clocked:
+        kept = f"the hyperparameters {sorted(held)}" if hasattr(held, "keys") else f"a {type(state).__name__}"
+        raise ValueError(
+            f"this state belongs to another optimizer: it holds {kept}, {factory_name(rule)} has {sorted(places)}. "
+            "Use the optimizer that made it, or lrx.resume."
+        )
+    fits = same_keys(places, held) and all(
+        np.ndim(leaves[i]) == 0 or np.shape(leaves[i]) == np.shape(x)
+        for i, x in zip(jax.tree.leaves(places), jax.tree.leaves(held), strict=True)
+    )
+    return held if fits else None
+
+
+def _chosen(agree: Any, held: Any, own: Any) -> jax.Array:
+    """The number that counts; one that the code gives as a tracer always does."""
+    if is_tracer(own):
+        try:
+            return in_state(own)
+        except jax.errors.UnexpectedTracerError:  # of a `vmap` that has ended: only the state has it
+            return held
+    dtype = state_dtype(own)
+    return _where(agree, held if getattr(held, "dtype", None) == dtype else jnp.asarray(held, dtype), own)
+
+
+def _where(agree: Any, held: Any, own: Any) -> jax.Array:
+    if isinstance(agree, bool):  # outside `jit`
+        return held if agree else in_state(own)
+    return jnp.where(agree, held, in_state(own))
 
 
 def _at(rule: Any, count: jax.Array) -> Any:
@@ -156,20 +191,25 @@ def _at(rule: Any, count: jax.Array) -> Any:
     return replaced(rule, values)
 
 
-def _revive_init(rule: Any) -> Init:
-    return Init(rule, provenance_of(rule))
-
-
 # ---------------------------------------------------------------- transformations inside a rule
+
+
+def is_transformation(t: Any) -> bool:
+    """Whether `t` has an init and an update, as optax's transformations do, and `optax.MultiSteps`, which is none."""
+    if isinstance(t, optax.GradientTransformation):
+        return True
+    return not isinstance(t, type) and callable(getattr(t, "init", None)) and callable(getattr(t, "update", None))
 
 
 def as_transformation(argument: str, t: Any) -> Transformation:
     """Any gradient transformation, lrx's or another's, as one that takes extra arguments and is a value."""
-    if not isinstance(t, optax.GradientTransformation):
+    if not is_transformation(t):
         raise TypeError(f"{check.where(argument)} must be a gradient transformation, got {t!r}.")
     if isinstance(t, Transformation):
         return t
     extra = isinstance(t, optax.GradientTransformationExtraArgs)
+    if not isinstance(t, optax.GradientTransformation):
+        extra = any(p.kind is p.VAR_KEYWORD for p in inspect.signature(t.update).parameters.values())
     return Transformation(t.init, t.update if extra else _IgnoreExtra(t.update))  # type: ignore[arg-type]  # see optax
 
 
@@ -184,32 +224,32 @@ class _IgnoreExtra:
         return self.update(updates, state, params)
 
 
-def update_where(wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], state: Any) -> tuple[Any, Any]:
-    """`update(state) -> (updates, state)` where `wanted`; elsewhere updates of zero and the state as it was."""
-    shapes = jax.eval_shape(update, state)[0]
+def update_where(
+    wanted: jax.Array,
+    update: Callable[[Any], tuple[Any, Any]],
+    state: Any,
+    like: Any,
+    otherwise: Callable[[Any], Any] = lambda state: state,
+) -> tuple[Any, Any]:
+    """`update(state) -> (updates, state)` where `wanted`; elsewhere zeros, placed as `like`, and `otherwise(state)`."""
+    if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
+        types = jax.eval_shape(update, state)[0]
+        return update(state) if wanted else (jax.tree.map(_zeros, types, like), otherwise(state))
+    types, new_types = jax.eval_shape(update, state)
+
+    def take(state: Any) -> tuple[Any, Any]:
+        updates, new = update(state)
+        return updates, jax.tree.map(vary_like, new, state)
 
     def skip(state: Any) -> tuple[Any, Any]:
-        return jax.tree.map(lambda u: jnp.zeros(u.shape, u.dtype), shapes), state
+        # like the types, so that sharding and manual axes are those of the other branch
+        return jax.tree.map(jnp.zeros_like, types), jax.tree.map(vary_like, otherwise(state), new_types)
 
-    if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
-        return update(state) if wanted else skip(state)
-    return jax.lax.cond(wanted, update, skip, state)
-
-
-def _inner(rule: Any) -> tuple[Transformation, ...]:
-    inner = getattr(rule, "inner", ())
-    return (inner,) if isinstance(inner, Transformation) else inner
+    return jax.lax.cond(wanted, take, skip, state)
 
 
-def _updates_only(inner: Any) -> Any:
-    """The transformations that an update needs, without their `init`, which holds numbers."""
-    if isinstance(inner, Transformation):
-        return Transformation(_no_init, inner.update)
-    return tuple(map(_updates_only, inner))
-
-
-def _no_init(params: Any) -> Any:
-    raise NotImplementedError("an update has no init")
+def _zeros(t: Any, like: Any) -> Any:
+    return np.zeros(t.shape, t.dtype) if t.dtype == jax.dtypes.float0 else jnp.zeros_like(like, dtype=t.dtype)
 
 
 # ---------------------------------------------------------------- one object for equal updates
@@ -219,10 +259,10 @@ _lock = threading.Lock()
 
 
 def interned(update: Any, size: int = 256) -> Any:
-    """The one object that stands for all equal updates.
+    """The one object used for all equal updates.
 
-    `jax.jit` forgets a function when it dies; kept here, `jax.jit(adam(1e-3).update)` and
-    `jax.jit(adam(3e-3).update)` share one compilation even if the first optimizer is gone.
+    `jax.jit` forgets a function when it dies; kept here, two equal optimizers share one compilation even if the first
+    is gone.
     """
     with _lock:
         kept = _interned.setdefault(update, update)
@@ -242,6 +282,12 @@ def is_interned(update: Any) -> bool:
 
 
 # ---------------------------------------------------------------- placement
+
+
+def _placed(rule: Any, params: Any) -> Any:
+    """The memory of a rule; in `shard_map`, one that may depend on what is each device's own is of that type."""
+    memory = rule.init(params)
+    return memory if rule.elementwise and not rule.skips else vary_like(memory, params)
 
 
 def _on_mesh_of(params: Any, state: Any) -> Any:

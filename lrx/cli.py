@@ -12,15 +12,15 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, cast
 
-from . import __version__
-from ._drawing import drawing
-from .plot import horizon
-from .plot import plot as plot_schedules
+from ._version import __version__
+from .charts import drawing, horizon
+from .charts import plot as plot_schedules
 from .problems._load import BUILT_IN, load
-from .schedules._schedule import from_json, parse
-from .tuning._candidates import OPTIMIZERS, SCHEDULES
+from .schedules._text import from_json, parse
+from .tuning._arguments import By
+from .tuning._presets import OPTIMIZERS, SCHEDULES
 from .tuning._suggest import logspace
 from .tuning._tune import tune
 from .tuning._tuned import Tuned
@@ -32,7 +32,7 @@ LOSSES = "training", "validation"
 
 def main() -> None:
     """Run the command with the arguments of the process, and exit."""
-    logging.getLogger("jax").setLevel(logging.ERROR)  # which device it found is no news here
+    logging.getLogger("jax").setLevel(logging.ERROR)  # not about which device it found
     warnings.filterwarnings("ignore", module="jax|optax")
     make_app()(prog_name="lrx")
 
@@ -172,7 +172,7 @@ def run_tune(
         loaded = load(problem)
     except (ValueError, TypeError, ImportError, OSError) as e:
         stop(str(e).replace("load(spec=...)", "PROBLEM"))
-    with _progress() as told:
+    with _progress() as show_progress:
         try:
             tuned = tune(
                 loaded,
@@ -182,11 +182,11 @@ def run_tune(
                 budget=budget,
                 steps=steps,
                 seeds=seeds,
-                by=by,
-                progress=told,
+                by=cast(By | None, by),
+                progress=show_progress,
             )
         except Exception as e:
-            _blame(e, problem)
+            _stop_after(e, problem)
     _print_tuned(tuned)
     try:
         report = tuned.report(out)
@@ -233,7 +233,7 @@ def _grid(text: str) -> Any:
 
 
 def _check_folder(out: Path) -> None:
-    """Whether the report can be written, asked before minutes of training."""
+    """Stop before minutes of training if the report cannot be written."""
     there = next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())
     if not there.is_dir():
         stop(f"--out: {there} is a file, so {out} cannot be a folder.")
@@ -259,15 +259,15 @@ class _progress:
         self.bar.stop()
 
     def tell(self, stage: str, done: int, total: int) -> None:
-        """The callback of `lrx.tune`; what comes after a stage, such as compilation, has no length."""
+        """The callback of `lrx.tune`. What follows a stage, such as compilation, has no known length."""
         if done < total:
             self.bar.update(self.task, description=stage, completed=done, total=total)
         else:
             self.bar.reset(self.task, description=f"after {stage}", total=None, start=True)
 
 
-def _blame(error: Exception, problem: str) -> NoReturn:
-    """Say whose error it is: lrx refusing an argument, or the user's code failing, with its line if it is known."""
+def _stop_after(error: Exception, problem: str) -> NoReturn:
+    """Report an error of training: an argument that lrx refuses, or the user's code failing, with its line if known."""
     frames = traceback.extract_tb(error.__traceback__)
     file = Path(problem.rpartition(":")[0]).absolute()
     mine = [
@@ -282,8 +282,8 @@ def _blame(error: Exception, problem: str) -> NoReturn:
         and _in_lrx(frames[-1].filename)
         and "raise" in (frames[-1].line or "")
     ):
-        told = re.sub(r"^\w+\((\w+)=\.\.\.\)", lambda call: _option(call[1]), str(error))
-        stop(f"{problem}: {told}")
+        message = re.sub(r"^\w+\((\w+)=\.\.\.\)", lambda call: _option(call[1]), str(error))
+        stop(f"{problem}: {message}")
     stop(f"training {problem} failed with {type(error).__name__}: {error}", code=1)
 
 
@@ -300,7 +300,7 @@ def _print_tuned(tuned: Tuned) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from ._report import choice, columns, comparison, cost, evidence, notes
+    from .tuning._report_words import choice, columns, comparison, cost, evidence, notes
 
     console, shown = Console(highlight=False, markup=False, emoji=False), columns(tuned)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")

@@ -1,7 +1,7 @@
 """Read and edit the state of any optimizer: lrx's own, or optax's and a framework's with lrx inside.
 
-Every rule keeps its numbers in a `State`, wherever it sits: in a chain, a mask, a partition, an accumulation, a
-`TrainState`. These functions look for them there and name them by dotted path, such as `scale_by_adam.b1`.
+Every rule keeps its numbers in a `State`, inside a chain, a mask, a partition, an accumulation or a `TrainState`. These
+functions find them there and name them by dotted path, such as `scale_by_adam.b1`.
 """
 
 import math
@@ -11,10 +11,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._boxes import boxed_like, is_boxed, map_with_names, value_of
+from ._factory_checks import verify
 from ._numbers import canonical, is_number, is_tracer
 from ._pytree import key_name, same_keys, to_dict
-from ._state_paths import TOLD_AS_RATE, Slot, dotted, in_charge, is_boxed, rate_of, rules, value_of
-from ._transformation import ScheduledState
+from ._rule import ScheduledState, completed
+from ._state_paths import RATE_KEYS, Slot, dotted, outermost, rate_of, rules
 
 
 def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
@@ -24,9 +26,9 @@ def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
       opt_state: the state of any optimizer, or anything that contains one, such as a `TrainState`.
 
     Returns:
-      Path of the slot -> rate last applied (before the first update, the one that the first will apply; where that
-      depends on the first loss or gradient, what it starts from), float32 []. A controller with a rate for each leaf
-      has as many, with the leaf's path at the end.
+      Path -> rate applied last, float32 []. Before the first update it is the rate that the first update will apply,
+      or, where that depends on the loss or the gradient, the base rate. A controller with a rate for each leaf has one
+      entry for each, whose path ends in the leaf's.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -34,7 +36,7 @@ def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
       {'scale_by_learning_rate.learning_rate': Array(0.5, dtype=float32)}
     """
     found: dict[str, jax.Array] = {}
-    for _, path, state in in_charge(rules(opt_state)):
+    for _, path, state in outermost(rules(opt_state)):
         rate = rate_of(state)
         if rate is not None:
             for leaf, x in jax.tree_util.tree_flatten_with_path(rate, is_leaf=is_boxed)[0]:
@@ -82,10 +84,10 @@ def count(opt_state: Any) -> jax.Array:
       opt_state: the state of any optimizer, or anything that contains one.
 
     Returns:
-      The count, int32 [].
+      The count, int32 [] (with a leading axis for a batch of states made under `vmap`).
 
     Raises:
-      ValueError: if no rule in the state counts, or if its learning rates have counted differently.
+      ValueError: if no rule in the state counts, or if its learning rates have different counts.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -95,25 +97,27 @@ def count(opt_state: Any) -> jax.Array:
       1
     """
     counts, slower, rates = {}, [], []
-    for _, path, state in in_charge(rules(opt_state)):
-        fields = getattr(state.memory, "_fields", ())
-        if "mini_step" in fields:
+    for _, path, state in outermost(rules(opt_state)):
+        if "mini_step" in getattr(state.memory, "_fields", ()):
             slower.append(path)
         if rate_of(state) is not None:
             rates.append(path)
-        if "count" in fields:  # every tuple has a method of that name
-            counts[path] = value_of(state.memory.count)
-        elif isinstance(state, ScheduledState):
-            counts[path] = value_of(state.count)
+        n = completed(state.memory)
+        if n is None and isinstance(state, ScheduledState):
+            n = value_of(state.count)
+        if n is not None:
+            counts[path] = n
     if not counts:
         raise ValueError("count(opt_state) found no count: no rule of lrx in this state counts its updates.")
-    # an update is what a learning rate is applied to; a moment may start anew on the way
+    # the counts of learning rates decide; a moment may have been reset during training
     rated = {path: n for path, n in counts.items() if path in rates}
-    # what stands outside an accumulation counts micro-steps, what stands inside counts updates
+    # rules outside an accumulation count micro-steps, rules inside count updates
     inside = {path: n for path, n in counts.items() if any(path[: len(s)] == s for s in slower)}
     counts = rated if inside.keys() & rated.keys() else inside or rated or counts
-    values = list(counts.values())
-    if not any(map(is_tracer, values)) and any(not np.array_equal(values[0], v) for v in values):
+    values = sorted(
+        counts.values(), key=np.ndim
+    )  # one group's optimizer may be batched: then the others' count is given
+    if not any(map(is_tracer, values)) and any(np.any(np.asarray(v) != np.asarray(values[0])) for v in values):
         listed = ", ".join(f"{dotted((*path, 'count'))}={v}" for path, v in counts.items())
         raise ValueError(f"count(opt_state) found counts that differ: {listed}.")
     return values[0]
@@ -133,11 +137,11 @@ def hyperparams(opt_state: Any) -> dict[str, jax.Array]:
       >>> schedule = lrx.linear_schedule(1.0, 0.0, transition_steps=4)
       >>> for path, number in lrx.hyperparams(lrx.sgd(schedule, momentum=0.75).init(jnp.zeros(3))).items():
       ...   print(path, number)
+      momentum.decay 0.75
       scale_by_learning_rate.learning_rate.end_value 0.0
       scale_by_learning_rate.learning_rate.init_value 1.0
       scale_by_learning_rate.learning_rate.transition_begin 0
       scale_by_learning_rate.learning_rate.transition_steps 4
-      trace.decay 0.75
     """
     return {slot.name: value_of(slot.value) for slot in _slots(opt_state) if not slot.is_group}
 
@@ -145,20 +149,26 @@ def hyperparams(opt_state: Any) -> dict[str, jax.Array]:
 def with_hyperparams(opt_state: Any, **values: Any) -> Any:
     """A state with some hyperparameters replaced. Nothing is traced or compiled again.
 
+    The new number lasts through steps, checkpoints and restarts, as long as the code stays the same. Once the rule is
+    built with another number, that one counts, and all edits of this rule are lost. Under a schedule or a controller,
+    `optax.tree_utils.tree_set(state, learning_rate=...)` has no effect: it changes the record of the rate applied last,
+    which the next update overwrites.
+
     Args:
       opt_state: the state of any optimizer, or anything that contains one.
       **values: name -> number. A name that occurs once is enough (`b1`); else its dotted path, given as
         `**{"scale_by_adam.b1": 0.8}`. The numbers of a schedule are given as a dict, such as
-        `learning_rate={"peak_value": 1e-3}`, or by a schedule of the same class and options (a state holds numbers: it
-        knows a class by their names, and cannot tell `staircase=True` from False). A number may be traced, and may
-        have the leading axes of a batched state.
+        `learning_rate={"peak_value": 1e-3}`, or by a schedule of the same class and options (a state holds only the
+        numbers and their names, so `staircase=True` cannot be told from False). A number may be traced, and may have
+        the leading axes of a batched state.
 
     Returns:
-      The new state; dtypes, shapes and shardings are the old ones. A schedule's new numbers show in `learning_rate`
-      from the next update on, since a state holds numbers and not the schedule's code.
+      The new state; dtypes, shapes and shardings are the old ones. `learning_rate` shows the effect of a schedule's
+      new numbers after the next update, since the state does not hold the schedule's code.
 
     Raises:
-      ValueError: if the name is unknown or ambiguous, if a number is given for a schedule, or if it does not fit.
+      ValueError: if the name is unknown or ambiguous, if a number is given for a schedule, if it does not fit, or if
+        the factory of the rule would refuse it.
       TypeError: if the value is not a number.
 
     Examples:
@@ -177,7 +187,12 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
         key = tuple(map(key_name, path))
         return _replaced(edits[key][0], old, edits[key][1]) if key in edits else old
 
-    return jax.tree_util.tree_map_with_path(edit, opt_state, is_leaf=is_boxed)
+    new = map_with_names(edit, opt_state)
+    for place, _, state in rules(new):
+        if any(key[: len(place)] == place for key in edits):
+            numbers, stamp = jax.tree.map(value_of, (state.hyperparams, state.stamp), is_leaf=is_boxed)
+            verify("with_hyperparams", numbers, stamp)
+    return new
 
 
 # ---------------------------------------------------------------- finding
@@ -193,12 +208,12 @@ def _slots(opt_state: Any) -> list[Slot]:
             return
         found.append(Slot(place, dotted(name), x))
         for k in sorted(x):
-            # the raw state keeps `learning_rate` for the rate that was applied; its schedule is told by that name
-            walk((*place, k), (*name, "learning_rate" if k in TOLD_AS_RATE else k), x[k])
+            # the raw state keeps `learning_rate` for the rate that was applied; users find its schedule by that name
+            walk((*place, k), (*name, "learning_rate" if k in RATE_KEYS else k), x[k])
 
     for place, name, state in rules(opt_state):
         for k in sorted(state.hyperparams):
-            named = "learning_rate" if k in TOLD_AS_RATE else k
+            named = "learning_rate" if k in RATE_KEYS else k
             walk((*place, "hyperparams", k), (*name, named), state.hyperparams[k])
     return found
 
@@ -209,12 +224,12 @@ def _collect(edits: dict[Any, Any], slots: list[Slot], name: str, value: Any) ->
     hits = [s for s in slots if s.name == name or s.name.endswith("." + name)]
     exact = [s for s in hits if s.name == name]
     hits = exact or hits
-    # a controller is a learning rate with a learning rate in it: the outer one is meant
+    # a controller is a learning rate that contains another: the outer one is meant
     hits = hits[:1] if all(s.name.startswith(f"{hits[0].name}.") for s in hits[1:]) else hits
     if len(hits) != 1:
-        told = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it holds no number of lrx's"
+        names = ", ".join(s.name for s in (hits or slots) if not s.is_group or hits) or "it has no numbers of lrx's"
         rule = f"is the name of {len(hits)} hyperparameters" if hits else "is not in this state"
-        raise ValueError(f"{where} {rule}: {told}." + (" Give the dotted path: **{'path': ...}." if hits else ""))
+        raise ValueError(f"{where} {rule}: {names}." + (" Give the dotted path: **{'path': ...}." if hits else ""))
     slot = hits[0]
     if hasattr(value, "keys"):
         if not slot.is_group:
@@ -266,9 +281,9 @@ def _replaced(where: str, old: Any, value: Any) -> Any:
     if np.shape(value) != held.shape and np.ndim(value):
         raise ValueError(f"{where} must be a scalar or have shape {held.shape}, got shape {np.shape(value)}.")
     if is_tracer(value) or is_tracer(held) or not isinstance(held, jax.Array):
-        # a copy: the caller's own array, which may lie behind a tracer of vmap, is not for a step to donate
+        # a copy: a step must not donate the caller's array, which a tracer of vmap may hold
         new = jnp.copy(jnp.broadcast_to(jnp.asarray(value).astype(held.dtype), held.shape))
     else:
         new = np.broadcast_to(np.asarray(value).astype(held.dtype), held.shape)
         new = jax.device_put(new, held.sharding) if held.committed else jnp.asarray(new)
-    return old.replace(new) if is_boxed(old) else new
+    return boxed_like(old, new)

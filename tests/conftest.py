@@ -1,15 +1,51 @@
 """For all tests."""
 
 import contextlib
+import ctypes
 import functools
 import gc
+import resource
+from pathlib import Path
 
 import jax
 import pytest
 from jax._src import compiler
 
+from lrx.optimizers.adam import ScaleByAdam
+
 # thousands of compiled programs live in a worker: each full collection would walk all of them
 gc.set_threshold(50_000, 50, 1000)
+
+ROOM = 1_200_000_000
+"""Bytes of a worker above which the programs of the tests so far are dropped."""
+
+
+def resident():
+    """Bytes of this process in memory; 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+
+
+class Memory:
+    """JAX keeps every program that it compiled: gigabytes after some thousand tests, though hardly one is run again."""
+
+    limit = ROOM
+
+    def drop_programs(self):
+        jax.clear_caches()
+        gc.collect()
+        with contextlib.suppress(OSError, AttributeError):  # glibc keeps freed memory otherwise
+            ctypes.CDLL("libc.so.6").malloc_trim(0)
+        # what remains is in use: not after every test again
+        self.limit = max(ROOM, resident() + ROOM // 4)
+
+
+MEMORY = Memory()
+
+
+def pytest_runtest_logfinish(nodeid, location):
+    if resident() > MEMORY.limit:
+        MEMORY.drop_programs()
 
 
 @functools.cache
@@ -54,4 +90,31 @@ def cheap_compiles():
 def cheap_module():
     """The same for a whole module and what its tests share."""
     with cheaply():
+        yield
+
+
+class Traces:
+    """How often Adam's rule was run, which under `jit` is how often it was traced."""
+
+    def __init__(self):
+        self.count = 0
+
+
+@pytest.fixture
+def traces(monkeypatch):
+    """Count the traces of Adam's rule."""
+    seen, update = Traces(), ScaleByAdam.update
+
+    def counted(self, *args, **kwargs):
+        seen.count += 1
+        return update(self, *args, **kwargs)
+
+    monkeypatch.setattr(ScaleByAdam, "update", counted)
+    return seen
+
+
+@pytest.fixture
+def x64():
+    """Let JAX compute in float64 for one test."""
+    with jax.enable_x64(True):
         yield

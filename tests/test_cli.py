@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import lrx
 from lrx import cli
-from lrx._drawing import drawing
+from lrx.charts import drawing
 from lrx.cli import make_app
 
 pytestmark = pytest.mark.usefixtures("cheap_module")

@@ -9,10 +9,15 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.plot import counts_up_to, horizon, plot_losses, plot_range_test, plot_rounds, plot_sweep, rate, running_mean
-from lrx.tuning._range_test import RangeTest
-from lrx.tuning._search import Round
-from lrx.tuning._sweep import Sweep
+from lrx.charts import (
+    counts_up_to,
+    horizon,
+    plot_losses,
+    plot_range_test,
+    plot_short_runs,
+    rate,
+    running_mean,
+)
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 PNG = b"\x89PNG\r\n\x1a\n"
@@ -24,10 +29,10 @@ def labels(figure):
     return [text.get_text() for legend in legends if legend for text in legend.get_texts()]
 
 
-def made_sweep(final, positive=True):
+def made_sweep(final):
     """A sweep of rates 0.01, 0.1, 1 and schedules a, b, from final losses [rate, schedule, seed]."""
     final = np.asarray(final, np.float32)
-    return Sweep(
+    return lrx.Sweep(
         problem="made",
         dims=("learning_rate", "schedule", "seed", "step"),
         coords={"learning_rate": (0.01, 0.1, 1.0), "schedule": ("a", "b"), "seed": tuple(range(final.shape[-1]))},
@@ -71,8 +76,11 @@ def test_plot_with_a_logarithmic_axis():
         (lambda: plot_losses({}), r"plot_losses\(records=...\) must hold at least one"),
         (lambda: plot_losses({"a": np.zeros((2, 0))}), r"plot_losses\(records=...\) must hold arrays"),
         (lambda: plot_losses({"a": np.ones(9)}, smooth=0), r"plot_losses\(smooth=...\) must be positive"),
-        (lambda: plot_range_test(RangeTest(np.ones(2), np.full(2, np.nan))), "must hold a finite loss"),
-        (lambda: plot_rounds((), 0.1, (0.05, 0.2)), r"plot_rounds\(rounds=...\) must be at least one"),
+        (
+            lambda: plot_range_test(np.ones(2), np.full(2, np.nan)),
+            r"\(losses=...\) must hold a finite loss",
+        ),
+        (lambda: plot_short_runs({}, 0.1, (0.05, 0.2)), r"plot_short_runs\(lines=...\) must be at least one"),
     ],
 )
 def test_bad_arguments_are_named(call, message):
@@ -111,19 +119,19 @@ def test_range_test_marks_the_rate_and_keeps_explosions_out():
     rates = np.geomspace(1e-5, 10, 50)
     losses = np.where(rates < 1, 2.0 - rates, 1e9 * rates)
     losses[-1] = np.nan
-    figure = RangeTest(rates, losses).plot(0.03)
+    figure = lrx.RangeTest(rates, losses).plot(0.03)
     assert "suggested 0.03" in labels(figure)
     assert figure.axes[0].get_ylim()[1] < 10 and figure.axes[0].get_xscale() == "log"
-    assert not any("suggested" in text for text in labels(RangeTest(rates, losses).plot()))
+    assert not any("suggested" in text for text in labels(lrx.RangeTest(rates, losses).plot()))
 
 
 def test_rounds_are_lines_with_the_suggestion_the_interval_and_the_parabola():
     rates = np.array([0.01, 0.1, 1.0])
-    rounds = (
-        Round(8, np.array([0.01, 0.1, 1.0, 10.0]), np.array([2.0, 1.5, np.inf, np.inf]), 2.1),
-        Round(50, rates, 0.1 * np.exp(np.log(rates / 0.2) ** 2 / 10), 2.1),
-    )
-    axes = plot_rounds(rounds, 0.2, (0.1, 0.4)).axes[0]
+    rounds = {
+        "8 steps": (np.array([0.01, 0.1, 1.0, 10.0]), np.array([2.0, 1.5, np.inf, np.inf])),
+        "50 steps": (rates, 0.1 * np.exp(np.log(rates / 0.2) ** 2 / 10)),
+    }
+    axes = plot_short_runs(rounds, 0.2, (0.1, 0.4)).axes[0]
     assert labels(axes.figure) == ["8 steps", "50 steps", "suggested 0.2", "diverged"]
     assert axes.get_xscale() == axes.get_yscale() == "log"
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [2.0, 1.5, np.nan, np.nan])
@@ -141,26 +149,26 @@ def test_rounds_are_lines_with_the_suggestion_the_interval_and_the_parabola():
 def test_every_line_of_a_sweep_is_within_the_limits():
     final = np.full((3, 2, 1), 0.001)
     final[:, 1] = 5.0
-    axes = plot_sweep(made_sweep(final)).axes[0]
+    axes = made_sweep(final).plot().axes[0]
     assert axes.get_ylim()[0] < 0.001 and axes.get_ylim()[1] > 5.0
 
 
 def test_sweep_draws_means_bands_the_best_and_what_diverged():
-    figure = plot_sweep(made_sweep([[[4, 6], [8, 8]], [[1, 3], [2, 4]], [[np.nan, 1], [np.inf, np.inf]]]))
+    figure = made_sweep([[[4, 6], [8, 8]], [[1, 3], [2, 4]], [[np.nan, 1], [np.inf, np.inf]]]).plot()
     axes = figure.axes[0]
     assert labels(figure) == ["a", "b", "best: 0.1, a", "diverged"]
     np.testing.assert_array_equal(axes.lines[0].get_ydata(), [5, 2, np.nan])
     crosses = [line for line in axes.lines if line.get_marker() == "x" and len(line.get_xdata())]
     assert [list(line.get_xdata()) for line in crosses] == [[1.0], [1.0]]
     assert axes.get_xscale() == axes.get_yscale() == "log"
-    doubled = plot_sweep(made_sweep([[[4, 6], [8, 8]], [[1, 3], [2, 4]], [[9, 9], [9, 9]]]), "validation")
+    doubled = made_sweep([[[4, 6], [8, 8]], [[1, 3], [2, 4]], [[9, 9], [9, 9]]]).plot("validation")
     np.testing.assert_array_equal(doubled.axes[0].lines[0].get_ydata(), [10, 4, 18])
     assert labels(doubled) == ["a", "b", "best: 0.1, a"]
 
 
 def test_sweep_in_which_all_diverged_or_losses_are_negative():
-    assert plot_sweep(made_sweep(np.full((3, 2, 2), np.nan)))._repr_png_().startswith(PNG)
-    assert plot_sweep(made_sweep(-np.ones((3, 2, 2)))).axes[0].get_yscale() == "linear"
+    assert made_sweep(np.full((3, 2, 2), np.nan)).plot()._repr_png_().startswith(PNG)
+    assert made_sweep(-np.ones((3, 2, 2))).plot().axes[0].get_yscale() == "linear"
 
 
 def test_sweep_with_further_hyperparameters_has_a_line_for_each():

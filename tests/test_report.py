@@ -4,14 +4,15 @@ import dataclasses
 import html.parser
 import re
 import struct
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import pytest
 
 import lrx
-from lrx import _report as report
-from lrx.tuning._tuned import Score
+from lrx.tuning import _report_words as report
+from lrx.tuning._table import Score
 from tests.tuning.bowl import validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
@@ -33,14 +34,14 @@ def tuned():
     def evaluate(params):
         return {"loss": jnp.sum(params**2), "accuracy": 1 / (1 + jnp.sum(params**2))}
 
-    names = dict(optimizers=["sgd", "adam"], schedules=["constant", "linear"])
+    names: dict[str, Any] = dict(optimizers=["sgd", "adam"], schedules=["constant", "linear"])
     return lrx.tune(bowl(evaluate), **names, budget=None, steps=20, seeds=2)
 
 
 @pytest.fixture(scope="module")
 def frugal():
     """Within a budget: three optimizers, whole runs of two."""
-    names = dict(optimizers=["sgd", "adam", "rmsprop"], schedules=["constant", "linear"])
+    names: dict[str, Any] = dict(optimizers=["sgd", "adam", "rmsprop"], schedules=["constant", "linear"])
     return lrx.tune(validated(), **names, budget=4, steps=200, by="training")
 
 

@@ -1,11 +1,11 @@
-"""How good is an automatic learning rate? Every way of choosing one, beside the best of a dense sweep.
+"""How good is an automatic learning rate? Ways of choosing one, compared with the best of a dense sweep.
 
 `python -m benchmarks.choose [--quick] [--only METHOD] [--free] [--json FILE] [--picture FILE] [--oracle FOLDER]`,
 with the data from `pip install "lrx[bench]"`; `--free` for lrx's optimizers without a rate to choose. A new method is
 one line in `methods.py` or in `grid.py`.
 
 Nine small tasks, batches of 64, 1,000 steps, five seeds; 5 % warmup, then linear to zero. The oracle is Adam at 25
-rates from 1e-5 to 10 on the same seeds. A method that picks a rate picks one for each seed, from batches of its own
+rates from 1e-5 to 10 on the same seeds. A method that picks a rate picks one for each seed, from other batches
 (a key that no training uses), and is scored by Adam at exactly that rate from that seed: the same parameters to start
 from and the same batches as the oracle's. A learning-rate-free optimizer is scored by its own training.
 
@@ -19,10 +19,9 @@ seeds, L_best that of the best swept rate (of training or of validation, each it
 Intervals are 95 % of the bootstrap, over tasks and over seeds within a task.
 
 Costs are counted in runs: a run is 1,000 gradients, a forward pass is a third of a gradient, a Hessian-vector product
-two. They are told as choosing + training. Seconds too: choosing from nothing, compilation included, and one training,
-compilation included.
+two. They are listed as choosing + training; so are seconds, both with compilation.
 
-A second table (`grid.py`) asks for a rate and a schedule together. Its oracle is the best of 32 rates from 1e-4 to 1
-under each of four schedules, three seeds; a method names one of these 128 members, and is scored by that member's mean
-over the oracle's seeds, so that luck with a seed counts for nothing.
+A second table (`grid.py`) is for choosing a rate and a schedule together. Its oracle is the best of 32 rates from 1e-4
+to 1 under each of four schedules, three seeds; a method names one of these 128 members, and is scored by that member's
+mean over the oracle's seeds, so that a lucky seed does not count.
 """

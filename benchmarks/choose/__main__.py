@@ -18,7 +18,7 @@ BEST_FIXED = "best fixed rate"
 
 
 def note(text: str) -> None:
-    """Progress, for whoever waits."""
+    """Print progress."""
     print(text, file=sys.stderr, flush=True)
 
 
@@ -74,7 +74,7 @@ def main() -> None:
     seeds, steps = (2 if args.quick else 5), 1000
     settings = {"tasks": list(QUICK if args.quick else TASKS), "seeds": seeds, "steps": steps, "batch": BATCH}
     tasks = {name: TASKS[name]() for name in settings["tasks"]}
-    told: dict[str, Any] = dict(settings)
+    results: dict[str, Any] = dict(settings)
 
     only = [*(args.only or []), *(FREE if args.free else [])]
     wanted = [m for m in methods if m in only or (not only and m not in FREE)]
@@ -84,10 +84,10 @@ def main() -> None:
         rows = compare(tasks, oracles, wanted, seeds, steps)
         for by in LOSSES:
             print(table(rows, by), end="\n\n")
-        told["rates"] = RATES.tolist()
-        told["oracle_seconds"] = {name: o.seconds for name, o in oracles.items()}
-        told["best_rates"] = {by: {name: float(o.rates[o.best(by)]) for name, o in oracles.items()} for by in LOSSES}
-        told["methods"] = rows
+        results["rates"] = RATES.tolist()
+        results["oracle_seconds"] = {name: o.seconds for name, o in oracles.items()}
+        results["best_rates"] = {by: {name: float(o.rates[o.best(by)]) for name, o in oracles.items()} for by in LOSSES}
+        results["methods"] = rows
         if args.picture:
             picture(rows).savefig(args.picture, dpi=120)
 
@@ -98,12 +98,12 @@ def main() -> None:
         fulls = remembered(args.oracle, "grid.json", keys, grid.Full, lambda: ask_whole(tasks, few, steps))
         together = grid.compare(tasks, fulls, picks, few, steps, note)
         print(grid.table(together), end="\n\n")
-        told["grid_seconds"] = {name: f.seconds for name, f in fulls.items()}
-        told["together"] = together
+        results["grid_seconds"] = {name: f.seconds for name, f in fulls.items()}
+        results["together"] = together
 
-    told["minutes"] = {"wall": (time.perf_counter() - begin) / 60, "cpu": (time.process_time() - cpu) / 60}
-    print(f"{told['minutes']['wall']:.1f} minutes, {told['minutes']['cpu']:.1f} of a core")
-    write(args.json, plain(told))
+    results["minutes"] = {"wall": (time.perf_counter() - begin) / 60, "cpu": (time.process_time() - cpu) / 60}
+    print(f"{results['minutes']['wall']:.1f} minutes, {results['minutes']['cpu']:.1f} of a core")
+    write(args.json, plain(results))
 
 
 if __name__ == "__main__":

@@ -1,19 +1,19 @@
 """The second question: a rate and a schedule together, against a sweep of 32 rates under four schedules.
 
 A method names members of that sweep, so that nothing else has to be trained: what it chose is scored by the mean over
-the sweep's own seeds, and it chooses with keys of its own.
+the sweep's own seeds, and it chooses with other keys.
 """
 
 import dataclasses
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 
 import lrx
-from lrx.tuning._candidates import SCHEDULES as KNOWN
+from lrx.tuning._presets import SCHEDULES as KNOWN
 
 from .score import summary
 from .show import number, with_interval
@@ -67,7 +67,9 @@ Pick = Callable[[Task, jax.Array, int], tuple[tuple[float, str], float]]
 """(task, key, steps) -> the member that was chosen, and what it cost in runs."""
 
 
-def by_tune(budget: float, by: str, task: Task, key: jax.Array, steps: int) -> tuple[tuple[float, str], float]:
+def by_tune(
+    budget: float, by: Literal["training", "validation"], task: Task, key: jax.Array, steps: int
+) -> tuple[tuple[float, str], float]:
     """`lrx.tune` on that grid."""
     tuned = lrx.tune(
         task.problem,
@@ -98,7 +100,7 @@ PICKS: dict[str, Pick] = {
     "lrx.tune, 5 runs, by validation": lambda *a: by_tune(5.0, "validation", *a),
     "lrx.halving, 8 runs": lambda *a: by_halving(8.0, *a),
 }
-"""A later method is one more line."""
+"""A new method is one more line."""
 
 
 def compare(
@@ -127,9 +129,9 @@ def compare(
             loss = np.stack([[fulls[t].of(by, m).mean() for m in ms] for t, ms in members.items()])
             level = [np.full(keys, fulls[t].best(by).mean()) for t in members]
             initial = [np.full(keys, fulls[t].initial[by].mean()) for t in members]
-            told = summary(loss, np.stack(level), np.stack(initial), None)
+            row = summary(loss, np.stack(level), np.stack(initial), None)
             ratio = (loss.mean(-1) / np.stack(level).mean(-1)).tolist()
-            rows[name][by] = told | {"tasks": {"ratio": dict(zip(members, ratio, strict=True))}}
+            rows[name][by] = row | {"tasks": {"ratio": dict(zip(members, ratio, strict=True))}}
     return rows
 
 

@@ -1,4 +1,4 @@
-"""Methods on tasks: what they chose, what it took, and what came of it."""
+"""Methods on tasks: what they chose, what that cost, and the final losses."""
 
 import dataclasses
 import math
@@ -69,7 +69,7 @@ def timed(choose: Choose, task: Task, seeds: int, steps: int) -> tuple[tuple[Cho
 
 
 def best_fixed(oracles: dict[str, Oracle]) -> float:
-    """The swept rate with the lowest mean normalised training regret over the tasks, known with hindsight."""
+    """The swept rate with the lowest mean normalised training regret over the tasks, known only afterwards."""
 
     def missed(o: Oracle) -> np.ndarray:
         swept = o.swept["training"]
@@ -80,9 +80,9 @@ def best_fixed(oracles: dict[str, Oracle]) -> float:
 
 
 def row(oracles: dict[str, Oracle], by_task: dict[str, Measured], steps: int) -> dict[str, Any]:
-    """All that is said of one method: summaries as (value, low, high), and each task's own numbers."""
+    """The results of one method: summaries as (value, low, high), and each task's own numbers."""
     methods = list(by_task.values())
-    told: dict[str, Any] = {
+    result: dict[str, Any] = {
         "choose_runs": float(np.mean([c.runs(steps) for m in methods for c in m.choices] or [0.0])),
         "choose_seconds": float(np.median([m.choose_seconds for m in methods])),
         "train_seconds": float(np.median([m.train_seconds for m in methods])),
@@ -94,12 +94,12 @@ def row(oracles: dict[str, Oracle], by_task: dict[str, Measured], steps: int) ->
         best_rates = np.array([o.rates[o.best(by)] for o in oracles.values()])
         loss = np.stack([m.losses[by] for m in methods])
         log_rates = np.log10(rates / best_rates[:, None]) if rates.size else None
-        told[by] = summary(loss, best, initial, log_rates)
+        result[by] = summary(loss, best, initial, log_rates)
         columns = {"loss": loss.mean(-1), "ratio": ratios(loss, best), "regret": regrets(loss, best, initial)}
-        told[by]["tasks"] = {k: dict(zip(by_task, map(float, v), strict=True)) for k, v in columns.items()}
+        result[by]["tasks"] = {k: dict(zip(by_task, map(float, v), strict=True)) for k, v in columns.items()}
     if rates.size:
-        told["learning_rates"] = dict(zip(by_task, rates.tolist(), strict=True))
-    return told
+        result["learning_rates"] = dict(zip(by_task, rates.tolist(), strict=True))
+    return result
 
 
 def plain(x: Any) -> Any:

@@ -3,14 +3,14 @@
 import dataclasses
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import numpy as np
 import optax
 
 import lrx
-from lrx.tuning._suggest import smoothed
+from lrx._series import smoothed
 
 from .tasks import Task
 from .train import linear
@@ -37,7 +37,7 @@ Choose = Callable[[Task, jax.Array, int], Choice]
 """(task, key, steps of the training to come) -> a choice."""
 
 
-def by_rule(rule: str, task: Task, key: jax.Array, steps: int) -> Choice:
+def by_rule(rule: Literal["minimum", "steep", "valley", "slide"], task: Task, key: jax.Array, steps: int) -> Choice:
     """A rule on one ramp of 100 steps, smoothed and cut as `lrx.find` does."""
     del steps
     test = lrx.range_test(task.problem, lrx.adam, key=key)
@@ -79,13 +79,13 @@ CHOOSERS: dict[str, Choose] = {
 
 
 def rising(peak: Any, steps: int) -> Any:
-    """`linear` with a first rate that is not zero: optax's Prodigy divides by zero there and stays nan."""
+    """`linear` with a first rate that is not zero, where optax's Prodigy divides by zero and stays nan."""
     warmup = steps // 20
     return lrx.warmup_linear_schedule(peak, warmup, total_steps=steps, init_value=peak / warmup)
 
 
 def constant(peak: Any, steps: int) -> Any:
-    """The default rate throughout, as a user of the method would have it who knows no horizon."""
+    """The default rate throughout, as for a user who does not know the number of steps."""
     del steps
     return lrx.constant_schedule(peak)
 
@@ -104,7 +104,7 @@ class Optimizer:
 
 
 def gentle(peak: Any, steps: int) -> Any:
-    """A warmup of a twentieth to a rate that stays, for those that average."""
+    """A warmup of a twentieth, then constant, for those that average."""
     warmup = steps // 20
     return lrx.warmup_constant_schedule(peak / warmup, peak, warmup)
 
@@ -151,9 +151,9 @@ FREE: dict[str, Optimizer] = {
     "schedule_free_radam": Optimizer(lrx.schedule_free_radam, 0.0025, constant, lrx.eval_params),
     "schedule_free_adamw+": Optimizer(free_plus, 1.0, gentle, lrx.eval_params),
 }
-"""lrx's learning rates that listen and optimizers that find theirs, at the defaults of their papers.
+"""lrx's learning rates that adapt and optimizers that find theirs, at the defaults of their papers.
 
-Under the schedule of all runs, but for those that average, and MoMo and the line search as their papers have them.
+With the schedule of all runs, except those that average, and MoMo and the line search, which follow their papers.
 """
 
 contrib = optax.contrib
@@ -172,6 +172,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 """Learning-rate-free optimizers, with their defaults.
 
-Under the schedule of all runs, but for the one that is made to do without it and the two that end higher under it on
-most tasks: DoG and MoMo.
+With the schedule of all runs, except schedule-free, which is designed to need none, and DoG and MoMo, which end higher
+with it on most tasks.
 """

@@ -24,7 +24,7 @@ def statistics(
 ) -> dict[str, np.ndarray]:
     """The columns of the table. Losses, and log10 of chosen over best rate, [..., tasks, seeds] -> [...]."""
     ratio, regret = ratios(loss, best), regrets(loss, best, initial)
-    told = {
+    columns = {
         "ratio_median": np.median(ratio, -1),
         "ratio_within_5_percent": np.mean(ratio <= WITHIN, -1),
         "ratio_worst": ratio.max(-1),
@@ -32,8 +32,8 @@ def statistics(
         "regret_worst": regret.max(-1),
     }
     if log_rates is not None:
-        told["log10_rate_median"] = np.median(log_rates, (-2, -1))
-    return told
+        columns["log10_rate_median"] = np.median(log_rates, (-2, -1))
+    return columns
 
 
 def resampled(tasks: int, seeds: int, rng: np.random.Generator) -> tuple[Any, Any]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from lrx.plot import COLOURS, FAINT, INK
+from lrx.charts import COLOURS, FAINT, INK
 
 from .score import WITHIN
 from .train import LOSSES

@@ -1,4 +1,4 @@
-"""Training runs that are scored: the oracle's sweep, and runs that each have a rate and a seed of their own."""
+"""Training runs that are scored: the oracle's sweep, and runs with a rate and a seed each."""
 
 import dataclasses
 import json
@@ -80,12 +80,12 @@ def consult(task: Task, seeds: int, steps: int, rates: np.ndarray = RATES) -> Or
 def remembered(
     folder: str | None, name: str, settings: dict[str, Any], kind: Any, ask: Callable[[], dict[str, Any]]
 ) -> dict[str, Any]:
-    """Sweeps by task: from the file if it was written under these settings, else asked, and written there."""
+    """Sweeps by task: from the file if it was written with these settings, else computed and written there."""
     file = None if folder is None else Path(folder) / name
     if file is not None and file.exists():
-        told = json.loads(file.read_text())
-        if told["settings"] == settings:
-            return {task: kind(**{k: _arrays(v) for k, v in fields.items()}) for task, fields in told["sweeps"].items()}
+        held = json.loads(file.read_text())
+        if held["settings"] == settings:
+            return {task: kind(**{k: _arrays(v) for k, v in fields.items()}) for task, fields in held["sweeps"].items()}
     sweeps = ask()
     if file is not None:
         kept = {"settings": settings, "sweeps": {task: dataclasses.asdict(s) for task, s in sweeps.items()}}
@@ -120,11 +120,11 @@ def train(
     """Train once for each row of rates, in one program.
 
     Args:
-      task: what.
+      task: the task.
       make_optimizer: function of a schedule.
       rates: the rate of each step, [runs, steps].
       seeds: the seed of each run, [runs].
-      of: how many seeds there are.
+      of: the number of seeds.
       final: (state, parameters) at the end -> the parameters to score.
     """
     problem = task.scored

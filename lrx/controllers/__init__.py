@@ -1,1 +1,1 @@
-"""Learning rates that listen to training: the loss, the gradients and the parameters."""
+"""Learning rates that adapt to training feedback: the loss, the gradients and the parameters."""

@@ -21,7 +21,7 @@ def loss_of(signals: dict[str, Any]) -> Callable[[Any], Any]:
 
 
 def refuse_masked(who: str, params: Any) -> None:
-    """A loss is a function of all the parameters: under a mask there are only some."""
+    """Refuse parameters under a mask, since the loss needs all of them."""
 
     def is_masked(x: Any) -> bool:
         return isinstance(x, optax.MaskedNode)

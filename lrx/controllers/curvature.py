@@ -1,4 +1,4 @@
-"""A cap by curvature: no step longer than the loss is known to bear."""
+"""Cap the rate at bound/λ, with λ an estimate of the curvature."""
 
 from typing import Any, NamedTuple
 
@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _check as check
-from .._arithmetic import inner_product, real_dtype, stored, trainable, zeros_like
+from .._arithmetic import inner_product, is_none, leaves_like, real_dtype, stored, trainable, vary_like, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
-from ._controller import Controller, as_one_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, rate_of_update, start_of
 from ._loss import loss_of, refuse_masked
 
 PROBE = 0.01
@@ -18,7 +18,7 @@ PROBE = 0.01
 
 
 class CurvatureMemory(NamedTuple):
-    """What is known of the curvature."""
+    """What `curvature_cap` remembers."""
 
     curvature: jax.Array
     """λ, the running estimate; float32 or wider []."""
@@ -39,6 +39,8 @@ class CurvatureCap(Controller):
     bound: Scalar = 2.0
     decay: Scalar = 0.99
     exact: bool = static(default=False)
+
+    elementwise = True
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on how it is measured
@@ -77,21 +79,31 @@ def _quotient(a: jax.Array, b: jax.Array) -> jax.Array:
 
 
 def _hessian_times(direction: Any, signals: dict[str, Any]) -> Any:
-    params = signals["params"]
+    params = vary_like(signals["params"], direction)
     refuse_masked("curvature_cap", params)
     loss = loss_of(signals)
+
+    directions, treedef = jax.tree.flatten(direction, is_leaf=is_none)
+    values = leaves_like(treedef, params)
+    trained = [i for i, d in enumerate(directions) if d is not None]
+
+    def of_trained(xs: list[Any]) -> Any:
+        moved = dict(zip(trained, xs, strict=True))
+        return loss(treedef.unflatten([moved.get(i, p) for i, p in enumerate(values)]))
 
     def tangent(p: Any, d: Any) -> Any:
         if not trainable(p):
             return np.zeros(jnp.shape(p), jax.dtypes.float0)
         return jnp.asarray(d).astype(jnp.result_type(p))
 
-    return jax.jvp(jax.grad(loss, allow_int=True), (params,), (jax.tree.map(tangent, params, direction),))[1]
+    at, along = [values[i] for i in trained], [tangent(values[i], directions[i]) for i in trained]
+    product = dict(zip(trained, jax.jvp(jax.grad(of_trained, allow_int=True), (at,), (along,))[1], strict=True))
+    return treedef.unflatten([product.get(i) for i in range(len(values))])
 
 
 @check.public
 def curvature_cap(
-    learning_rate: Any, *, bound: Scalar = 2.0, decay: Scalar = 0.99, exact: bool = False
+    learning_rate: LearningRate, *, bound: Scalar = 2.0, decay: Scalar = 0.99, exact: bool = False
 ) -> CurvatureCap:
     """A learning rate that is never above 2/λ, with λ a running estimate of the curvature.
 
@@ -133,4 +145,4 @@ def curvature_cap(
     check.positive(bound=bound)
     check.below_one(decay=decay)
     check.flag(exact=exact)
-    return CurvatureCap(as_one_rate("learning_rate", learning_rate), bound, decay, exact)
+    return CurvatureCap(as_one_rate("learning_rate", learning_rate, is_cap=True), bound, decay, exact)

@@ -6,17 +6,20 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import copied, global_norm, real_dtype, sqrt, wide
+from .._arithmetic import global_norm, map_leaves, map_present, real, real_dtype, sqrt, widened
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
-from ._controller import Controller, as_one_rate, each_leaf, first_of, rate_of_update, start_of
+from .._travel import beginnings, gone_on, way
+from ._controller import Controller, LearningRate, as_one_rate, each_leaf, first_of, rate_of_update, start_of
 
 
 class DistanceMemory(NamedTuple):
-    """What is known of the way from the start."""
+    """What `dog` and `dowg` remember."""
 
-    start: Any
-    """θ_0, a copy."""
+    params0: Any
+    """θ_0, a copy; None for leaves narrower than float32."""
+    moved: Any
+    """θ − θ_0 of these, the sum of their updates before rounding, float32; None for the others."""
     reach: Any
     """r̄, the greatest distance from it so far; [] or one for each leaf, float32 or wider."""
     total: Any
@@ -35,6 +38,7 @@ class Dog(Controller):
     per_leaf: bool = static(default=False)
 
     needs = ("params", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> DistanceMemory:
         """At the start."""
@@ -46,7 +50,7 @@ class Dog(Controller):
 
         first = jax.tree.map(reach, params) if self.per_leaf else reach(params)
         total = jax.tree.map(jnp.zeros_like, first)
-        return DistanceMemory(copied(params), first, total, start_of(self.learning_rate, params))
+        return DistanceMemory(*beginnings(params), first, total, start_of(self.learning_rate, params))
 
     def first(self, params: Any) -> Any:
         """That of the base, for each leaf."""
@@ -56,10 +60,10 @@ class Dog(Controller):
     def rate(self, memory: DistanceMemory, direction: Any, signals: dict[str, Any]) -> tuple[Any, DistanceMemory]:
         """`learning_rate(t) · r̄ / √(Σ‖d‖² + eps)`."""
         base, base_memory = rate_of_update(self.learning_rate, memory.base, direction, signals)
-        each = jax.tree.map if self.per_leaf else _of_all
+        each = map_present if self.per_leaf else _of_all
 
-        def further(reach: jax.Array, p: Any, start: Any) -> jax.Array:
-            return jnp.maximum(reach, _distance(p, start).astype(reach.dtype))
+        def further(reach: jax.Array, away: Any) -> jax.Array:
+            return jnp.maximum(reach, global_norm(away).astype(reach.dtype))
 
         def more(total: jax.Array, d: Any) -> jax.Array:
             return total + (global_norm(d) ** 2).astype(total.dtype)
@@ -68,9 +72,12 @@ class Dog(Controller):
             root = sqrt(total + jnp.asarray(self.eps, total.dtype))
             return base.astype(reach.dtype) * jnp.where(root > 0, reach / jnp.where(root > 0, root, 1), 0 * root)
 
-        reach = each(further, memory.reach, signals["params"], memory.start)
+        reach = each(further, memory.reach, way(signals["params"], memory.params0, memory.moved))
         total = each(more, memory.total, direction)
-        return each(quotient, reach, total), DistanceMemory(memory.start, reach, total, base_memory)
+        rate = each(quotient, reach, total)
+        rates = rate if self.per_leaf else jax.tree.map(lambda d: rate, direction)
+        moved = _after_step(memory.moved, rates, direction)
+        return rate, DistanceMemory(memory.params0, moved, reach, total, base_memory)
 
 
 @pytree_dataclass
@@ -82,20 +89,24 @@ class Dowg(Controller):
     eps: Scalar = 1e-4
 
     needs = ("params", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> DistanceMemory:
         """At the start."""
         reach = jnp.array(self.init_distance, real_dtype(params))
-        return DistanceMemory(copied(params), reach, jnp.zeros_like(reach), start_of(self.learning_rate, params))
+        base = start_of(self.learning_rate, params)
+        return DistanceMemory(*beginnings(params), reach, jnp.zeros_like(reach), base)
 
     def rate(self, memory: DistanceMemory, direction: Any, signals: dict[str, Any]) -> tuple[Any, DistanceMemory]:
         """`learning_rate(t) · r̄² / (√Σ r̄²‖d‖² + eps)`."""
         base, base_memory = rate_of_update(self.learning_rate, memory.base, direction, signals)
         dtype = memory.reach.dtype
-        reach = jnp.maximum(memory.reach, _distance(signals["params"], memory.start).astype(dtype))
+        away = global_norm(way(signals["params"], memory.params0, memory.moved))
+        reach = jnp.maximum(memory.reach, away.astype(dtype))
         total = memory.total + (reach * global_norm(direction).astype(dtype)) ** 2
         rate = base.astype(dtype) * reach**2 / (sqrt(total) + jnp.asarray(self.eps, dtype))
-        return rate, DistanceMemory(memory.start, reach, total, base_memory)
+        moved = _after_step(memory.moved, jax.tree.map(lambda d: rate, direction), direction)
+        return rate, DistanceMemory(memory.params0, moved, reach, total, base_memory)
 
 
 @pytree_dataclass
@@ -106,6 +117,7 @@ class DistanceCap(Controller):
     max_distance: Scalar
 
     needs = ("direction",)
+    elementwise = True
 
     def start(self, params: Any) -> Any:
         """What the base remembers."""
@@ -122,25 +134,21 @@ class DistanceCap(Controller):
 
 
 def _of_all(function: Any, *trees: Any) -> Any:
-    """As `jax.tree.map` for one number of the whole tree."""
+    """As `map_present` for one number of the whole tree."""
     return function(*trees)
 
 
-def _distance(params: Any, start: Any) -> jax.Array:
-    return global_norm(jax.tree.map(_difference, params, start))
-
-
-def _difference(p: Any, start: jax.Array) -> jax.Array:
-    p = jnp.asarray(p)
-    if not jnp.issubdtype(p.dtype, jnp.inexact):
-        return jnp.zeros_like(p)
-    dtype = wide(p.dtype)  # a difference of bfloat16 numbers has few digits left
-    return p.astype(dtype) - start.astype(dtype)
+def _after_step(moved: Any, rates: Any, direction: Any) -> Any:
+    """θ − θ_0 of the narrow leaves after a step. What a controller around this one makes of the rate is not in it."""
+    if not jax.tree.leaves(moved):
+        return moved
+    steps = map_leaves(lambda d, rate: (-rate.astype(real(d.dtype)) * d,), 1, widened(direction), rates)[0]
+    return gone_on(moved, steps)
 
 
 @check.public
 def dog(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     *,
     reps_rel: Scalar = 1e-6,
     init_distance: Scalar | None = None,
@@ -192,7 +200,7 @@ def dog(
 
 
 @check.public
-def dowg(learning_rate: Any = 1.0, *, init_distance: Scalar = 1e-2, eps: Scalar = 1e-4) -> Dowg:
+def dowg(learning_rate: LearningRate = 1.0, *, init_distance: Scalar = 1e-2, eps: Scalar = 1e-4) -> Dowg:
     """Distance over weighted gradients (DoWG): as `dog`, with more weight on the later gradients.
 
     With θ_t the parameters and d_t the direction that the rate multiplies (the gradient, for SGD)::
@@ -230,7 +238,7 @@ def dowg(learning_rate: Any = 1.0, *, init_distance: Scalar = 1e-2, eps: Scalar 
 
 
 @check.public
-def distance_cap(learning_rate: Any, *, max_distance: Scalar) -> DistanceCap:
+def distance_cap(learning_rate: LearningRate, *, max_distance: Scalar) -> DistanceCap:
     """A learning rate with a bound on the length of the step.
 
     With d_t the direction that the rate multiplies::
@@ -260,4 +268,4 @@ def distance_cap(learning_rate: Any, *, max_distance: Scalar) -> DistanceCap:
       0.1
     """
     check.positive(max_distance=max_distance)
-    return DistanceCap(as_one_rate("learning_rate", learning_rate), max_distance)
+    return DistanceCap(as_one_rate("learning_rate", learning_rate, is_cap=True), max_distance)

@@ -1,6 +1,6 @@
 """Hypergradient descent: the rate follows the derivative of the loss with respect to itself."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +9,9 @@ from .. import _check as check
 from .._arithmetic import global_norm, inner_product, real_dtype, stored, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
-from ._controller import Controller, as_one_rate, each_leaf, first_of, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, each_leaf, first_of, rate_of_update, start_of
 
-MODES = ("additive", "multiplicative")
+Mode = Literal["additive", "multiplicative"]
 
 
 class HypergradientMemory(NamedTuple):
@@ -34,6 +34,7 @@ class Hypergradient(Controller):
     per_leaf: bool = static(default=False)
 
     needs = ("grad", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> HypergradientMemory:
         """No direction yet."""
@@ -75,7 +76,7 @@ class Hypergradient(Controller):
 
 @check.public
 def hypergradient(
-    learning_rate: Any, *, hyper_learning_rate: Scalar, mode: str = "additive", per_leaf: bool = False
+    learning_rate: LearningRate, *, hyper_learning_rate: Scalar, mode: Mode = "additive", per_leaf: bool = False
 ) -> Hypergradient:
     """A learning rate that descends on the loss as the parameters do: hypergradient descent.
 
@@ -120,6 +121,6 @@ def hypergradient(
       (ICLR 2018), arXiv 1703.04782.
     """
     check.non_negative(hyper_learning_rate=hyper_learning_rate)
-    check.one_of(MODES, mode=mode)
+    check.one_of(Mode, mode=mode)
     check.flag(per_leaf=per_leaf)
     return Hypergradient(as_one_rate("learning_rate", learning_rate), hyper_learning_rate, mode, per_leaf)

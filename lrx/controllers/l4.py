@@ -9,7 +9,7 @@ from .. import _check as check
 from .._arithmetic import add_one, inner_product, map_leaves, one_minus_power, real, real_dtype, zero_count, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
-from ._controller import Controller, as_one_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, rate_of_update, start_of
 from .polyak import over
 
 
@@ -37,6 +37,7 @@ class L4(Controller):
     eps: Scalar = 1e-12
 
     needs = ("value", "grad", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> L4Memory:
         """Nothing seen."""
@@ -65,7 +66,7 @@ class L4(Controller):
 
 @check.public
 def l4(
-    learning_rate: Any = 0.15,
+    learning_rate: LearningRate = 0.15,
     *,
     gamma: Scalar = 0.9,
     init_factor: Scalar = 0.75,

@@ -6,10 +6,10 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import inner_product, map_leaves, real, real_dtype
+from .._arithmetic import inner_product, is_none, map_leaves, real, real_dtype, trainable
 from .._numbers import Count, Scalar, is_number
 from .._pytree import pytree_dataclass
-from ._controller import Controller, as_one_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, rate_of_update, start_of
 from ._loss import loss_of, refuse_masked
 
 
@@ -65,7 +65,11 @@ class LineSearch(Controller):
             return step + 1, rate, too_far(rate)
 
         first = jnp.minimum(memory.last * jnp.asarray(self.increase, dtype), most.astype(dtype))
-        step, last, failed = jax.lax.while_loop(go_on, shorter, (jnp.zeros((), jnp.int32), first, too_far(first)))
+        failed = too_far(first)
+        step = 0 * failed.astype(
+            jnp.int32
+        )  # as varied as the condition: a plain 0 fails under vmap on an explicit mesh
+        step, last, failed = jax.lax.while_loop(go_on, shorter, (step, first, failed))
         rate = jnp.where(jnp.isfinite(value + slope), jnp.where(failed, jnp.zeros_like(last), last), jnp.nan)
         return rate, LineSearchMemory(jnp.where(last > 0, last, memory.last), step + 1, base)
 
@@ -75,14 +79,12 @@ def _moved(params: Any, direction: Any, rate: jax.Array) -> Any:
         return (jnp.asarray(p).astype(d.dtype) - rate.astype(real(d.dtype)) * d,)
 
     new = map_leaves(leaf, 1, direction, params)[0]
-    return jax.tree.map(
-        lambda n, p: n.astype(jnp.result_type(p)) if jnp.issubdtype(jnp.result_type(p), jnp.inexact) else p, new, params
-    )
+    return jax.tree.map(lambda n, p: n.astype(jnp.result_type(p)) if trainable(n) else p, new, params, is_leaf=is_none)
 
 
 @check.public
 def line_search(
-    max_learning_rate: Any = 10.0,
+    max_learning_rate: LearningRate = 10.0,
     *,
     c: Scalar = 0.1,
     decrease: Scalar = 0.9,

@@ -1,20 +1,22 @@
 """Reduce the rate when a metric has stopped improving."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import select
+from .._boxes import boxed_like, is_boxed, value_of
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
-from .._state_paths import is_boxed, value_of
-from ._controller import Controller, as_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_rate, rate_of_update, start_of
 from ._metric import Watch, check_numbers, unwatched, watched
 
-MODES = ("min", "max")
-COUNTINGS = ("optax", "torch", "keras")
+Mode = Literal["min", "max"]
+Metric = Literal["value", "reported"]
+Counting = Literal["optax", "torch", "keras"]
+Nan = Literal["bad", "skip"]
 
 
 class Mailbox(NamedTuple):
@@ -46,11 +48,13 @@ class Plateau(Controller):
     atol: Scalar = 0.0
     cooldown: Count = 0
     min_value: Scalar = 0.0
-    window: Count = 1
+    window: Count | None = None
     mode: str = static(default="min")
     metric: str = static(default="value")
     counting: str = static(default="optax")
     nan: str = static(default="bad")
+
+    elementwise = True
 
     @property
     def needs(self) -> tuple[str, ...]:  # type: ignore[override]  # depends on where the metric comes from
@@ -61,7 +65,7 @@ class Plateau(Controller):
         """Nothing seen."""
         reported = self.metric == "reported"
         mailbox = Mailbox(jnp.zeros((), F32), jnp.zeros((), jnp.int32)) if reported else None
-        return PlateauMemory(unwatched(self.mode), mailbox, start_of(self.learning_rate, params))
+        return PlateauMemory(unwatched(self), mailbox, start_of(self.learning_rate, params))
 
     def rate(self, memory: PlateauMemory, direction: Any, signals: dict[str, Any]) -> tuple[Any, PlateauMemory]:
         """The rate of the base, times factor^k."""
@@ -84,7 +88,7 @@ class Plateau(Controller):
 
 
 def report(opt_state: Any, metric: Any) -> Any:
-    """A state that has been told a metric. The plateau in it judges the metric at the next update.
+    """Hand a metric to the plateau in a state, which judges it at the next update.
 
     For loops whose update takes no extra arguments, such as Flax's `TrainState`, and for metrics that are measured
     between updates, such as a validation loss. Several reports between two updates count as one, their mean.
@@ -115,17 +119,17 @@ def report(opt_state: Any, metric: Any) -> Any:
     metric = jnp.asarray(metric)
     if not (jnp.issubdtype(metric.dtype, jnp.floating) or jnp.issubdtype(metric.dtype, jnp.integer)):
         raise TypeError(f"report(metric=...) must be a real number, got dtype {metric.dtype}.")
-    told = 0
+    found = 0
 
-    def tell(x: Any) -> Any:
-        nonlocal told
+    def added(x: Any) -> Any:
+        nonlocal found
         if not isinstance(x, Mailbox):
             return x
-        told += 1
+        found += 1
         return Mailbox(*(_added(old, more) for old, more in zip(x, (metric, 1), strict=True)))
 
-    new = jax.tree.map(tell, opt_state, is_leaf=lambda x: isinstance(x, Mailbox) or is_boxed(x))
-    if not told:
+    new = jax.tree.map(added, opt_state, is_leaf=lambda x: isinstance(x, Mailbox) or is_boxed(x))
+    if not found:
         raise ValueError(
             "report(opt_state, metric) found no plateau that takes reports. Build it with "
             "lrx.plateau(..., metric='reported'); one without takes its metric as tx.update(..., value=loss)."
@@ -138,39 +142,51 @@ def _added(old: Any, more: Any) -> Any:
     new = held + jnp.asarray(more).astype(held.dtype)
     if new.shape != held.shape:
         raise ValueError(f"report(metric=...) must have shape {held.shape}, got shape {jnp.shape(more)}.")
-    return old.replace(new) if is_boxed(old) else new
+    return boxed_like(old, new)
 
 
 @check.public
 def plateau(
-    learning_rate: Any,
+    learning_rate: LearningRate,
     *,
     factor: Scalar = 0.1,
     patience: Count = 10,
-    mode: str = "min",
+    mode: Mode = "min",
     rtol: Scalar = 1e-4,
     atol: Scalar = 0.0,
     cooldown: Count = 0,
     min_value: Scalar = 0.0,
-    window: Count = 1,
-    metric: str = "value",
-    counting: str = "optax",
-    nan: str = "bad",
+    window: Count | None = None,
+    metric: Metric = "value",
+    counting: Counting = "optax",
+    nan: Nan = "bad",
 ) -> Plateau:
     """A learning rate that is reduced when a metric stops improving.
 
-    With m the mean of the last `window` metrics and b the best such mean before it, m is an improvement if::
+    With m the mean of `window` metrics and b the best such mean before it, m is an improvement if::
 
       m < b − (rtol · |b| + atol)      mode "min"
       m > b + (rtol · |b| + atol)      mode "max"
 
-    After `patience` means in a row that are none, the rate is multiplied by `factor` and the next `cooldown` means are
-    let pass::
+    After `patience` means in a row that are no improvement, the rate is multiplied by `factor` and the next `cooldown`
+    means are ignored::
 
       η_t = max(learning_rate(t) · factor^k, min_value)      after k reductions
 
     The margin is relative to |b|, so that it is right for a negative metric too. A metric counts at once: the update
     to which it is given has the reduced rate. The state is float32 whatever the parameters' dtype.
+
+    **Noise.** Among losses of single batches the best is the luckiest, and everything after it looks like a plateau.
+    With `window=None` each metric is judged by itself, as in torch, Keras and optax, until they prove noisy: from the
+    8th on, if more than about a third of them are turning points, where a fall becomes a rise or a rise a fall (2/3
+    in white noise, none if the metric only falls). Then
+
+    * 16 metrics make a mean, so that a reduction takes 16 · `patience` updates;
+    * an improvement must exceed the standard error of that mean, √(Σ(m_i − m_{i−1})² / 2) / 16;
+    * after a reduction b is the best mean since the last improvement, and each reduction needs a new plateau.
+
+    A single value that is better than all before and after it by 4 times the mean change is ignored when patience ends,
+    and factor^k stays above 1e-8. A validation metric has less noise: give it with `window=1`, or report it.
 
     Args:
       learning_rate: a number, a schedule or another controller.
@@ -179,15 +195,15 @@ def plateau(
       mode: "min" for a loss, "max" for an accuracy.
       rtol: least improvement relative to |b|, in [0, 1].
       atol: least improvement in units of the metric, ≥ 0.
-      cooldown: means that pass after a reduction without being counted, ≥ 0.
+      cooldown: means that are ignored after a reduction, ≥ 0.
       min_value: the rate stays at or above it, as far as `learning_rate` does; ≥ 0.
-      window: metrics to a mean, > 0. Use more than 1 for losses of single batches.
-      metric: "value" if it is given as `tx.update(grads, state, params, value=metric)`; "reported" if it is told
-        between updates by `lrx.report(state, metric)`.
-      counting: "optax" as above. "torch" reduces at the mean after `patience` bad ones, and "keras" lets one mean less
-        pass after a reduction, as these libraries do.
-      nan: what a metric that is NaN is: "bad", no improvement, or "skip", not there. `skipped` in the state counts the
-        updates whose `value=` was not finite.
+      window: metrics to a mean, > 0; None for 1, or 16 if they are noisy; 1 for reported metrics.
+      metric: "value" if it is given as `tx.update(grads, state, params, value=metric)`; "reported" if it is given
+        between updates, by `lrx.report(state, metric)`.
+      counting: "optax" as above. "torch" reduces at the mean after `patience` bad ones, and "keras" ignores one mean
+        less after a reduction, as these libraries do.
+      nan: what a metric that is NaN means. "bad": no improvement, and an update that moves nothing and is counted in
+        the state as `skipped`, since it is taken for the loss. "skip": no metric was given with this update.
 
     Returns:
       A controller, for the `learning_rate` of any optimizer.
@@ -213,9 +229,10 @@ def plateau(
     """
     check_numbers(factor, patience, rtol, atol, cooldown, window)
     check.non_negative(min_value=min_value)
-    check.one_of(MODES, mode=mode)
-    check.one_of(("value", "reported"), metric=metric)
-    check.one_of(COUNTINGS, counting=counting)
-    check.one_of(("bad", "skip"), nan=nan)
+    check.one_of(Mode, mode=mode)
+    check.one_of(Metric, metric=metric)
+    check.one_of(Counting, counting=counting)
+    check.one_of(Nan, nan=nan)
     base = as_rate("learning_rate", learning_rate)
+    window = 1 if window is None and metric == "reported" else window
     return Plateau(base, factor, patience, rtol, atol, cooldown, min_value, window, mode, metric, counting, nan)

@@ -1,6 +1,6 @@
 """Polyak's step size: the distance of the loss from its least value, over the slope."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +9,13 @@ from .. import _check as check
 from .._arithmetic import absolute_sum, inner_product, real_dtype
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
-from ._controller import Controller, as_one_rate, rate_of_update, start_of
+from ._controller import Controller, LearningRate, as_one_rate, rate_of_update, start_of
 
-VARIANTS = ("sps", "sps+")
+Variant = Literal["sps", "sps+"]
 
 
 class PolyakMemory(NamedTuple):
-    """What Polyak's step size remembers."""
+    """What `polyak` remembers."""
 
     last: jax.Array | None
     """The last rate that was not 0, infinite before it; float32 or wider []. None without `growth`."""
@@ -34,6 +34,7 @@ class Polyak(Controller):
     variant: str = static(default="sps")
 
     needs = ("value", "grad", "direction")
+    elementwise = True
 
     def start(self, params: Any) -> PolyakMemory:
         """No rate yet."""
@@ -64,6 +65,7 @@ class L1Polyak(Controller):
     learning_rate: Any
 
     needs = ("value", "grad")
+    elementwise = True
 
     def start(self, params: Any) -> Any:
         """What the base remembers."""
@@ -85,10 +87,10 @@ def over(gap: jax.Array, slope: jax.Array, eps: Scalar = 0.0) -> jax.Array:
 
 @check.public
 def polyak(
-    max_learning_rate: Any,
+    max_learning_rate: LearningRate,
     *,
     f_min: Scalar = 0.0,
-    variant: str = "sps",
+    variant: Variant = "sps",
     c: Scalar = 1.0,
     growth: Scalar | None = None,
     eps: Scalar = 0.0,
@@ -134,14 +136,14 @@ def polyak(
     check.number(f_min=f_min)
     check.positive(c=c)
     check.non_negative(eps=eps)
-    check.one_of(VARIANTS, variant=variant)
+    check.one_of(Variant, variant=variant)
     if growth is not None:
         check.positive(growth=growth)
-    return Polyak(as_one_rate("max_learning_rate", max_learning_rate), f_min, c, growth, eps, variant)
+    return Polyak(as_one_rate("max_learning_rate", max_learning_rate, is_cap=True), f_min, c, growth, eps, variant)
 
 
 @check.public
-def alig(max_learning_rate: Any, *, eps: Scalar = 1e-5) -> Polyak:
+def alig(max_learning_rate: LearningRate, *, eps: Scalar = 1e-5) -> Polyak:
     """ALI-G: Polyak's step size for models that interpolate, whose losses can all be 0.
 
     With f_t ≥ 0 the loss, g_t the gradient and d_t the direction (g_t for SGD)::
@@ -171,4 +173,4 @@ def alig(max_learning_rate: Any, *, eps: Scalar = 1e-5) -> Polyak:
       algorithm 1.
     """
     check.non_negative(eps=eps)
-    return Polyak(as_one_rate("max_learning_rate", max_learning_rate), eps=eps, variant="sps+")
+    return Polyak(as_one_rate("max_learning_rate", max_learning_rate, is_cap=True), eps=eps, variant="sps+")

@@ -8,13 +8,14 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._controller import require, scalar_value
 from ._metric import Watch, check_numbers, unwatched, watched
 
 
 @pytree_dataclass
-class ReduceOnPlateau:
+class ReduceOnPlateau(Rule):
     """See `reduce_on_plateau`."""
 
     factor: Scalar = 0.1
@@ -27,11 +28,12 @@ class ReduceOnPlateau:
 
     mode, counting, nan = "min", "optax", "bad"  # what optax's does
     renamed = (("window", "accumulation_size"),)
+    elementwise = True
 
     def init(self, params: Any) -> Watch:
         """Nothing seen."""
         del params
-        return unwatched(self.mode)
+        return unwatched(self)
 
     def update(self, updates: Any, state: Watch, params: Any = None, **extra: Any) -> tuple[Any, Watch]:
         """`scale * updates`."""
@@ -63,9 +65,9 @@ def reduce_on_plateau(
       patience: values without improvement that reduce the scale, ≥ 0.
       rtol: least improvement relative to the best value, in [0, 1].
       atol: least improvement in units of the value, ≥ 0.
-      cooldown: values that pass after a reduction without being counted, ≥ 0.
+      cooldown: values that are ignored after a reduction, ≥ 0.
       accumulation_size: values to a mean, which is what is judged, > 0.
-      min_scale: where the scale stops to fall, ≥ 0.
+      min_scale: the least scale, ≥ 0.
 
     Returns:
       A transformation, whose update needs `value=`, the loss.

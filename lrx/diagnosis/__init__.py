@@ -1,4 +1,4 @@
-"""Diagnosis: what a training record says about its learning rate."""
+"""Diagnosis: whether a record of losses shows a learning rate that is too low, fine or too high."""
 
 from ._verdict import Diagnosis as Diagnosis
 from ._verdict import diagnose as diagnose

@@ -1,12 +1,14 @@
-"""What a loss record says about the learning rate that made it."""
+"""The verdict on a learning rate from the losses of a training run."""
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from .. import _check as check
-from .._record import record
+from .._series import series
+
+Label = Literal["too_low", "fine", "oscillating", "diverging"]
 
 BLOCKS = 20
 """The record is read as the means of this many stretches of equal length (two steps at least)."""
@@ -31,7 +33,7 @@ NOT_MEASURED = dict.fromkeys(
 class Diagnosis:
     """A verdict and the numbers behind it; see `diagnose`."""
 
-    label: str
+    label: Label
     evidence: dict[str, float]
 
     def __repr__(self) -> str:
@@ -102,7 +104,7 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
       J. Cohen et al., "Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability",
       arXiv:2103.00065 (what rates near 2/L look like).
     """
-    values = record("losses", losses)
+    values = series("losses", losses)
     finite = np.isfinite(values)
     evidence = {"steps": float(values.size), "non_finite": float(1 - finite.mean()), **NOT_MEASURED}
     reference = None if best is None else _reference(best)
@@ -113,7 +115,7 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
 
 
 def _reference(best: Any) -> np.ndarray:
-    values = record("best", [best] if np.ndim(best) == 0 else best)
+    values = series("best", [best] if np.ndim(best) == 0 else best)
     if not np.isfinite(values[-1]):
         raise check.fail("best", "must end in a finite loss", float(values[-1]))
     return values[np.isfinite(values)]
@@ -204,7 +206,7 @@ def _ratio(x: float, y: float) -> float:
     return x / y if y else np.inf * np.sign(x) if x else 0.0
 
 
-def _label(evidence: dict[str, float], ends_finite: bool) -> str:
+def _label(evidence: dict[str, float], ends_finite: bool) -> Label:
     """The first label of `diagnose` that applies; comparisons with NaN are False."""
     e = evidence
     if not ends_finite:

@@ -1,4 +1,4 @@
-"""Leaves taken as blocks: what rules share that see more of a leaf than one coordinate at a time."""
+"""Leaves as blocks: helpers for rules that use norms or means of a whole leaf."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,16 +6,22 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from .._arithmetic import sqrt, squared
+from .._arithmetic import is_none, leaves_like, sqrt, squared
 
 
 def map_blocks(block: Callable[..., tuple[Any, ...]], outputs: int, updates: Any, *trees: Any) -> tuple[Any, ...]:
-    """`block(u, *xs) -> (update, *memories)` on each leaf, `outputs` trees back. A memory may be a tree of its own."""
-    us, treedef = jax.tree.flatten(updates)
+    """`block(u, *xs) -> (update, *memories)` on each leaf, `outputs` trees back. A memory may be a tree of its own.
+
+    Where the updates have None, which is not trained, the memories stay.
+    """
+    us, treedef = jax.tree.flatten(updates, is_leaf=is_none)
     if not us:
         return (updates,) * outputs
-    columns = [treedef.flatten_up_to(t) for t in trees]
-    results = [block(u, *xs) for u, *xs in zip(us, *columns, strict=True)]
+    columns = [leaves_like(treedef, t) for t in trees]
+    nothing = (None,) * outputs
+    results = [
+        (None, *xs, *nothing)[:outputs] if u is None else block(u, *xs) for u, *xs in zip(us, *columns, strict=True)
+    ]
     return tuple(treedef.unflatten(column) for column in zip(*results, strict=True))
 
 

@@ -12,18 +12,19 @@ import jax
 
 from .. import _check as check
 from .._arithmetic import leaves_like
+from .._boxes import map_with_names
 from .._numbers import is_array, is_tracer
 from .._pytree import key_name
 
 
 class StaticTree(NamedTuple):
-    """A tree of hashable values, taken apart."""
+    """A flattened tree of hashable values."""
 
     treedef: Any
     leaves: tuple[Any, ...]
 
     def tree(self) -> Any:
-        """The tree put together again."""
+        """The unflattened tree."""
         return self.treedef.unflatten(self.leaves)
 
     def __repr__(self) -> str:
@@ -39,17 +40,18 @@ def as_static_tree(argument: str, tree: Any, kind: type) -> Any:
     """A tree of `kind` (bool, int or any object), or a function that gives one, in the form that static fields hold."""
     if is_function(tree):
         return tree
+    tree = tree.tree() if isinstance(tree, StaticTree) else tree  # that of a rule which is made again
     leaves, treedef = jax.tree.flatten(tree)
     return StaticTree(treedef, tuple(_of_kind(check.where(argument), leaves, kind, tree)))
 
 
-_TOLD = {bool: "bools", int: "whole numbers", object: "labels"}
+_KIND_NAMES = {bool: "bools", int: "whole numbers", object: "labels"}
 
 
 def _of_kind(where: str, leaves: list[Any], kind: type, tree: Any) -> list[Any]:
     leaves = [m.item() if is_array(m) and not is_tracer(m) and not m.ndim else m for m in leaves]
     if not all(isinstance(m, kind) and (kind is not int or not isinstance(m, bool)) for m in leaves):
-        raise TypeError(f"{where} must be a tree of {_TOLD[kind]} or a function that gives one, got {tree!r}.")
+        raise TypeError(f"{where} must be a tree of {_KIND_NAMES[kind]} or a function that gives one, got {tree!r}.")
     return leaves
 
 
@@ -64,8 +66,8 @@ def spread(where: str, tree: StaticTree | Callable[[Any], Any], over: Any, kind:
     try:
         leaves = jax.tree.leaves(jax.tree.broadcast(values, over))
     except ValueError as error:
-        told = " ".join(str(error).split())
-        raise ValueError(f"{where} must be a tree like the parameters, or a prefix of it: {told}") from None
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{where} must be a tree like the parameters, or a prefix of it: {reason}") from None
     return _of_kind(where, leaves, kind, values)
 
 
@@ -74,8 +76,9 @@ def map_chosen(where: str, mask: Any, function: Callable[[Any, Any], Any], updat
     if mask is None:
         return function(updates, params)
     leaves, treedef = jax.tree.flatten(updates)
-    chosen = spread(where, mask, params, bool)
-    triples = zip(chosen, leaves, leaves_like(treedef, params), strict=True)
+    present = leaves_like(treedef, params)  # a mask is asked about what is trained: a model may hold functions too
+    chosen = spread(where, mask, treedef.unflatten(present), bool)
+    triples = zip(chosen, leaves, present, strict=True)
     return treedef.unflatten([function(u, p) if c else u for c, u, p in triples])
 
 
@@ -87,7 +90,7 @@ class ByPath:
 
     def __call__(self, tree: Any) -> Any:
         """The value of each leaf."""
-        return jax.tree_util.tree_map_with_path(lambda path, _: self._value(".".join(map(key_name, path))), tree)
+        return map_with_names(lambda path, _: self._value(".".join(map(key_name, path))), tree)
 
     def _value(self, path: str) -> Any:
         for pattern, value in self.patterns:

@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, all_finite, map_leaves, trainable, wide_zeros_like, zero_count
+from .._arithmetic import add_one, all_finite, map_leaves, trainable, vary_like, wide_zeros_like, zero_count
 from .._numbers import F32, Count
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation, update_where
 from ._dtype import dtype_name
 
 
 class AccumulateState(NamedTuple):
-    """What an accumulation remembers."""
+    """The state of an accumulation."""
 
     mini_step: jax.Array
     """Micro-gradients seen since the last update; int32 []."""
@@ -32,7 +33,7 @@ class AccumulateState(NamedTuple):
 
 
 @pytree_dataclass
-class Accumulate:
+class Accumulate(Rule):
     """See `accumulate`."""
 
     inner: Any = static()
@@ -40,12 +41,14 @@ class Accumulate:
     accumulator_dtype: str | None = static(default=None)
 
     renamed = (("inner", "tx"),)
+    elementwise = True
+    handles_nonfinite = True
 
     def init(self, params: Any) -> AccumulateState:
         """The state before the first micro-gradient."""
         gradients = wide_zeros_like(params, self.accumulator_dtype)
-        value = jnp.zeros((), F32)
-        return AccumulateState(zero_count(), zero_count(), zero_count(), gradients, value, self.inner.init(params))
+        accepted, skipped, value = vary_like((zero_count(), zero_count(), jnp.zeros((), F32)), params)
+        return AccumulateState(zero_count(), accepted, skipped, gradients, value, self.inner.init(params))
 
     def update(
         self, updates: Any, state: AccumulateState, params: Any = None, **extra: Any
@@ -75,7 +78,7 @@ class Accumulate:
             return self.inner.update(_like(updates, gradients), inner, params, **extra)
 
         last = mini_step >= self.every
-        updates, inner = update_where(last & (accepted > 0), step, state.inner)
+        updates, inner = update_where(last & (accepted > 0), step, state.inner, updates)
 
         def reset(x: Any) -> Any:
             return jnp.where(last, jnp.zeros_like(x), x)
@@ -89,7 +92,7 @@ def _is_scalar(x: Any) -> bool:
 
 
 def _like(updates: Any, gradients: Any) -> Any:
-    """The mean gradients, each in the dtype of the micro-gradients; leaves that are not trained stay theirs."""
+    """The mean gradients in the dtypes of the micro-gradients; leaves that are not trained are the micro-gradients'."""
     return map_leaves(lambda u, m: (m.astype(u.dtype),), 1, updates, gradients)[0]
 
 

@@ -1,4 +1,4 @@
-"""AdaBelief: the mean gradient divided by the root of its mean squared surprise."""
+"""AdaBelief: the mean gradient divided by the root of the mean squared distance from it."""
 
 from typing import Any, NamedTuple
 
@@ -20,14 +20,15 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByBeliefState(NamedTuple):
-    """What AdaBelief remembers."""
+    """The state of AdaBelief."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -38,7 +39,7 @@ class ScaleByBeliefState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByBelief:
+class ScaleByBelief(Rule):
     """See `scale_by_belief`."""
 
     b1: Scalar = 0.9
@@ -48,6 +49,8 @@ class ScaleByBelief:
     nesterov: bool = static(default=False)
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByBeliefState:
         """The state before the first update."""
@@ -136,7 +139,7 @@ def scale_by_belief(
 
 @check.public
 def adabelief(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-16,
@@ -146,7 +149,7 @@ def adabelief(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """AdaBelief: long steps where the gradient is what its mean predicts, short ones where it surprises.
+    """AdaBelief: long steps where the gradient is close to its mean, short ones where it is far from it.
 
     With g_t the gradient and η_t the learning rate::
 

@@ -1,4 +1,4 @@
-"""Adadelta: steps as large as recent steps were, for gradients as large as recent gradients were."""
+"""Adadelta: the gradient times the ratio of the RMS of recent steps to the RMS of recent gradients."""
 
 from typing import Any, NamedTuple
 
@@ -10,8 +10,9 @@ from .._arithmetic import full_like_second, map_leaves, real, sqrt, squared
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from ._labels import as_mask
 from .learning_rate import scale_by_learning_rate
@@ -19,7 +20,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdadeltaState(NamedTuple):
-    """What Adadelta remembers."""
+    """The state of Adadelta."""
 
     e_g: Any
     """E[g²], shaped like the parameters, float32 or `nu_dtype`."""
@@ -28,12 +29,14 @@ class ScaleByAdadeltaState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdadelta:
+class ScaleByAdadelta(Rule):
     """See `scale_by_adadelta`."""
 
     rho: Scalar = 0.9
     eps: Scalar = 1e-6
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByAdadeltaState:
         """The state before the first update."""
@@ -99,7 +102,7 @@ def scale_by_adadelta(rho: Scalar = 0.9, eps: Scalar = 1e-6, *, nu_dtype: Any = 
 
 @check.public
 def adadelta(
-    learning_rate: Scalar | Schedule | Any = None,
+    learning_rate: LearningRate | None = None,
     rho: Scalar = 0.9,
     eps: Scalar = 1e-6,
     weight_decay: Scalar = 0.0,
@@ -122,7 +125,8 @@ def adadelta(
     Every number may be a schedule too, evaluated at the count of updates completed.
 
     Args:
-      learning_rate: η, a number or a schedule. None leaves out the rate with its sign: the updates are u_t, uphill.
+      learning_rate: η, a number or a schedule. None leaves out the rate and its sign: the updates
+        are u_t, in the direction of ascent.
       rho: in [0, 1).
       eps: ε ≥ 0, inside both roots.
       weight_decay: λ ≥ 0, added before everything else.

@@ -1,4 +1,4 @@
-"""Adafactor: Adam's second moment of a matrix, remembered as its row and column means."""
+"""Adafactor: Adam's second moment of a matrix, stored as its row and column means."""
 
 import functools
 from typing import Any, NamedTuple
@@ -7,42 +7,43 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import add_one, full_like_second, map_leaves, sqrt, squared, zero_count
+from .._arithmetic import add_one, full_like_second, map_leaves, sqrt, squared, vary_like, zero_count
 from .._chain import chain
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._blocks import map_blocks
 from ._dtype import dtype_name
 from ._labels import as_mask
+from ._negate import negate
 from .clip_by_block import clip_by_block_rms
 from .ema import ema
 from .learning_rate import scale_by_learning_rate
 from .masking import is_placeholder
-from .negate import negate
 from .trust_ratio import scale_by_param_block_rms
 from .weight_decay import add_decayed_weights
 
 
 class FactoredState(NamedTuple):
-    """What Adafactor remembers.
+    """The state of Adafactor.
 
-    Trees like the parameters, with at most one array for each: in a Flax nnx optimizer a pair would come back a dict.
+    Three trees like the parameters. A leaf has zeros [1] where it has no such mean.
     """
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
-    row: Any
-    """R, the mean over the largest axis of a leaf, float32 or `nu_dtype`; () for a leaf that is not factored."""
-    column: Any
+    v_row: Any
+    """R, the mean over the largest axis of each leaf that is factored, float32 or `nu_dtype`."""
+    v_col: Any
     """C, the mean over the second largest axis, as R."""
-    nu: Any
-    """v in the shape of the leaf, float32 or `nu_dtype`; () for a leaf that is factored."""
+    v: Any
+    """v in the shape of each leaf that is not factored, float32 or `nu_dtype`."""
 
 
 @pytree_dataclass
-class ScaleByFactoredRms:
+class ScaleByFactoredRms(Rule):
     """See `scale_by_factored_rms`."""
 
     factored: bool = static(default=True)
@@ -53,20 +54,18 @@ class ScaleByFactoredRms:
     decay_rate_fn: Any = static(default=None)
     nu_dtype: str | None = static(default=None)
 
-    by_leaf = True
-
     def init(self, params: Any) -> FactoredState:
         """The state before the first update."""
         if self.factored and is_placeholder(params):
-            return FactoredState(*(zero_count() for _ in range(4)))  # factors have not the shapes of the parameters
+            return FactoredState(*(zero_count() for _ in range(4)))  # the factors are not shaped like the parameters
 
         def second(p: Any) -> tuple[Any, Any, Any]:
             v = full_like_second(p, 0.0, self.nu_dtype)
             axes = self._axes(jnp.shape(p))
             if axes is None:
-                return (), (), v
+                return _nothing(v), _nothing(v), v
             # as sums, they are laid out on a mesh as the means of an update will be
-            return jnp.sum(v, axes[0]), jnp.sum(v, axes[1]), ()
+            return jnp.sum(v, axes[0]), jnp.sum(v, axes[1]), _nothing(v)
 
         return FactoredState(zero_count(), *map_blocks(second, 3, params))
 
@@ -89,7 +88,7 @@ class ScaleByFactoredRms:
             largest, second = axes
             square = squared(g)
             row, column = mean(row, jnp.mean(square, largest)), mean(column, jnp.mean(square, second))
-            # v = row·column / mean(row); by roots, since 1e-30² is 0 in float32
+            # v = row·column / mean(row); with roots, since 1e-30² is 0 in float32
             size = sqrt(jnp.mean(row, second - (second > largest), keepdims=True))
             by_row, by_column = _inverse(sqrt(row)) * size, _inverse(sqrt(column))
             return g * jnp.expand_dims(by_row, largest) * jnp.expand_dims(by_column, second), row, column
@@ -98,11 +97,11 @@ class ScaleByFactoredRms:
             axes = self._axes(jnp.shape(g))
             if axes is None:
                 g, v = map_leaves(whole, 2, g, v)
-                return g, (), (), v
+                return g, _nothing(row), _nothing(column), v
             g, row, column = map_leaves(functools.partial(factored, axes), 3, g, row, column)
-            return g, row, column, ()
+            return g, row, column, _nothing(v)
 
-        updates, *means = map_blocks(block, 4, updates, state.row, state.column, state.nu)
+        updates, *means = map_blocks(block, 4, updates, state.v_row, state.v_col, state.v)
         return updates, FactoredState(add_one(state.count), *means)
 
     def _axes(self, shape: tuple[int, ...]) -> tuple[int, int] | None:
@@ -119,6 +118,14 @@ class ScaleByFactoredRms:
             return 1 - jnp.asarray(self.decay_rate_fn(since, self.decay_rate)).astype(F32)
         t = add_one(jnp.maximum(since, 0)).astype(F32)
         return jnp.exp(-jnp.asarray(self.decay_rate, F32) * jnp.log(t))  # t^−c
+
+
+def _nothing(like: Any) -> jax.Array:
+    """What stands for a mean that a leaf does not have, as in optax's state.
+
+    Made anew in each update: an array that is passed through a jitted step on a mesh changes its sharding.
+    """
+    return vary_like(jnp.zeros((1,), like.dtype), like)
 
 
 def _inverse(x: jax.Array) -> jax.Array:
@@ -138,7 +145,7 @@ def scale_by_factored_rms(
     *,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Divide each coordinate by the root of its mean square, of which a matrix keeps row and column means only.
+    """Divide each coordinate by the root of its mean square; for a matrix only row and column means are stored.
 
     With t = max(count − step_offset, 0) + 1 at `count` updates completed, and β_t = 1 − t^(−decay_rate)::
 
@@ -152,7 +159,7 @@ def scale_by_factored_rms(
     Args:
       factored: whether to factor at all.
       decay_rate: c ≥ 0; the larger, the longer the memory.
-      step_offset: number of updates ≥ 0 of an earlier training that the count goes on from.
+      step_offset: number of updates ≥ 0 that an earlier training run completed; the count starts after them.
       min_dim_size_to_factor: a leaf is factored if its two largest axes have at least this size.
       epsilon: ≥ 0.
       decay_rate_fn: (count − step_offset, decay_rate) -> β, in place of the formula above.
@@ -173,7 +180,7 @@ def scale_by_factored_rms(
       >>> print(updates.round(4))  # the squares have rank 1: nothing is lost
       [[ 1. -1.  1.]
        [ 1. -1.  1.]]
-      >>> print(state.memory.row.shape, state.memory.column.shape)
+      >>> print(state.memory.v_row.shape, state.memory.v_col.shape)
       (2,) (3,)
 
     References:
@@ -192,7 +199,7 @@ def scale_by_factored_rms(
 
 @check.public
 def adafactor(
-    learning_rate: Scalar | Schedule | Any = None,
+    learning_rate: LearningRate | None = None,
     min_dim_size_to_factor: int = 128,
     decay_rate: Scalar = 0.8,
     decay_offset: Count = 0,
@@ -223,10 +230,10 @@ def adafactor(
     Every real number may be a schedule too, evaluated at the count of updates completed.
 
     Args:
-      learning_rate: η, a number or a schedule. None is 1, with no rate to read or edit in the state.
+      learning_rate: η, a number or a schedule. None is 1, and the state then has no rate to read or edit.
       min_dim_size_to_factor: a leaf is factored if its two largest axes have at least this size.
       decay_rate: c ≥ 0; the mean of squares decays by 1 − t^(−c).
-      decay_offset: number of updates ≥ 0 of an earlier training that t does not count.
+      decay_offset: number of updates ≥ 0 of an earlier training run, which t leaves out.
       multiply_by_parameter_scale: whether to multiply by max(RMS(θ_{t−1}), 1e-3); if not, η is absolute.
       clipping_threshold: > 0, the largest RMS of u_t, or None for no clipping.
       momentum: in [0, 1), or None for no momentum and no memory of it.
@@ -243,7 +250,7 @@ def adafactor(
     Raises:
       ValueError: if a number is negative, `clipping_threshold` is not positive, `momentum` is not in [0, 1), or `eps`
         vanishes in float32.
-      TypeError: if a count is not whole, or the mask or a dtype is not one.
+      TypeError: if a count is not whole, `weight_decay_mask` is not a mask, or a dtype is not floating.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

@@ -10,26 +10,29 @@ from .._arithmetic import full_like_second, map_leaves, real, squared
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByRssState(NamedTuple):
-    """What Adagrad remembers."""
+    """The state of Adagrad."""
 
     sum_of_squares: Any
     """G, shaped like the parameters, float32 or `sum_dtype`."""
 
 
 @pytree_dataclass
-class ScaleByRss:
+class ScaleByRss(Rule):
     """See `scale_by_rss`."""
 
     initial_accumulator_value: Scalar = 0.1
     eps: Scalar = 1e-7
     sum_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByRssState:
         """The state before the first update."""
@@ -89,9 +92,7 @@ def scale_by_rss(
 
 
 @check.public
-def adagrad(
-    learning_rate: Scalar | Schedule | Any, initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7
-) -> Transformation:
+def adagrad(learning_rate: LearningRate, initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7) -> Transformation:
     """Adagrad: the rate of each coordinate falls with the root of its sum of squared gradients.
 
     With g_t the gradient and η_t the learning rate::

@@ -21,15 +21,16 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdamState(NamedTuple):
-    """What Adam remembers."""
+    """The state of Adam."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -40,7 +41,7 @@ class ScaleByAdamState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdam:
+class ScaleByAdam(Rule):
     """See `scale_by_adam`."""
 
     b1: Scalar = 0.9
@@ -50,6 +51,8 @@ class ScaleByAdam:
     mu_dtype: str | None = static(default=None)
     nesterov: bool = static(default=False)
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByAdamState:
         """The state before the first update."""
@@ -139,7 +142,7 @@ def scale_by_adam(
 
 @check.public
 def adam(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -199,7 +202,7 @@ def adam(
 
 @check.public
 def adamw(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,

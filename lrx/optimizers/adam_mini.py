@@ -24,15 +24,16 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import key_name, pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdamMiniState(NamedTuple):
-    """What Adam-mini remembers."""
+    """The state of Adam-mini."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -44,7 +45,7 @@ class ScaleByAdamMiniState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdamMini:
+class ScaleByAdamMini(Rule):
     """See `scale_by_adam_mini`."""
 
     b1: Scalar = 0.9
@@ -53,8 +54,6 @@ class ScaleByAdamMini:
     mu_dtype: str | None = static(default=None)
     block_axes: Callable[[str, tuple[int, ...]], Iterable[int]] | None = static(default=None)
     nu_dtype: str | None = static(default=None)
-
-    by_leaf = True
 
     def init(self, params: Any) -> ScaleByAdamMiniState:
         """The state before the first update."""
@@ -163,7 +162,7 @@ def scale_by_adam_mini(
 
 @check.public
 def adam_mini(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,

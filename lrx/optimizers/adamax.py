@@ -10,15 +10,16 @@ from .._arithmetic import add_one, full_like_second, map_leaves, one_minus_power
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdamaxState(NamedTuple):
-    """What AdaMax remembers."""
+    """The state of AdaMax."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -29,7 +30,7 @@ class ScaleByAdamaxState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdamax:
+class ScaleByAdamax(Rule):
     """See `scale_by_adamax`."""
 
     b1: Scalar = 0.9
@@ -37,6 +38,8 @@ class ScaleByAdamax:
     eps: Scalar = 1e-8
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByAdamaxState:
         """The state before the first update."""
@@ -110,7 +113,7 @@ def scale_by_adamax(
 
 @check.public
 def adamax(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -161,7 +164,7 @@ def adamax(
 
 @check.public
 def adamaxw(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,

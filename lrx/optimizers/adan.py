@@ -1,6 +1,6 @@
 """Adan: Adam with Nesterov's momentum, estimated from the differences of gradients."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,30 +20,33 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
+Convention = Literal["optax", "paper"]
+
 
 class ScaleByAdanState(NamedTuple):
-    """What Adan remembers."""
+    """The state of Adan."""
 
-    count: jax.Array
-    """t, the number of updates completed; int32 []."""
-    mu: Any
-    """m, the mean gradient, shaped like the parameters, in their dtype or in `mu_dtype`."""
-    delta: Any
-    """v, the mean difference of gradients, like m."""
-    nu: Any
-    """n, the second moment, shaped like the parameters, float32 or `nu_dtype`."""
-    grad: Any
-    """g_t, the last gradient, shaped like the parameters, in their dtype."""
+    m: Any
+    """The mean gradient, shaped like the parameters, in their dtype or in `mu_dtype`."""
+    v: Any
+    """The mean difference of successive gradients, like m."""
+    n: Any
+    """The second moment, shaped like the parameters, float32 or `nu_dtype`."""
+    g: Any
+    """The last gradient, shaped like the parameters, in their dtype."""
+    t: jax.Array
+    """The number of updates completed; int32 []."""
 
 
 @pytree_dataclass
-class ScaleByAdan:
+class ScaleByAdan(Rule):
     """See `scale_by_adan`."""
 
     b1: Scalar = 0.98
@@ -55,20 +58,22 @@ class ScaleByAdan:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAdanState:
         """The state before the first update."""
-        mu, delta = (zeros_like(params, self.mu_dtype) for _ in range(2))
-        nu = full_like_second(params, 0.0, self.nu_dtype)
-        return ScaleByAdanState(zero_count(), mu, delta, nu, zeros_like(params))
+        m, v = (zeros_like(params, self.mu_dtype) for _ in range(2))
+        n = full_like_second(params, 0.0, self.nu_dtype)
+        return ScaleByAdanState(m, v, n, zeros_like(params), zero_count())
 
     def update(
         self, updates: Any, state: ScaleByAdanState, params: Any = None, **extra: Any
     ) -> tuple[Any, ScaleByAdanState]:
         """Algorithm 1, lines 3 to 6, with Adam's bias corrections, on each leaf."""
         del params, extra
-        t = add_one(state.count)
+        t = add_one(state.t)
         c1, c2, c3 = (one_minus_power(b, t.astype(F32)) for b in (self.b1, self.b2, self.b3))
-        first = state.count == 0
+        first = state.t == 0
 
         def leaf(g: jax.Array, m: jax.Array, v: jax.Array, n: jax.Array, g_old: jax.Array) -> tuple[jax.Array, ...]:
             r = real(g.dtype)
@@ -83,9 +88,8 @@ class ScaleByAdan:
             m_hat, v_hat, n_hat = m * (1 / c1).astype(r), v * (1 / c2).astype(r), n * (1 / c3).astype(r)
             return (m_hat + factor * v_hat) / (sqrt(n_hat + eps_root) + eps), m, v, n, g
 
-        trees = state.mu, state.delta, state.nu, state.grad
-        updates, m, v, n, g = map_leaves(leaf, 5, updates, *trees)
-        return updates, ScaleByAdanState(t, m, v, n, g)
+        updates, m, v, n, g = map_leaves(leaf, 5, updates, *state[:4])
+        return updates, ScaleByAdanState(m, v, n, g, t)
 
 
 @check.public
@@ -96,7 +100,7 @@ def scale_by_adan(
     eps: Scalar = 1e-8,
     eps_root: Scalar = 0.0,
     *,
-    convention: str = "optax",
+    convention: Convention = "optax",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
@@ -143,14 +147,14 @@ def scale_by_adan(
     """
     check.below_one(b1=b1, b2=b2, b3=b3)
     check.epsilon(eps=eps, eps_root=eps_root)
-    check.one_of(("optax", "paper"), convention=convention)
+    check.one_of(Convention, convention=convention)
     mu_dtype, nu_dtype = dtype_name("mu_dtype", mu_dtype), dtype_name("nu_dtype", nu_dtype)
     return transformation(ScaleByAdan(b1, b2, b3, eps, eps_root, convention, mu_dtype, nu_dtype))
 
 
 @check.public
 def adan(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.98,
     b2: Scalar = 0.92,
     b3: Scalar = 0.99,
@@ -159,11 +163,11 @@ def adan(
     weight_decay: Scalar = 0.0,
     mask: Any = None,
     *,
-    convention: str = "optax",
+    convention: Convention = "optax",
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Adan: Adam that adds the mean change of the gradient to its mean, which is Nesterov's look ahead.
+    """Adan: Adam with Nesterov momentum, computed from the mean difference of successive gradients.
 
     With g_t the gradient, η_t the learning rate, the factor c = 1 − b2 (`convention="paper"`: c = b2) and d_1 = 0::
 
@@ -173,8 +177,8 @@ def adan(
       n_t = b3·n_{t−1} + (1 − b3)·(g_t + c·d_t)²,   n̂_t = n_t / (1 − b3^t)
       θ_t = θ_{t−1} − η_t · ((m̂_t + c·v̂_t) / (√(n̂_t + eps_root) + eps) + weight_decay · θ_{t−1})
 
-    The paper writes β for 1 − b, and its factor 1 − β_2 is b2 = 0.92; optax's is 0.08, so that the differences hardly
-    count. The default does what optax does. In both conventions the weight decay is AdamW's; the paper divides by
+    The paper writes β for 1 − b, and its factor 1 − β_2 is b2 = 0.92; optax's is 0.08, which gives the differences
+    little weight. The default is optax's. In both conventions the weight decay is AdamW's; the paper divides by
     1 + η_t·weight_decay instead, θ_t = (θ_{t−1} − η_t·u_t) / (1 + η_t·weight_decay), the same to first order.
 
     Every number may be a schedule too, evaluated at the count of updates completed.
@@ -198,7 +202,7 @@ def adan(
     Raises:
       ValueError: if a decay is not in [0, 1), an ε is negative or vanishes in float32, λ is negative, or the
         convention is unknown.
-      TypeError: if a dtype is not floating, or the mask is not one.
+      TypeError: if a dtype is not floating, or `mask` is not a mask.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

@@ -21,28 +21,31 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
 
 class ScaleByAdemamixState(NamedTuple):
-    """What AdEMAMix remembers."""
+    """The state of AdEMAMix."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
-    mu: Any
+    count_m2: jax.Array
+    """t again, which optax keeps for the slow mean; int32 []."""
+    m1: Any
     """m, the fast mean, shaped like the parameters, in their dtype or in `mu_dtype`."""
-    mu_slow: Any
+    m2: Any
     """s, the slow mean, shaped like the parameters, float32 or `mu_dtype`."""
     nu: Any
     """v, the second moment, shaped like the parameters, float32 or `nu_dtype`."""
 
 
 @pytree_dataclass
-class ScaleByAdemamix:
+class ScaleByAdemamix(Rule):
     """See `scale_by_ademamix`."""
 
     b1: Scalar = 0.9
@@ -54,11 +57,14 @@ class ScaleByAdemamix:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByAdemamixState:
         """The state before the first update."""
-        mu, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)
+        m1, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)
         # in bfloat16 a mean with b3 = 0.9999 would stop growing at a fiftieth of its size
-        return ScaleByAdemamixState(zero_count(), mu, wide_zeros_like(params, self.mu_dtype), nu)
+        m2 = wide_zeros_like(params, self.mu_dtype)
+        return ScaleByAdemamixState(zero_count(), zero_count(), m1, m2, nu)
 
     def update(
         self, updates: Any, state: ScaleByAdemamixState, params: Any = None, **extra: Any
@@ -79,8 +85,8 @@ class ScaleByAdemamix:
             m_hat, v_hat = m * (1 / c1).astype(r), v * (1 / c2).astype(r)
             return (m_hat + alpha * s) / (sqrt(v_hat + eps_root) + eps), m, s, v
 
-        updates, m, s, v = map_leaves(leaf, 4, updates, state.mu, state.mu_slow, state.nu)
-        return updates, ScaleByAdemamixState(t, m, s, v)
+        updates, m, s, v = map_leaves(leaf, 4, updates, state.m1, state.m2, state.nu)
+        return updates, ScaleByAdemamixState(t, add_one(state.count_m2), m, s, v)
 
 
 @check.public
@@ -141,7 +147,7 @@ def scale_by_ademamix(
 
 @check.public
 def ademamix(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     b3: Scalar = 0.9999,
@@ -154,7 +160,7 @@ def ademamix(
     *,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """AdEMAMix: AdamW that also remembers gradients from thousands of steps ago.
+    """AdEMAMix: AdamW with a second, slow momentum that averages thousands of gradients.
 
     With g_t the gradient and η_t the learning rate::
 
@@ -163,8 +169,8 @@ def ademamix(
       v_t = b2·v_{t−1} + (1 − b2)·g_t²,   v̂_t = v_t / (1 − b2^t)
       θ_t = θ_{t−1} − η_t · ((m̂_t + alpha·s_t) / (√(v̂_t + eps_root) + eps) + weight_decay · θ_{t−1})
 
-    The slow mean s_t is not corrected: it fills over some 1 / (1 − b3) steps. The paper warms up `alpha` linearly from
-    0, and `b3` from `b1` so that the half-life of the slow mean grows linearly, both over the whole training; the
+    The slow mean s_t has no bias correction: it fills in about 1 / (1 − b3) steps. The paper warms up `alpha` linearly
+    from 0, and `b3` from `b1` so that the half-life of the slow mean grows linearly, both over the whole training; the
     first is `alpha=lrx.linear_schedule(0.0, 5.0, total_steps)`.
 
     Every number may be a schedule too, evaluated at the count of updates completed.
@@ -187,7 +193,7 @@ def ademamix(
 
     Raises:
       ValueError: if a decay is not in [0, 1), an ε is negative or vanishes in float32, or `alpha` or λ is negative.
-      TypeError: if a dtype is not floating, or the mask is not one.
+      TypeError: if a dtype is not floating, or `mask` is not a mask.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

@@ -11,14 +11,15 @@ from .._arithmetic import add_one, full_like_second, map_leaves, real, sqrt, squ
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByAdoptState(NamedTuple):
-    """What ADOPT remembers."""
+    """The state of ADOPT."""
 
     count: jax.Array
     """t + 1, the number of updates completed; int32 []."""
@@ -29,7 +30,7 @@ class ScaleByAdoptState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAdopt:
+class ScaleByAdopt(Rule):
     """See `scale_by_adopt`."""
 
     b1: Scalar = 0.9
@@ -40,6 +41,8 @@ class ScaleByAdopt:
     use_clipping: bool = static(default=True)
     clip_value_fn: Callable[[jax.Array], Any] | None = static(default=None)
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByAdoptState:
         """The state before the first update."""
@@ -146,7 +149,7 @@ def scale_by_adopt(
 
 @check.public
 def adopt(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.9999,
     eps: Scalar = 1e-6,
@@ -157,7 +160,7 @@ def adopt(
     clip_value_fn: Callable[[jax.Array], Any] | None = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """ADOPT: Adam whose second moment does not contain the gradient that it divides, and converges for every b2.
+    """ADOPT: Adam whose second moment excludes the current gradient, so that it converges for every b2.
 
     With g_t the gradient, η_t the learning rate, v_0 = g_0² and m_0 = 0 in the first step, which moves nothing, and
     in those that follow, t = 1, 2, …::

@@ -1,6 +1,6 @@
-"""AMSGrad: Adam whose second moment never falls."""
+"""AMSGrad: Adam whose second moment never decreases."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,14 +20,17 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
+Convention = Literal["optax", "torch"]
+
 
 class ScaleByAmsgradState(NamedTuple):
-    """What AMSGrad remembers."""
+    """The state of AMSGrad."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -40,7 +43,7 @@ class ScaleByAmsgradState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByAmsgrad:
+class ScaleByAmsgrad(Rule):
     """See `scale_by_amsgrad`."""
 
     b1: Scalar = 0.9
@@ -52,6 +55,8 @@ class ScaleByAmsgrad:
     bias_correction_nu: bool = static(default=True)
     nu_dtype: str | None = static(default=None)
     convention: str = static(default="optax")
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByAmsgradState:
         """The state before the first update."""
@@ -93,7 +98,7 @@ def scale_by_amsgrad(
     bias_correction_nu: bool = True,
     *,
     nu_dtype: Any = None,
-    convention: str = "optax",
+    convention: Convention = "optax",
 ) -> Transformation:
     """Divide the mean of the updates by the root of the largest mean square so far: see `amsgrad`.
 
@@ -137,7 +142,7 @@ def scale_by_amsgrad(
     """
     check.below_one(b1=b1, b2=b2)
     check.epsilon(eps=eps, eps_root=eps_root)
-    check.one_of(("optax", "torch"), convention=convention)
+    check.one_of(Convention, convention=convention)
     mu_dtype, nu_dtype = dtype_name("mu_dtype", mu_dtype), dtype_name("nu_dtype", nu_dtype)
     corrections = bias_correction_mu, bias_correction_nu
     return transformation(ScaleByAmsgrad(b1, b2, eps, eps_root, mu_dtype, *corrections, nu_dtype, convention))
@@ -145,7 +150,7 @@ def scale_by_amsgrad(
 
 @check.public
 def amsgrad(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -155,7 +160,7 @@ def amsgrad(
     bias_correction_nu: bool = True,
     *,
     nu_dtype: Any = None,
-    convention: str = "optax",
+    convention: Convention = "optax",
 ) -> Transformation:
     """AMSGrad: Adam that divides by the largest second moment so far, so that the rate of no coordinate rises again.
 

@@ -1,4 +1,4 @@
-"""Averages of the parameters, to evaluate with, and the function that reads them."""
+"""Averages of the parameters for evaluation, and the function that reads them."""
 
 from typing import Any, NamedTuple
 
@@ -7,16 +7,18 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, one_minus_power, real, wide_copied, zero_count
+from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable, wide_copied, zero_count
+from .._boxes import boxed_like, is_boxed, value_of
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
-from .._state_paths import dotted, rules, value_of
+from .._rule import Rule
+from .._state_paths import dotted, rules
 from .._transformation import Transformation, transformation
 from ._dtype import dtype_name
 
 
 class ParamsEmaState(NamedTuple):
-    """What the average of the parameters remembers."""
+    """The state of the average of the parameters."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -25,12 +27,14 @@ class ParamsEmaState(NamedTuple):
 
 
 @pytree_dataclass
-class ParamsEma:
+class ParamsEma(Rule):
     """See `params_ema`."""
 
     decay: Scalar
     debias: bool = static(default=True)
     accumulator_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ParamsEmaState:
         """The parameters themselves, copied."""
@@ -51,7 +55,7 @@ class ParamsEma:
 
 @check.public
 def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
-    """Keep an exponential moving average of the parameters. The last link of a chain: the updates pass unchanged.
+    """Keep an exponential moving average of the parameters, as the last link of a chain. The updates pass unchanged.
 
     With θ_t = θ_{t−1} + u_t the parameters after the update and a_0 = θ_0::
 
@@ -91,11 +95,13 @@ def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = N
 
 
 @pytree_dataclass
-class PolynomialAveraging:
+class PolynomialAveraging(Rule):
     """See `polynomial_averaging`."""
 
     gamma: Scalar = 8.0
     accumulator_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ParamsEmaState:
         """The parameters themselves, copied."""
@@ -123,7 +129,7 @@ def _towards(share: jax.Array, updates: Any, state: ParamsEmaState, params: Any)
 
 @check.public
 def polynomial_averaging(gamma: Scalar = 8.0, *, accumulator_dtype: Any = None) -> Transformation:
-    """Keep an average of the parameters with polynomial weights. The last link of a chain: the updates pass unchanged.
+    """Keep an average of the parameters with polynomial weights, as the last link of a chain. The updates pass.
 
     With θ_t = θ_{t−1} + u_t the parameters after update t = 1, 2, …::
 
@@ -162,7 +168,7 @@ def polynomial_averaging(gamma: Scalar = 8.0, *, accumulator_dtype: Any = None) 
 
 
 def eval_params(opt_state: Any, params: Any) -> Any:
-    """The parameters to evaluate with, where an optimizer keeps others than those that it trains.
+    """The parameters to evaluate with, for optimizers that keep an average besides the trained parameters.
 
     Args:
       opt_state: the state of an optimizer with `params_ema`, `polynomial_averaging`, `lookahead`, `schedule_free` or
@@ -186,29 +192,33 @@ def eval_params(opt_state: Any, params: Any) -> Any:
     memories = {dotted(name): s.memory for _, name, s in rules(opt_state)}
     found = {name: memory for name, memory in memories.items() if getattr(memory, "averaged", None) is not None}
     if len(found) != 1:
-        told = f"several averages: {', '.join(found)}" if found else "no averaged parameters"
+        reason = f"several averages: {', '.join(found)}" if found else "no averaged parameters"
         raise ValueError(
-            f"eval_params(opt_state, params) found {told}. One rule that keeps them is needed, such as params_ema as "
+            f"eval_params(opt_state, params) found {reason}. One rule that keeps them is needed, such as params_ema as "
             "the last link of the chain, lookahead or schedule_free."
         )
     (memory,) = found.values()
     kept_share = getattr(memory, "share", None)  # of the average in `params`, where what is kept is the rest
 
-    def read(a: Any, p: Any) -> Any:
-        dtype = jnp.result_type(p)
-        if isinstance(a, optax.MaskedNode) or not jnp.issubdtype(dtype, jnp.inexact):
-            return p
-        a = value_of(a)
+    def read(a: Any, box: Any) -> Any:
+        if _is_absent(a) or not trainable(value_of(box)):
+            return box
+        a, p = value_of(a), value_of(box)
         if kept_share is not None:
             share = value_of(kept_share).astype(real(a.dtype))
             share = share.reshape(share.shape + (1,) * (a.ndim - share.ndim))  # of a batch of states
             a = a + (jnp.asarray(p).astype(a.dtype) - a) / share
-        return a.astype(dtype)
+        return boxed_like(box, a.astype(jnp.result_type(p)))
 
     try:
-        return jax.tree.map(read, memory.averaged, params, is_leaf=lambda x: isinstance(x, optax.MaskedNode))
+        return jax.tree.map(read, memory.averaged, params, is_leaf=lambda x: _is_absent(x) or is_boxed(x))
     except ValueError as error:
         raise ValueError(
             f"eval_params(opt_state, params) found averages in {dotted((*found,))} that are no tree like params "
             f"(`pack` goes inside: chain(pack(tx), params_ema(...))): {' '.join(str(error).split())}"
         ) from None
+
+
+def _is_absent(x: Any) -> bool:
+    """Whether there is no average: under a mask, or of what is no array."""
+    return x is None or isinstance(x, optax.MaskedNode)

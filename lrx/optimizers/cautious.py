@@ -1,4 +1,4 @@
-"""Caution: of an update, only the coordinates on which it agrees with the gradient."""
+"""Cautious optimizers: keep the coordinates in which the update agrees with the gradient, drop the others."""
 
 from typing import Any, NamedTuple
 
@@ -10,25 +10,24 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 
 
 class CautiousState(NamedTuple):
-    """What caution remembers."""
+    """The state of `cautious`."""
 
     inner: Any
     """The state of the inner optimizer."""
 
 
 @pytree_dataclass
-class Cautious:
+class Cautious(Rule):
     """See `cautious`."""
 
     inner: Any = static()
     min_share: Scalar = 1e-3
     flip_sign: bool = static(default=True)
-
-    by_leaf = True
 
     def init(self, params: Any) -> CautiousState:
         """The state before the first update."""
@@ -53,7 +52,7 @@ class Cautious:
 def cautious(
     inner: optax.GradientTransformation, *, min_share: Scalar = 1e-3, flip_sign: bool = True
 ) -> Transformation:
-    """Drop the coordinates on which an optimizer would move against the gradient's advice.
+    """Drop the coordinates in which an update and the negative gradient have opposite signs.
 
     With g the gradient, −u the updates of `inner` and n the number of coordinates of a leaf::
 

@@ -9,17 +9,16 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._blocks import block_rms
 
 
 @pytree_dataclass
-class ClipByBlockRms:
+class ClipByBlockRms(Rule):
     """See `clip_by_block_rms`."""
 
     threshold: Scalar
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

@@ -9,14 +9,17 @@ from .. import _check as check
 from .._arithmetic import global_norm, map_leaves, real, sqrt, squared
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 
 
 @pytree_dataclass
-class ClipByGlobalNorm:
+class ClipByGlobalNorm(Rule):
     """See `clip_by_global_norm`."""
 
     max_norm: Scalar
+
+    elementwise = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -70,10 +73,12 @@ def clip_by_global_norm(max_norm: Scalar) -> Transformation:
 
 
 @pytree_dataclass
-class Clip:
+class Clip(Rule):
     """See `clip`."""
 
     max_delta: Scalar
+
+    elementwise = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -122,14 +127,12 @@ def clip(max_delta: Scalar) -> Transformation:
 
 
 @pytree_dataclass
-class AdaptiveGradClip:
+class AdaptiveGradClip(Rule):
     """See `adaptive_grad_clip`."""
 
     clipping: Scalar
     eps: Scalar = 1e-3
     axis: int | tuple[int, ...] | None = static(default=None)
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

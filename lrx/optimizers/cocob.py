@@ -1,4 +1,4 @@
-"""COCOB: each coordinate bets on its gradients' signs, and the stakes are the steps."""
+"""COCOB: coin-betting step sizes, one for each coordinate."""
 
 from typing import Any, NamedTuple
 
@@ -6,77 +6,84 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import add_one, all_finite, full_like_second, map_leaves, real, select, wide_zeros_like, zero_count
+from .._arithmetic import full_like_second, map_leaves, real, select, vary_like, wide_zeros_like, zero_count
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass
+from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
+from ..controllers._controller import LearningRate
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
 
 class ScaleByCocobState(NamedTuple):
-    """What the bets remember, each shaped like the parameters."""
+    """The state of COCOB. The bet follows from it, without the initial parameters (`init_particles` in optax)."""
 
-    theta: Any
-    """C, minus the sum of the gradients, float32 or wider."""
+    cumulative_gradients: Any
+    """C, minus the sum of the gradients, shaped like the parameters, float32 or wider, as the next three."""
     scale: Any
-    """L, the greatest |g| so far, float32 or wider."""
-    total: Any
-    """G, the sum of |g|, float32 or wider."""
+    """L, the greatest |g| so far."""
+    subgradients: Any
+    """G, the sum of |g|."""
     reward: Any
-    """R, what has been won, float32 or wider."""
+    """R, the reward so far."""
+    last_alpha: jax.Array
+    """α of the last bet, to compute that bet again after α has changed; float32 []."""
     skipped: jax.Array
-    """Updates whose gradient was not finite; int32 []."""
+    """Updates that were skipped, since the gradient was not finite; int32 []."""
 
 
 @pytree_dataclass
-class ScaleByCocob:
+class ScaleByCocob(SkipsUnusable):
     """See `cocob`."""
 
     alpha: Scalar = 100.0
     eps: Scalar = 1e-8
 
-    def init(self, params: Any) -> ScaleByCocobState:
-        """Nothing bet, nothing won."""
-        # zeros of their own for each: two memories of one buffer could not be donated
-        scale, total, reward = (full_like_second(params, fill) for fill in (self.eps, 0.0, 0.0))
-        return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, zero_count())
+    elementwise = True
 
-    def update(
+    def init(self, params: Any) -> ScaleByCocobState:
+        """The state before the first update."""
+        # separate zeros for each: two memories in one buffer could not be donated
+        scale, total, reward = (full_like_second(params, fill) for fill in (self.eps, 0.0, 0.0))
+        alpha, skipped = vary_like((jnp.array(self.alpha, F32), zero_count()), params)
+        return ScaleByCocobState(wide_zeros_like(params), scale, total, reward, alpha, skipped)
+
+    def step(
         self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ScaleByCocobState]:
-        """Minus the change of the bet."""
+    ) -> tuple[Any, ScaleByCocobState, jax.Array]:
+        """Minus the change of the bet, on each leaf."""
         del params, extra
-        usable = all_finite(updates)
 
         def leaf(g: jax.Array, c: Any, scale: Any, total: Any, reward: Any) -> tuple[jax.Array, ...]:
             c, kind = c.astype(g.dtype), real(g.dtype)
             scale, total, reward = scale.astype(kind), total.astype(kind), reward.astype(kind)
-            alpha = jnp.asarray(self.alpha, kind)
 
-            def bet(c: jax.Array, scale: jax.Array, total: jax.Array, reward: jax.Array) -> jax.Array:
+            def bet(c: jax.Array, scale: jax.Array, total: jax.Array, reward: jax.Array, alpha: Any) -> jax.Array:
+                alpha = jnp.asarray(alpha, kind)
                 return c / (scale * jnp.maximum(total + scale, alpha * scale)) * (scale + reward)
 
-            old = bet(c, scale, total, reward)
+            old = bet(c, scale, total, reward, state.last_alpha)
             size = jnp.abs(g)
             new_scale, new_total = jnp.maximum(scale, size), total + size
             new_reward = jnp.maximum(reward - jnp.real(jnp.conj(g) * old), 0)
-            new = bet(c - g, new_scale, new_total, new_reward)
-            # a reward may outgrow the dtype: its coordinate then stays where it is
+            new = bet(c - g, new_scale, new_total, new_reward, self.alpha)
+            # where a reward overflows, the coordinate does not move
             return select(
-                usable & jnp.isfinite(new),
+                jnp.isfinite(new),
                 (old - new, c - g, new_scale, new_total, new_reward),
                 (jnp.zeros_like(g), c, scale, total, reward),
             )
 
         updates, *memory = map_leaves(leaf, 5, updates, *state[:4])
-        return updates, ScaleByCocobState(*memory, skipped=jnp.where(usable, state.skipped, add_one(state.skipped)))
+        new = ScaleByCocobState(*memory, last_alpha=jnp.array(self.alpha, F32), skipped=state.skipped)
+        return updates, new, jnp.zeros((), bool)
 
 
 @check.public
 def cocob(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     alpha: Scalar = 100.0,
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 0.0,
@@ -91,10 +98,10 @@ def cocob(
       b_t = C_t / (L_t · max(G_t + L_t, alpha · L_t)) · (L_t + R_t)
       θ_t = θ_{t−1} + η_t · (b_t − b_{t−1} − weight_decay · θ_{t−1})
 
-    With η = 1 and without decay θ_t = θ_0 + b_t, as in the paper. A schedule in its place scales the changes of the
-    bet: it starts at 1, and with one that falls to 0 the last parameters are as good as an average. (In optax the rate
-    scales the gradient, to which the bets are indifferent.) A gradient that is not finite is no bet, and is counted in
-    the state as `skipped`.
+    With η = 1 and without decay θ_t = θ_0 + b_t, as in the paper. A schedule scales the changes of the bet. It should
+    start at 1; if it falls to 0, the last parameters are as good as an average. (In optax the rate scales the gradient,
+    which does not change the bets.) An update whose gradient is not finite is skipped, and counted in the state as
+    `skipped`.
 
     Args:
       learning_rate: η, a factor around 1: a number, a schedule or a controller.

@@ -19,6 +19,7 @@ from .._arithmetic import (
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
+from ..controllers._controller import LearningRate
 from ._dadapt import Dadapt, DadaptState, checked, larger
 
 
@@ -35,7 +36,7 @@ class DadaptAdagrad(Dadapt):
     initial_accumulator_value: Scalar = 1e-6
 
     def _step(self, g: Any, state: DadaptState, rate: jax.Array) -> tuple[jax.Array, Any, DadaptState]:
-        dtype = state.d.dtype
+        dtype = state.estim_lr.dtype
 
         def root(v: jax.Array) -> jax.Array:
             return sqrt(v) + jnp.asarray(self.eps, v.dtype)
@@ -48,13 +49,13 @@ class DadaptAdagrad(Dadapt):
             momentum = jnp.asarray(self.momentum, kind)
             return (1 - momentum) * ahead, new_s, momentum * ahead, new_v
 
-        moved, s, m, v = map_leaves(leaf, 4, g, state.s, state.m, state.v)
+        moved, s, m, v = map_leaves(leaf, 4, g, state.grad_sum, state.exp_avg, state.exp_avg_sq)
         weighted = map_leaves(lambda s, v: (s / root(v.astype(real(s.dtype))),), 1, s, v)[0]
         norms = map_leaves(lambda g, v: (g / root(v.astype(real(g.dtype))),), 1, widened(g), v)[0]
-        r = state.r + rate**2 * inner_product(g, norms).astype(dtype)
+        r = state.numerator_weighted + rate**2 * inner_product(g, norms).astype(dtype)
         gap = inner_product(s, weighted).astype(dtype) - r
-        d = larger(state.d, gap, absolute_sum(s).astype(dtype), self.growth_rate)
-        return rate, moved, state._replace(d=d, r=r, s=s, m=m, v=v)
+        d = larger(state.estim_lr, gap, absolute_sum(s).astype(dtype), self.growth_rate)
+        return rate, moved, state._replace(estim_lr=d, numerator_weighted=r, grad_sum=s, exp_avg=m, exp_avg_sq=v)
 
     def _squares(self, params: Any) -> Any:
         return full_like_second(params, self.initial_accumulator_value)
@@ -62,7 +63,7 @@ class DadaptAdagrad(Dadapt):
 
 @check.public
 def dadapt_adagrad(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     momentum: Scalar = 0.0,
     eps: Scalar = 1e-6,
     estim_lr0: Scalar = 1e-6,
@@ -71,9 +72,9 @@ def dadapt_adagrad(
     growth_rate: Scalar = float("inf"),
     initial_accumulator_value: Scalar = 1e-6,
 ) -> Transformation:
-    """AdaGrad that finds its rate by D-Adaptation.
+    """AdaGrad that finds its rate by D-Adaptation: `learning_rate` is a factor of that, normally 1.
 
-    With g_t the gradient, γ_t = `learning_rate` (a factor around 1, or a schedule that starts there), β = `momentum`,
+    With g_t the gradient, γ_t = `learning_rate` (1, or a schedule that starts there), β = `momentum`,
     d = `estim_lr0` and v = `initial_accumulator_value` at the start::
 
       λ = γ_t · d,   v ← v + g_t²,   D = √v + eps
@@ -85,7 +86,8 @@ def dadapt_adagrad(
     `skipped`.
 
     Args:
-      learning_rate: γ: a number, a schedule, or a controller that does without the direction.
+      learning_rate: γ, a factor and no rate (1e-3 is an error): a number, a schedule, or a controller that does without
+        the direction.
       momentum: β in [0, 1).
       eps: ≥ 0.
       estim_lr0: d_0 > 0, well below the distance.

@@ -19,6 +19,7 @@ from .._arithmetic import (
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
+from ..controllers._controller import LearningRate
 from ._dadapt import Dadapt, DadaptState, checked, larger
 
 
@@ -35,7 +36,7 @@ class DadaptAdamw(Dadapt):
     growth_rate: Scalar = float("inf")
 
     def _step(self, g: Any, state: DadaptState, rate: jax.Array) -> tuple[jax.Array, Any, DadaptState]:
-        dtype, t = state.d.dtype, add_one(state.seen)
+        dtype, t = state.estim_lr.dtype, add_one(state.seen)
         rate = rate * (sqrt(one_minus_power(self.b2, t)) / one_minus_power(self.b1, t)).astype(dtype)
         b3 = sqrt(jnp.asarray(self.b2, dtype))
 
@@ -43,8 +44,10 @@ class DadaptAdamw(Dadapt):
             root = sqrt(v) + jnp.asarray(self.eps, v.dtype)
             return jnp.where(root > 0, s / jnp.where(root > 0, root, 1), jnp.zeros_like(s))
 
-        weighted = map_leaves(lambda s, v: (over_root(s, v.astype(real(s.dtype))),), 1, state.s, state.v)[0]
-        r = b3 * state.r + (1 - b3) * rate * inner_product(g, weighted).astype(dtype)
+        weighted = map_leaves(
+            lambda s, v: (over_root(s, v.astype(real(s.dtype))),), 1, state.grad_sum, state.exp_avg_sq
+        )[0]
+        r = b3 * state.numerator_weighted + (1 - b3) * rate * inner_product(g, weighted).astype(dtype)
 
         def leaf(g: jax.Array, s: Any, m: Any, v: Any) -> tuple[jax.Array, ...]:
             kind = real(g.dtype)
@@ -54,9 +57,9 @@ class DadaptAdamw(Dadapt):
             v = b2 * v.astype(kind) + (1 - b2) * squared(g)
             return -over_root(m, v), c * s.astype(g.dtype) + (1 - c) * step, m, v
 
-        moved, s, m, v = map_leaves(leaf, 4, g, state.s, state.m, state.v)
-        d = larger(state.d, r, (1 - b3) * absolute_sum(s).astype(dtype), self.growth_rate)
-        return rate, moved, state._replace(d=d, r=r, s=s, m=m, v=v)
+        moved, s, m, v = map_leaves(leaf, 4, g, state.grad_sum, state.exp_avg, state.exp_avg_sq)
+        d = larger(state.estim_lr, r, (1 - b3) * absolute_sum(s).astype(dtype), self.growth_rate)
+        return rate, moved, state._replace(estim_lr=d, numerator_weighted=r, grad_sum=s, exp_avg=m, exp_avg_sq=v)
 
     def _shown(self, rate: jax.Array, base: jax.Array, d: jax.Array) -> jax.Array:
         return base.astype(d.dtype) * d  # the corrections are Adam's
@@ -64,7 +67,7 @@ class DadaptAdamw(Dadapt):
 
 @check.public
 def dadapt_adamw(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     betas: tuple[Scalar, Scalar] = (0.9, 0.999),
     eps: Scalar = 1e-8,
     estim_lr0: Scalar = 1e-6,
@@ -72,9 +75,9 @@ def dadapt_adamw(
     *,
     growth_rate: Scalar = float("inf"),
 ) -> Transformation:
-    """AdamW that finds its rate by D-Adaptation.
+    """AdamW that finds its rate by D-Adaptation: `learning_rate` is a factor of that, normally 1.
 
-    With g_t the gradient, γ_t = `learning_rate` (a factor around 1, or a schedule that starts there), β3 = √β2 and
+    With g_t the gradient, γ_t = `learning_rate` (1, or a schedule that starts there), β3 = √β2 and
     d = `estim_lr0` at the start::
 
       λ = γ_t · d · √(1 − β2^t) / (1 − β1^t)
@@ -87,7 +90,8 @@ def dadapt_adamw(
     `skipped`; one that is 0 from the start is no harm.
 
     Args:
-      learning_rate: γ: a number, a schedule, or a controller that does without the direction.
+      learning_rate: γ, a factor and no rate (1e-3 is an error): a number, a schedule, or a controller that does without
+        the direction.
       betas: β1 and β2, in [0, 1).
       eps: ≥ 0.
       estim_lr0: d_0 > 0, well below the distance.

@@ -15,6 +15,7 @@ from .._arithmetic import (
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
+from ..controllers._controller import LearningRate
 from ._dadapt import Dadapt, DadaptState, checked, larger
 
 
@@ -29,10 +30,10 @@ class DadaptSgd(Dadapt):
     growth_rate: Scalar = float("inf")
 
     def _step(self, g: Any, state: DadaptState, rate: jax.Array) -> tuple[jax.Array, Any, DadaptState]:
-        dtype = state.d.dtype
+        dtype = state.estim_lr.dtype
         norm = jnp.where(state.first_norm > 0, state.first_norm, global_norm(g).astype(dtype))  # type: ignore[operator]  # SGD has one
         rate = jnp.where(norm > 0, rate / jnp.where(norm > 0, norm, 1), 0)
-        r = state.r + rate * inner_product(g, state.s).astype(dtype)
+        r = state.numerator_weighted + rate * inner_product(g, state.grad_sum).astype(dtype)
 
         def leaf(g: jax.Array, s: Any, m: Any) -> tuple[jax.Array, ...]:
             step = rate.astype(real(g.dtype)) * g
@@ -40,9 +41,9 @@ class DadaptSgd(Dadapt):
             momentum = jnp.asarray(self.momentum, real(g.dtype))
             return (1 - momentum) * ahead, s.astype(g.dtype) + step, momentum * ahead
 
-        moved, s, m = map_leaves(leaf, 3, g, state.s, state.m)
-        d = larger(state.d, 2 * r, global_norm(s).astype(dtype), self.growth_rate)
-        return rate, moved, state._replace(d=d, r=r, first_norm=norm, s=s, m=m)
+        moved, s, m = map_leaves(leaf, 3, g, state.grad_sum, state.exp_avg)
+        d = larger(state.estim_lr, 2 * r, global_norm(s).astype(dtype), self.growth_rate)
+        return rate, moved, state._replace(estim_lr=d, numerator_weighted=r, first_norm=norm, grad_sum=s, exp_avg=m)
 
     def _squares(self, params: Any) -> Any:
         return None
@@ -53,16 +54,16 @@ class DadaptSgd(Dadapt):
 
 @check.public
 def dadapt_sgd(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     momentum: Scalar = 0.0,
     estim_lr0: Scalar = 1e-6,
     weight_decay: Scalar = 0.0,
     *,
     growth_rate: Scalar = float("inf"),
 ) -> Transformation:
-    """SGD that finds its rate by D-Adaptation.
+    """SGD that finds its rate by D-Adaptation: `learning_rate` is a factor of that, normally 1.
 
-    With g_t the gradient, γ_t = `learning_rate` (a factor around 1, or a schedule that starts there), β = `momentum`
+    With g_t the gradient, γ_t = `learning_rate` (1, or a schedule that starts there), β = `momentum`
     and d = `estim_lr0` at the start::
 
       λ = γ_t · d / ‖g_0‖
@@ -74,7 +75,8 @@ def dadapt_sgd(
     `skipped`; ‖g_0‖ is that of the first gradient that is not 0.
 
     Args:
-      learning_rate: γ: a number, a schedule, or a controller that does without the direction.
+      learning_rate: γ, a factor and no rate (1e-3 is an error): a number, a schedule, or a controller that does without
+        the direction.
       momentum: β in [0, 1).
       estim_lr0: d_0 > 0, well below the distance.
       weight_decay: λ ≥ 0, decoupled (in the authors' package it is added to the gradient).

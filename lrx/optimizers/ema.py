@@ -9,12 +9,13 @@ from .. import _check as check
 from .._arithmetic import add_one, map_leaves, one_minus_power, real, zero_count, zeros_like
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._dtype import dtype_name
 
 
 class EmaState(NamedTuple):
-    """What the average remembers."""
+    """The state of the average."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -23,12 +24,15 @@ class EmaState(NamedTuple):
 
 
 @pytree_dataclass
-class Ema:
+class Ema(Rule):
     """See `ema`."""
 
     decay: Scalar
     debias: bool = static(default=True)
     accumulator_dtype: str | None = static(default=None)
+
+    key = "moving_average"
+    elementwise = True
 
     def init(self, params: Any) -> EmaState:
         """The state before the first update."""

@@ -18,13 +18,15 @@ from .._arithmetic import (
     select,
     sqrt,
     squared,
+    vary_like,
     zero_count,
     zeros_like,
 )
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..controllers._controller import as_early_rate, first_of, listen, require, scalar_value, start_of
+from ..controllers._controller import LearningRate, as_early_rate, evaluate, first_of, require, scalar_value, start_of
 
 TINY = 1e-12
 """What the authors' code adds to a denominator."""
@@ -68,7 +70,7 @@ class HdmState(NamedTuple):
 
 
 @pytree_dataclass
-class Hdm:
+class Hdm(Rule):
     """See `hdm`."""
 
     learning_rate: Any
@@ -76,11 +78,13 @@ class Hdm:
     momentum_rate: Scalar = 1.0
     nonnegative: bool = static(default=True)
 
+    elementwise = True
+
     def init(self, params: Any) -> HdmState:
         """The state before the first update."""
         dtype = real_dtype(params)
         rates, squares = full_like_second(params, 0.0), full_like_second(params, 0.0)
-        return HdmState(
+        memory = HdmState(
             zero_count(),
             zero_count(),
             zero_count(),
@@ -95,16 +99,17 @@ class Hdm:
             jnp.zeros((), dtype),
             start_of(self.learning_rate, params),
         )
+        return vary_like(memory, params)
 
     def update(self, updates: Any, state: HdmState, params: Any = None, **extra: Any) -> tuple[Any, HdmState]:
         """From the parameters that were proposed to the next that are."""
         require("hdm()", ("value", "params"), params=params, value=extra.get("value"))
         dtype = state.loss.dtype
         value = scalar_value(extra["value"]).astype(dtype)
-        heard = listen(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
-        usable = jnp.isfinite(value) & jnp.isfinite(global_norm(updates))
-        first = state.seen == 0
-        a, size = heard.rate.astype(dtype), jnp.where(first, global_norm(updates), global_norm(state.gradient))
+        base = evaluate(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
+        usable = jnp.isfinite(value) & jnp.isfinite(global_norm(updates)) & ~(base.failed | base.unmeasured)
+        first = state.seen == 0  # no parameters have been accepted
+        a, size = base.rate.astype(dtype), jnp.where(first, global_norm(updates), global_norm(state.gradient))
         size = size.astype(dtype) ** 2 + jnp.asarray(TINY, dtype)
 
         slope = inner_product(updates, state.moved).astype(dtype) / size
@@ -123,7 +128,7 @@ class Hdm:
             added = square + squared(h)
             learned = p - a.astype(kind) * h / (sqrt(added) + jnp.asarray(TINY, kind))
             learned = jnp.maximum(learned, 0) if self.nonnegative else learned
-            # a proposal at which nothing is finite: nearer next time
+            # the loss is not finite at this proposal: the next one is nearer to x
             p, square = select(usable, (learned, added), (p / 2, square))
             moved = jnp.where(better & ~first, y - x, jnp.zeros_like(x))
             x, g = select(better, (y, new), (x, g))
@@ -136,7 +141,7 @@ class Hdm:
         norms = map_leaves(lambda g, p: (p.astype(real(g.dtype)) * g,), 1, gradient, rates)[0]
         along, whole = inner_product(gradient, norms), inner_product(gradient, gradient)
         shown = jnp.where(whole > 0, along / jnp.where(whole > 0, whole, 1), 0).astype(F32)
-        skipped = jnp.where(usable & ~heard.missed, state.skipped, add_one(state.skipped))
+        skipped = jnp.where(usable, state.skipped, add_one(state.skipped))
         seen = jnp.where(usable, add_one(state.seen), state.seen)
         return moved, HdmState(
             add_one(state.count),
@@ -151,7 +156,7 @@ class Hdm:
             squares,
             momentum,
             momentum_square,
-            heard.memory,
+            select(usable, base.memory, state.base),
         )
 
 
@@ -162,7 +167,7 @@ def _from(leaf: Any) -> Any:
 
 @check.public
 def hdm(
-    learning_rate: Any = 0.1, *, momentum: Scalar = 0.95, momentum_rate: Scalar = 1.0, nonnegative: bool = True
+    learning_rate: LearningRate = 0.1, *, momentum: Scalar = 0.95, momentum_rate: Scalar = 1.0, nonnegative: bool = True
 ) -> Transformation:
     """Hypergradient descent with heavy-ball momentum (HDM-HB): learn a rate for each coordinate while descending.
 
@@ -176,8 +181,11 @@ def hdm(
 
     The parameters of the training loop are the proposals: evaluate x, `lrx.eval_params(state, params)`. It is a method
     for losses that are the same function in every update, the whole data set or one large batch. The first update sets
-    P = a. `lrx.learning_rate(state)` is ⟨g, P·g⟩/‖g‖². Where the loss or the gradient is not finite P is halved, and
-    the state counts it as `skipped`.
+    P = a. `lrx.learning_rate(state)` is ⟨g, P·g⟩/‖g‖².
+
+    Where the loss or the gradient is not finite, or its squares overflow, the state counts it as `skipped` and keeps x,
+    but the parameters do move: they are a proposal that failed, at which the next gradient would fail as well. P is
+    halved, and they go back to x − P∘g + β·(x − x⁻). After one such update training goes on, with the halved rates.
 
     Args:
       learning_rate: a, which the rates start from and learn with: a number, a schedule, or a controller that does

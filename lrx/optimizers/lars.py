@@ -1,4 +1,4 @@
-"""LARS: SGD with momentum whose steps are measured leaf by leaf."""
+"""LARS: SGD with momentum, with a trust ratio for each leaf."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ from .. import _check as check
 from .._chain import chain
 from .._numbers import Scalar
 from .._transformation import Transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._labels import as_mask
 from .learning_rate import scale_by_learning_rate
 from .momentum import trace
@@ -16,7 +16,7 @@ from .weight_decay import add_decayed_weights
 
 @check.public
 def lars(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     weight_decay: Scalar = 0.0,
     weight_decay_mask: Any = True,
     trust_coefficient: Scalar = 0.001,
@@ -27,7 +27,7 @@ def lars(
     *,
     accumulator_dtype: Any = None,
 ) -> Transformation:
-    """LARS: every leaf moves in proportion to the norm of its parameters, however large the batch.
+    """LARS: every leaf moves in proportion to the norm of its parameters, for training with large batches.
 
     With ∇_t the gradient of a leaf, η_t the learning rate and m_0 = 0::
 

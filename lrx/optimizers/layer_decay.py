@@ -1,4 +1,4 @@
-"""A learning rate that falls from layer to layer, the deeper the larger."""
+"""Layer-wise learning rate decay: the rate falls from the output towards the input."""
 
 from typing import Any
 
@@ -9,19 +9,18 @@ from .. import _check as check
 from .._arithmetic import scaled
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._labels import StaticTree, as_static_tree, spread
 
 
 @pytree_dataclass
-class LayerWiseDecay:
+class LayerWiseDecay(Rule):
     """See `layer_wise_decay`."""
 
     decay_rate: Scalar
     depths: Any = static()
     min_scale: Scalar = 0.0
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -45,7 +44,7 @@ class LayerWiseDecay:
 
 @check.public
 def layer_wise_decay(decay_rate: Scalar, depths: Any, *, min_scale: Scalar = 0.0) -> Transformation:
-    """Give each layer a learning rate of its own, smaller the further it is from the output.
+    """Scale the learning rate of each layer: the further from the output, the smaller.
 
     With d the depth of a leaf and D the largest of all::
 

@@ -1,4 +1,4 @@
-"""The one place where a learning rate touches an update."""
+"""Multiply the updates by the negative learning rate: the only place where a rate is applied."""
 
 from typing import Any, NamedTuple
 
@@ -6,19 +6,21 @@ import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, real, scaled, zero_count
+from .._arithmetic import add_one, map_leaves, real, scaled, vary_like, zero_count
 from .._numbers import F32, Scalar, is_number
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
+from .._skipping import guarded, not_moved_where, settled
 from .._transformation import Transformation, transformation
-from ..controllers._controller import Controller, is_by_leaf, is_per_leaf, listen
-from ..schedules._schedule import Schedule, as_schedule
+from ..controllers._controller import Controller, LearningRate, evaluate, is_by_leaf, is_per_leaf
+from ..schedules._schedule import as_schedule
 
 
 class RateState(NamedTuple):
     """What a constant rate remembers. The rate itself is the hyperparameter, the state's one `learning_rate`."""
 
-    count: jax.Array
-    """t, the number of updates completed; int32 []."""
+    num_updates: jax.Array
+    """t, the number of updates completed; int32 []. Not `count`: optax's state of a constant rate has none."""
 
 
 class ScheduledRateState(NamedTuple):
@@ -31,13 +33,14 @@ class ScheduledRateState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByLearningRate:
+class ScaleByLearningRate(Rule):
     """See `scale_by_learning_rate`. The rate is a number."""
 
     learning_rate: Scalar
     flip_sign: bool = static(default=True)
 
     factory = "scale_by_learning_rate"
+    elementwise = True
 
     def init(self, params: Any) -> RateState:
         """The state before the first update."""
@@ -48,17 +51,18 @@ class ScaleByLearningRate:
         """`-learning_rate * updates`."""
         del params, extra
         rate = jnp.asarray(self.learning_rate, F32)
-        return scaled(-rate if self.flip_sign else rate, updates), RateState(add_one(state.count))
+        return scaled(-rate if self.flip_sign else rate, updates), RateState(add_one(state.num_updates))
 
 
 @pytree_dataclass
-class ScaleBySchedule:
+class ScaleBySchedule(Rule):
     """See `scale_by_learning_rate`. The rate is a schedule."""
 
     schedule: Any
     flip_sign: bool = static(default=True)
 
     factory = "scale_by_learning_rate"
+    elementwise = True
 
     def init(self, params: Any) -> ScheduledRateState:
         """The state before the first update."""
@@ -92,13 +96,13 @@ class ControlledRateState(NamedTuple):
     learning_rate: Any
     """The rate last applied, before the first update that of the controller's base; float32 [], or one each leaf."""
     skipped: jax.Array
-    """Updates at which the loss or the rate was not finite; int32 []."""
+    """Updates that were skipped: the gradient, the loss or the rate was not finite; int32 []."""
     controller: Any
     """What the controller remembers."""
 
 
 @pytree_dataclass
-class ScaleByController:
+class ScaleByController(Rule):
     """See `scale_by_learning_rate`. The rate is a controller."""
 
     controller: Any
@@ -106,38 +110,45 @@ class ScaleByController:
 
     factory = "scale_by_learning_rate"
     renamed = (("controller", "learning_rate"),)
+    skips = True
 
     @property
-    def by_leaf(self) -> bool:
-        """Whether some leaves are treated otherwise than others."""
-        return is_by_leaf(self.controller)
+    def elementwise(self) -> bool:
+        """Whether each coordinate is treated by itself: a rate may be one for each leaf."""
+        return not is_by_leaf(self.controller)
 
     def init(self, params: Any) -> ControlledRateState:
         """The state before the first update."""
         first, memory = self.controller.first(params), self.controller.start(params)
-        return ControlledRateState(zero_count(), first, zero_count(), memory)
+        return ControlledRateState(zero_count(), *vary_like((first, zero_count(), memory), params))
 
     def update(
         self, updates: Any, state: ControlledRateState, params: Any = None, **extra: Any
     ) -> tuple[Any, ControlledRateState]:
-        """`-rate * updates`, with the rate that the controller makes of what it hears."""
-        heard = listen(self, self.controller, state.controller, updates, state.count, params, extra)
-        skipped = jnp.where(heard.missed, add_one(state.skipped), state.skipped)
-        applied = jax.tree.map(lambda r: r.astype(F32), heard.rate)
-        new = ControlledRateState(add_one(state.count), applied, skipped, heard.memory)
-        rates = heard.rate if is_per_leaf(self.controller) else jax.tree.map(lambda u: heard.rate, updates)
+        """`-rate * updates`, with the controller's rate."""
+        return guarded(lambda state: self._step(updates, state, params, extra), updates, state)
+
+    def _step(
+        self, updates: Any, state: ControlledRateState, params: Any, extra: dict[str, Any]
+    ) -> tuple[Any, ControlledRateState]:
+        result = evaluate(self, self.controller, state.controller, updates, state.count, params, extra)
+        applied = jax.tree.map(lambda r: r.astype(F32), result.rate)
+        new = ControlledRateState(add_one(state.count), applied, state.skipped, result.memory)
+        rates = result.rate if is_per_leaf(self.controller) else jax.tree.map(lambda u: result.rate, updates)
 
         def leaf(u: jax.Array, rate: jax.Array) -> tuple[jax.Array]:
             rate = rate.astype(real(u.dtype))
-            return (jnp.where(heard.usable, (-rate if self.flip_sign else rate) * u, jnp.zeros_like(u)),)
+            return ((-rate if self.flip_sign else rate) * u,)
 
-        return map_leaves(leaf, 1, updates, rates)[0], new
+        moved, after = settled(map_leaves(leaf, 1, updates, rates)[0], new, state, result.failed)
+        # a plateau remembers a loss that is not finite as no improvement, though nothing moves
+        unmeasured = result.unmeasured & (after.skipped == state.skipped)
+        after = after._replace(skipped=jnp.where(unmeasured, add_one(state.skipped), after.skipped))
+        return not_moved_where(unmeasured, moved), after
 
 
 @check.public
-def scale_by_learning_rate(
-    learning_rate: Scalar | Schedule | Controller | Any, *, flip_sign: bool = True
-) -> Transformation:
+def scale_by_learning_rate(learning_rate: LearningRate, *, flip_sign: bool = True) -> Transformation:
     """Multiply the updates by the negative learning rate.
 
     With η_t = `learning_rate`, or `learning_rate(t)` for a schedule, at t updates completed, or what a controller makes
@@ -152,8 +163,8 @@ def scale_by_learning_rate(
     Args:
       learning_rate: η, a number; or a schedule: a function of the count of updates completed (int32 [], 0 at the
         first update) that gives a scalar; or a controller, such as `lrx.plateau(0.1)`, whose update may need extra
-        arguments. A rate of a controller's that is not finite is no step, and is counted in the state as
-        `skipped`.
+        arguments. An update whose gradient, loss or rate is not finite moves nothing, and is counted in
+        the state as `skipped`.
       flip_sign: whether to multiply by −η (to descend) or by η.
 
     Returns:
@@ -161,7 +172,8 @@ def scale_by_learning_rate(
 
     Raises:
       TypeError: if `learning_rate` is no number, no schedule and no controller.
-      ValueError: in update, if an argument is missing that the controller needs.
+      ValueError: if it is a number that is negative or not finite; in update, if an argument is missing that the
+        controller needs.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -177,4 +189,6 @@ def scale_by_learning_rate(
     if not is_number(learning_rate):
         what = check.where("learning_rate")
         raise TypeError(f"{what} must be a number, a schedule or a controller, got {learning_rate!r}.")
+    check.finite(learning_rate=learning_rate)
+    check.non_negative(learning_rate=learning_rate)
     return transformation(ScaleByLearningRate(learning_rate, flip_sign))

@@ -1,31 +1,36 @@
-"""Lion: the sign of a mean gradient that weighs the present more than the memory does."""
+"""Lion: the sign of an interpolation between the momentum and the gradient."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from .. import _check as check
-from .._arithmetic import map_leaves, real, zeros_like
+from .._arithmetic import add_one, map_leaves, real, zero_count, zeros_like
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
+Mode = Literal["hard", "smooth", "refined"]
+
 
 class ScaleByLionState(NamedTuple):
-    """What Lion remembers."""
+    """The state of Lion."""
 
+    count: jax.Array
+    """t, the number of updates completed; int32 []."""
     mu: Any
     """m, shaped like the parameters, in their dtype or in `mu_dtype`."""
 
 
 @pytree_dataclass
-class ScaleByLion:
+class ScaleByLion(Rule):
     """See `scale_by_lion`."""
 
     b1: Scalar = 0.9
@@ -33,11 +38,13 @@ class ScaleByLion:
     mu_dtype: str | None = static(default=None)
     mode: str = static(default="hard")
     smooth_beta: Scalar | None = None
-    """In the mode "smooth" alone: the others have no such number."""
+    """Used only in the mode "smooth"; None in the others."""
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByLionState:
         """The state before the first update."""
-        return ScaleByLionState(zeros_like(params, self.mu_dtype))
+        return ScaleByLionState(zero_count(), zeros_like(params, self.mu_dtype))
 
     def update(
         self, updates: Any, state: ScaleByLionState, params: Any = None, **extra: Any
@@ -59,12 +66,12 @@ class ScaleByLion:
             return u, b2 * m + (1 - b2) * g
 
         updates, m = map_leaves(leaf, 2, updates, state.mu)
-        return updates, ScaleByLionState(m)
+        return updates, ScaleByLionState(add_one(state.count), m)
 
 
 @check.public
 def scale_by_lion(
-    b1: Scalar = 0.9, b2: Scalar = 0.99, mu_dtype: Any = None, *, mode: str = "hard", smooth_beta: Scalar = 1.0
+    b1: Scalar = 0.9, b2: Scalar = 0.99, mu_dtype: Any = None, *, mode: Mode = "hard", smooth_beta: Scalar = 1.0
 ) -> Transformation:
     """Replace the updates by the sign of their mean: see `lion`.
 
@@ -77,11 +84,11 @@ def scale_by_lion(
       m_t = b2·m_{t−1} + (1 − b2)·g_t
 
     Args:
-      b1: weight of the memory in the update, in [0, 1).
-      b2: decay of the memory, in [0, 1).
+      b1: weight of m in the update, in [0, 1).
+      b2: decay of m, in [0, 1).
       mu_dtype: dtype of m; the parameters' if None.
-      mode: "hard", the paper's; "smooth" and "refined" do not jump where c_t passes 0.
-      smooth_beta: > 0, the slope at 0 in the mode "smooth"; the others do not use it.
+      mode: "hard", the paper's; "smooth" and "refined" are continuous where c_t passes 0.
+      smooth_beta: > 0, the slope at 0 in the mode "smooth"; not used in the others.
 
     Returns:
       A transformation.
@@ -102,14 +109,14 @@ def scale_by_lion(
     """
     check.below_one(b1=b1, b2=b2)
     check.positive(smooth_beta=smooth_beta)
-    check.one_of(("hard", "smooth", "refined"), mode=mode)
+    check.one_of(Mode, mode=mode)
     smooth = smooth_beta if mode == "smooth" else None
     return transformation(ScaleByLion(b1, b2, dtype_name("mu_dtype", mu_dtype), mode, smooth))
 
 
 @check.public
 def lion(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.99,
     mu_dtype: Any = None,
@@ -130,8 +137,8 @@ def lion(
 
     Args:
       learning_rate: η, a number or a schedule.
-      b1: weight of the memory in the update, in [0, 1).
-      b2: decay of the memory, in [0, 1).
+      b1: weight of m in the update, in [0, 1).
+      b2: decay of m, in [0, 1).
       mu_dtype: dtype of m; the parameters' if None.
       weight_decay: λ ≥ 0; it is multiplied by the learning rate.
       mask: a tree of bools like the parameters, or a function from parameters to one: decay where True.
@@ -141,7 +148,7 @@ def lion(
 
     Raises:
       ValueError: if a decay is not in [0, 1), or λ is negative.
-      TypeError: if the mask or the dtype is not one.
+      TypeError: if `mask` is not a mask, or the dtype is not floating.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

@@ -1,4 +1,4 @@
-"""Lookahead: slow parameters that follow the fast ones from sync to sync."""
+"""Lookahead: slow parameters, moved towards the fast ones at each synchronisation."""
 
 from typing import Any, NamedTuple
 
@@ -7,26 +7,27 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, map_leaves, real, zero_count
+from .._arithmetic import add_one, map_leaves, map_present, real, zero_count
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
-from .._state_paths import is_rule_state, rate_of
+from .._rule import COUNTS, Rule, is_rule_state
+from .._state_paths import rate_of
 from .._transformation import Transformation, as_transformation, transformation
 
 
 class LookaheadState(NamedTuple):
-    """What lookahead remembers."""
+    """The state of lookahead."""
 
     steps_since_sync: jax.Array
     """Fast steps since the last synchronisation; int32 []."""
     averaged: Any
     """φ, the slow parameters, in the parameters' dtype; None if the parameters come as a pair."""
-    inner: Any
+    fast_state: Any
     """The state of the fast optimizer."""
 
 
 @pytree_dataclass
-class Lookahead:
+class Lookahead(Rule):
     """See `lookahead`."""
 
     inner: Any = static()
@@ -35,6 +36,7 @@ class Lookahead:
     reset_state: bool = static(default=False)
 
     renamed = (("inner", "fast_optimizer"),)
+    elementwise = True
 
     def init(self, params: Any) -> LookaheadState:
         """The state before the first step."""
@@ -51,38 +53,42 @@ class Lookahead:
         check.needs_params("lookahead", updates, params)
         pair = isinstance(params, optax.LookaheadParams)
         fast, slow = (params.fast, params.slow) if pair else (params, state.averaged)
-        updates, inner = self.inner.update(updates, state.inner, fast, **extra)
+        updates, inner = self.inner.update(updates, state.fast_state, fast, **extra)
         steps = add_one(state.steps_since_sync)
         sync = steps >= self.sync_period
 
-        def towards(u: jax.Array, still: Any, theta: Any, phi: Any) -> tuple[jax.Array, jax.Array]:
-            del still
-            theta, phi = theta.astype(u.dtype), jnp.asarray(phi).astype(u.dtype)
+        def moves(u: jax.Array, theta: Any, phi: Any) -> tuple[jax.Array, jax.Array]:
+            """The updates of θ and of φ."""
+            theta, phi = (jnp.asarray(x).astype(u.dtype) for x in (theta, phi))
             moved = jnp.asarray(self.slow_step_size, real(u.dtype)) * (theta + u - phi)
             return jnp.where(sync, phi + moved - theta, u), jnp.where(sync, moved, jnp.zeros_like(u))
 
-        fast = jax.tree.map(jnp.asarray, fast)
-        still = jax.tree.map(jnp.zeros_like, fast) if pair else fast  # what a leaf that is not trained gives back
-        fast_updates, slow_updates = map_leaves(towards, 2, updates, still, fast, slow)
-        if self.reset_state:
-            inner = _reset(sync, inner, self.inner.init(fast))
+        def towards(u: jax.Array, phi: Any, theta: Any) -> tuple[jax.Array, jax.Array]:
+            fast_update, moved = moves(u, theta, phi)
+            return fast_update, jnp.asarray(phi).astype(u.dtype) + moved
+
+        if self.reset_state:  # of what `init` was given: a model may hold functions too
+            started = map_present(lambda _, theta: theta, updates if pair else slow, fast)
+            inner = _reset(sync, inner, self.inner.init(started))
         steps = jnp.where(sync, zero_count(), steps)
-        if pair:
-            return optax.LookaheadParams(fast_updates, slow_updates), LookaheadState(steps, None, inner)
-        slow = map_leaves(lambda u, phi: (u, jnp.asarray(phi).astype(u.dtype) + u), 2, slow_updates, slow)[1]
-        return fast_updates, LookaheadState(steps, slow, inner)
+        if not pair:
+            updates, slow = map_leaves(towards, 2, updates, slow, fast)
+            return updates, LookaheadState(steps, slow, inner)
+        still = map_present(lambda u, phi: jnp.zeros_like(phi), updates, slow)
+        both = map_leaves(lambda u, _, theta, phi: moves(u, theta, phi), 2, updates, still, fast, slow)
+        return optax.LookaheadParams(*both), LookaheadState(steps, None, inner)
 
 
 def _reset(sync: jax.Array, old: Any, fresh: Any) -> Any:
-    """The memory of `fresh` on a sync. Numbers, learning rates and the clocks of schedules go on."""
+    """The memory of `fresh` on a sync. Hyperparameters, learning rates and the counts of schedules are kept."""
 
     def part(old: Any, fresh: Any) -> Any:
         if not is_rule_state(old):
             return jnp.where(sync, fresh, old)
         memory = _reset(sync, old.memory, fresh.memory)
         if rate_of(old) is not None:
-            going_on = (k for k in ("count", "learning_rate") if k in memory._fields)
-            memory = memory._replace(**{k: getattr(old.memory, k) for k in going_on})
+            kept = (k for k in (*COUNTS, "learning_rate") if k in memory._fields)
+            memory = memory._replace(**{k: getattr(old.memory, k) for k in kept})
         return old._replace(memory=memory)
 
     return jax.tree.map(part, old, fresh, is_leaf=is_rule_state)

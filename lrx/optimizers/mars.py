@@ -1,4 +1,4 @@
-"""MARS: Adam on gradients whose noise is reduced by their change since the last step."""
+"""MARS: Adam on variance-reduced gradients, corrected by their change since the last step."""
 
 from typing import Any, NamedTuple
 
@@ -20,15 +20,16 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
 
 class ScaleByMarsState(NamedTuple):
-    """What MARS remembers."""
+    """The state of MARS."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -41,7 +42,7 @@ class ScaleByMarsState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByMars:
+class ScaleByMars(Rule):
     """See `scale_by_mars`."""
 
     b1: Scalar = 0.95
@@ -50,8 +51,6 @@ class ScaleByMars:
     mu_dtype: str | None = static(default=None)
     gamma: Scalar = 0.025
     nu_dtype: str | None = static(default=None)
-
-    by_leaf = True
 
     def init(self, params: Any) -> ScaleByMarsState:
         """The state before the first update."""
@@ -139,7 +138,7 @@ def scale_by_mars(
 
 @check.public
 def mars(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.95,
     b2: Scalar = 0.99,
     eps: Scalar = 1e-8,

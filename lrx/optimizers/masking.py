@@ -8,26 +8,25 @@ import optax
 from .. import _check as check
 from .._arithmetic import leaves_like, not_moved
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 from ._labels import as_mask, spread
 
 
 class MaskedState(NamedTuple):
-    """What a masked transformation remembers."""
+    """The state of a masked transformation."""
 
-    inner: Any
+    inner_state: Any
     """The state of the transformation, of the chosen parameters alone."""
 
 
 @pytree_dataclass
-class Masked:
+class Masked(Rule):
     """See `masked`."""
 
     inner: Any = static()
     mask: Any = static()
     mask_compatible_extra_args: bool = static(default=False)
-
-    by_leaf = True
 
     def init(self, params: Any) -> MaskedState:
         """The state before the first update."""
@@ -40,7 +39,7 @@ class Masked:
         chosen = spread("masked(mask=...)", self.mask, updates, bool)
         extra = masked_extra(chosen, updates, extra, self.mask_compatible_extra_args)
         params = None if params is None else selected(chosen, params, like=updates)
-        new, inner = self.inner.update(selected(chosen, updates), state.inner, params, **extra)
+        new, inner = self.inner.update(selected(chosen, updates), state.inner_state, params, **extra)
         leaves, treedef = jax.tree.flatten(updates)
         new_leaves = treedef.flatten_up_to(new)
         mixed = [n if c else u for c, n, u in zip(chosen, new_leaves, leaves, strict=True)]
@@ -48,12 +47,10 @@ class Masked:
 
 
 @pytree_dataclass
-class Freeze:
+class Freeze(Rule):
     """See `freeze`."""
 
     mask: Any = static()
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -88,7 +85,7 @@ def masked_extra(chosen: list[bool], updates: Any, extra: dict[str, Any], compat
 
 
 def is_placeholder(params: Any) -> bool:
-    """Whether `optax.tree_map_params` asks which parts of a state are like the parameters.
+    """Whether `params` is the placeholder by which `optax.tree_map_params` finds the parts of a state shaped like it.
 
     It calls `init` with an object of a private class in place of them, which no mask fits.
     """
@@ -129,7 +126,7 @@ def masked(
 
 @check.public
 def freeze(mask: Any) -> Transformation:
-    """Hold some of the parameters constant: their updates become zero.
+    """Freeze some of the parameters: their updates become zero.
 
     Where it stands decides: last in a chain, it also stops weight decay. To keep no memory for the frozen ones, give
     them a group of their own: `partition({"head": adam(1e-3), "body": freeze(True)}, labels)`. Inside one jitted step

@@ -9,34 +9,38 @@ import optax
 from .. import _check as check
 from .._arithmetic import (
     add_one,
-    copied,
     global_norm,
     inner_product,
     map_leaves,
+    map_present,
     real,
     real_dtype,
-    select,
     sqrt,
+    vary_like,
     widened,
     zero_count,
 )
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._skipping import SkipsUnusable
 from .._transformation import Transformation, as_transformation, transformation
+from .._travel import beginnings, gone_on, to_dtypes, way
 from ..state import learning_rates
 
 
 class MechanizeState(NamedTuple):
-    """What Mechanic remembers."""
+    """What Mechanic remembers. The fields that optax has too are called as there."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
     skipped: jax.Array
-    """Those of them whose gradient was not finite; int32 []."""
+    """Those of them that were skipped, since the gradient was not finite; int32 []."""
     learning_rate: jax.Array
     """The scale last applied, Σs, times the rate of the inner optimizer if it has one; float32 []."""
-    start: Any
-    """θ_0, a copy."""
+    x0: Any
+    """θ_0, a copy; None for leaves narrower than float32."""
+    moved: Any
+    """θ − θ_0 of these, the sum of their updates before rounding, float32; None for the others."""
     r: jax.Array
     """The reward of each of the n bettors; float32 or wider [num_betas], as the next three."""
     m: jax.Array
@@ -45,12 +49,12 @@ class MechanizeState(NamedTuple):
     """The sum of h² that each remembers."""
     s: jax.Array
     """The scale that each bets on."""
-    inner: Any
+    base_optimizer_state: Any
     """The state of the inner optimizer."""
 
 
 @pytree_dataclass
-class Mechanize:
+class Mechanize(SkipsUnusable):
     """See `mechanize`."""
 
     inner: Any = static()
@@ -60,6 +64,7 @@ class Mechanize:
     num_betas: int = static(default=6)
 
     renamed = (("inner", "base_optimizer"),)
+    elementwise = True
 
     def init(self, params: Any) -> MechanizeState:
         """The state before the first update."""
@@ -67,26 +72,26 @@ class Mechanize:
         r, m, v = (jnp.zeros((self.num_betas,), dtype) for _ in range(3))
         s = jnp.full((self.num_betas,), jnp.asarray(self.s_init).astype(dtype), dtype)
         inner = self.inner.init(params)
-        return MechanizeState(zero_count(), zero_count(), _rate(s, inner), copied(params), r, m, v, s, inner)
+        memory = zero_count(), _rate(s, inner), *beginnings(params), r, m, v, s, inner
+        return MechanizeState(zero_count(), *vary_like(memory, params))
 
-    def update(
-        self, updates: Any, state: MechanizeState, params: Any = None, **extra: Any
-    ) -> tuple[Any, MechanizeState]:
+    def step(self, updates: Any, state: MechanizeState, params: Any = None, **extra: Any) -> tuple[Any, Any, jax.Array]:
         """θ_0 + Σs · (sum of the inner updates) − θ."""
         check.needs_params("mechanize", updates, params)
         dtype = state.s.dtype
         number = {name: jnp.asarray(getattr(self, name), dtype) for name in ("weight_decay", "eps", "s_init")}
-        steps, inner = self.inner.update(updates, state.inner, params, **extra)
+        steps, inner = self.inner.update(updates, state.base_optimizer_state, params, **extra)
         scale = jnp.sum(state.s)
 
         # Δ, the sum of the inner updates so far, is recovered from where they have led
-        def travelled(u: jax.Array, p: Any, start: Any) -> tuple[jax.Array]:
-            gone = jnp.asarray(p).astype(u.dtype) - start.astype(u.dtype)
-            return (gone / (scale + number["eps"]).astype(real(u.dtype)),)
+        def travelled(u: jax.Array, away: Any) -> tuple[jax.Array]:
+            return (away.astype(u.dtype) / (scale + number["eps"]).astype(real(u.dtype)),)
 
-        delta = map_leaves(travelled, 1, widened(updates), params, state.start)[0]
+        away = way(params, state.x0, state.moved)
+        delta = map_leaves(travelled, 1, widened(updates), away)[0]
         pull = number["weight_decay"] * scale * global_norm(updates).astype(dtype)
-        pull = pull / (global_norm(params).astype(dtype) + number["eps"])
+        trained = map_present(lambda _, p: p, updates, params)
+        pull = pull / (global_norm(trained).astype(dtype) + number["eps"])
         h = -inner_product(updates, delta).astype(dtype) - pull * inner_product(params, delta).astype(dtype)
 
         betas = 1 - jnp.asarray(0.1, dtype) ** jnp.arange(1, self.num_betas + 1).astype(dtype)
@@ -94,19 +99,23 @@ class Mechanize:
         v = betas**2 * state.v + h**2
         r = betas * state.r + jnp.clip(h, -state.m, state.m) * state.s
         s = (number["s_init"] / self.num_betas * m + jnp.maximum(r, 0)) / (sqrt(v) + number["eps"])
-
-        usable = jnp.isfinite(h)
         new_scale = jnp.sum(s)
 
-        def leaf(u: jax.Array, delta: jax.Array, p: Any, start: Any) -> tuple[jax.Array]:
-            to = start.astype(u.dtype) + new_scale.astype(real(u.dtype)) * (delta.astype(u.dtype) + u)
-            return (jnp.where(usable, to - jnp.asarray(p).astype(u.dtype), jnp.zeros_like(u)),)
+        def leaf(u: jax.Array, delta: jax.Array, away: Any) -> tuple[jax.Array]:
+            return (new_scale.astype(real(u.dtype)) * (delta.astype(u.dtype) + u) - away.astype(u.dtype),)
 
-        moved = map_leaves(leaf, 1, steps, delta, params, state.start)[0]
-        rate = jnp.where(usable, _rate(s, inner), 0)
-        kept = select(usable, (r, m, v, s, inner), (state.r, state.m, state.v, state.s, state.inner))
-        skipped = jnp.where(usable, state.skipped, add_one(state.skipped))
-        return moved, MechanizeState(add_one(state.count), skipped, rate, state.start, *kept)
+        moves = map_leaves(leaf, 1, widened(steps), delta, away)[0]
+        new = state._replace(
+            count=add_one(state.count),
+            learning_rate=_rate(s, inner),
+            moved=gone_on(state.moved, moves),
+            r=r,
+            m=m,
+            v=v,
+            s=s,
+            base_optimizer_state=inner,
+        )
+        return to_dtypes(steps, moves), new, jnp.zeros((), bool)
 
 
 def _rate(s: jax.Array, inner: Any) -> jax.Array:
@@ -134,7 +143,8 @@ def mechanize(
       θ_{t+1} = θ_0 + Σs · (Δ_t + u_t)
 
     `lrx.learning_rate(state)` is Σs times the rate of `base_optimizer`. Give that a rate of 1, or a schedule that
-    starts there. A gradient that is not finite moves nothing, and is counted in the state as `skipped`.
+    starts there. A gradient that is not finite moves nothing, and is counted in the state as `skipped`. For
+    parameters in bfloat16 or float16, which round small updates away, θ_t − θ_0 is kept in float32.
 
     Args:
       base_optimizer: lrx's or optax's.

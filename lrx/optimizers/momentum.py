@@ -9,24 +9,28 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real, zeros_like
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._dtype import dtype_name
 
 
 class TraceState(NamedTuple):
-    """What momentum remembers."""
+    """The state of momentum."""
 
     trace: Any
     """m, shaped like the parameters, in their dtype or in `accumulator_dtype`."""
 
 
 @pytree_dataclass
-class Trace:
+class Trace(Rule):
     """See `trace`."""
 
     decay: Scalar
     nesterov: bool = static(default=False)
     accumulator_dtype: str | None = static(default=None)
+
+    key = "momentum"
+    elementwise = True
 
     def init(self, params: Any) -> TraceState:
         """The state before the first update."""

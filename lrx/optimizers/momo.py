@@ -14,43 +14,53 @@ from .._arithmetic import (
     one_minus_power,
     real,
     real_dtype,
-    select,
     sqrt,
     squared,
+    vary_like,
+    wide_zeros_like,
     zero_count,
-    zeros_like,
 )
 from .._numbers import F32, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
+from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
-from ..controllers._controller import as_one_rate, first_of, is_by_leaf, listen, require, scalar_value, start_of
+from ..controllers._controller import (
+    LearningRate,
+    as_one_rate,
+    evaluate,
+    first_of,
+    is_by_leaf,
+    require,
+    scalar_value,
+    start_of,
+)
 
 
 class MomoState(NamedTuple):
-    """What MoMo remembers."""
+    """What MoMo remembers. The fields that optax has too are called as there."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
     skipped: jax.Array
-    """Those of them whose loss or gradient was not finite; int32 []."""
+    """Those of them that were skipped, since the loss or the gradient was not finite; int32 []."""
     seen: jax.Array
     """The others, since the memory began; int32 []."""
     learning_rate: jax.Array
     """τ, the rate last applied; float32 []."""
-    d: Any
-    """The mean of the gradients, shaped like the parameters, in their dtype."""
-    nu: Any
-    """The mean of their squares, float32 or wider; None for `momo`."""
-    loss: jax.Array
+    exp_avg: Any
+    """d, the mean of the gradients, shaped like the parameters, float32 or wider."""
+    exp_avg_sq: Any
+    """v, the mean of their squares, float32 or wider; None for `momo`."""
+    barf: jax.Array
     """f̄, the mean of the losses; float32 or wider []."""
     gamma: jax.Array
     """The mean of ⟨g, θ⟩; float32 or wider []."""
-    lower_bound: jax.Array
+    lb: jax.Array
     """f*, the least loss; float32 or wider []."""
     base: Any
 
 
-class _Model:
+class _Model(SkipsUnusable):
     """What both share: the model of the loss, with or without Adam's metric."""
 
     learning_rate: Any
@@ -65,9 +75,9 @@ class _Model:
         raise NotImplementedError  # the decay of the means, by each rule's own name
 
     @property
-    def by_leaf(self) -> bool:
-        """Whether some leaves are treated otherwise than others."""
-        return is_by_leaf(self.learning_rate)
+    def elementwise(self) -> bool:
+        """Whether each coordinate is treated by itself: a rate may be one for each leaf."""
+        return not is_by_leaf(self.learning_rate)
 
     def init(self, params: Any) -> MomoState:
         """The state before the first update."""
@@ -75,14 +85,13 @@ class _Model:
         loss, gamma, bound = jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.array(self.lower_bound, dtype)
         nu = None if self.b2 is None else full_like_second(params, 0.0)
         first, base = first_of(self.learning_rate, params), start_of(self.learning_rate, params)
-        return MomoState(
-            zero_count(), zero_count(), zero_count(), first, zeros_like(params), nu, loss, gamma, bound, base
-        )
+        memory = zero_count(), zero_count(), first, wide_zeros_like(params), nu, loss, gamma, bound, base
+        return MomoState(zero_count(), *vary_like(memory, params))
 
-    def update(self, updates: Any, state: MomoState, params: Any = None, **extra: Any) -> tuple[Any, MomoState]:
+    def step(self, updates: Any, state: MomoState, params: Any = None, **extra: Any) -> tuple[Any, Any, jax.Array]:
         """A step of at most the base's rate."""
         require(f"{factory_name(self)}()", ("value", "params"), params=params, value=extra.get("value"))
-        dtype = state.loss.dtype
+        dtype = state.barf.dtype
         value = scalar_value(extra["value"]).astype(dtype)
         t = add_one(state.seen)
         extra = {"grad": updates, **extra}
@@ -97,18 +106,18 @@ class _Model:
             root = sqrt(nu / one_minus_power(self.b2, t).astype(kind)) + jnp.asarray(self.eps, kind)
             return jnp.where(root > 0, d / jnp.where(root > 0, root, 1), jnp.zeros_like(d)), d, nu
 
-        moments = (state.d,) if state.nu is None else (state.d, state.nu)
+        moments = (state.exp_avg,) if state.exp_avg_sq is None else (state.exp_avg, state.exp_avg_sq)
         direction, *moments = map_leaves(means, 1 + len(moments), updates, *moments)
-        loss = decay * state.loss + (1 - decay) * value
+        loss = decay * state.barf + (1 - decay) * value
         gamma = decay * state.gamma + (1 - decay) * inner_product(updates, params).astype(dtype)
-        heard = listen(self, self.learning_rate, state.base, direction, state.count, params, extra)
-        alpha, size = heard.rate.astype(dtype), inner_product(moments[0], direction).astype(dtype)
+        base = evaluate(self, self.learning_rate, state.base, direction, state.count, params, extra)
+        alpha, size = base.rate.astype(dtype), inner_product(moments[0], direction).astype(dtype)
         weight_decay = jnp.asarray(self.weight_decay, dtype)
         decayed = jnp.where(weight_decay > 0, alpha * weight_decay, 0)  # α may be infinite
         shrink = 1 + decayed
         ahead = inner_product(moments[0], params).astype(dtype)
 
-        bound = state.lower_bound
+        bound = state.lb
         if self.adapt_lower_bound:
             cap = shrink * (loss - gamma) + ahead
             reset = jnp.maximum(cap / (2 * start * shrink), jnp.asarray(self.lower_bound, dtype))
@@ -119,14 +128,12 @@ class _Model:
             reached = (loss + ahead - gamma - tau * size / 2) / start
             bound = jnp.maximum(reached, jnp.asarray(self.lower_bound, dtype))
 
-        usable = jnp.isfinite(value) & jnp.isfinite(tau) & jnp.isfinite(size)
         d, nu = (*moments, None)[:2]
-        kept = select(usable, (d, nu, loss, gamma, bound, heard.memory), state[4:])
-        rate = jnp.where(usable, tau * start, 0).astype(F32)
-        skipped = jnp.where(usable & ~heard.missed, state.skipped, add_one(state.skipped))
-        moved = _moved(usable, tau, decayed, direction, params)
-        seen = jnp.where(usable, t, state.seen)
-        return moved, MomoState(add_one(state.count), skipped, seen, rate, *kept)
+        moved = _moved(tau, decayed, direction, params)
+        rate = (tau * start).astype(F32)
+        new = MomoState(add_one(state.count), state.skipped, t, rate, d, nu, loss, gamma, bound, base.memory)
+        failed = ~(jnp.isfinite(value) & jnp.isfinite(tau) & jnp.isfinite(size))
+        return moved, new, failed | base.failed | base.unmeasured
 
     def _decay(self, t: jax.Array, dtype: Any) -> tuple[jax.Array, jax.Array]:
         """The weight of the past in a mean, and the sum of all weights so far."""
@@ -136,13 +143,13 @@ class _Model:
         return beta, one_minus_power(self._b1, t).astype(dtype)
 
 
-def _moved(usable: jax.Array, tau: jax.Array, decayed: jax.Array, direction: Any, params: Any) -> Any:
+def _moved(tau: jax.Array, decayed: jax.Array, direction: Any, params: Any) -> Any:
     """(θ − τ·d) / (1 + α·λ) − θ."""
 
     def leaf(d: jax.Array, p: Any) -> tuple[jax.Array]:
         kind = real(d.dtype)
         step = tau.astype(kind) * d + decayed.astype(kind) * jnp.asarray(p).astype(d.dtype)
-        return (jnp.where(usable, -step / (1 + decayed.astype(kind)), jnp.zeros_like(d)),)
+        return (-step / (1 + decayed.astype(kind)),)
 
     return map_leaves(leaf, 1, direction, params)[0]
 
@@ -181,7 +188,7 @@ class MomoAdam(_Model):
 
 @check.public
 def momo(
-    learning_rate: Any = 1.0,
+    learning_rate: LearningRate = 1.0,
     beta: Scalar = 0.9,
     lower_bound: Scalar = 0.0,
     weight_decay: Scalar = 0.0,
@@ -228,13 +235,13 @@ def momo(
     """
     check.below_one(beta=beta)
     check.non_negative(weight_decay=weight_decay)
-    base = as_one_rate("learning_rate", learning_rate)
+    base = as_one_rate("learning_rate", learning_rate, is_cap=True)
     return transformation(Momo(base, beta, lower_bound, weight_decay, adapt_lower_bound))
 
 
 @check.public
 def momo_adam(
-    learning_rate: Any = 1e-2,
+    learning_rate: LearningRate = 1e-2,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -284,5 +291,5 @@ def momo_adam(
     check.below_one(b1=b1, b2=b2)
     check.epsilon(eps=eps)
     check.non_negative(weight_decay=weight_decay)
-    base = as_one_rate("learning_rate", learning_rate)
+    base = as_one_rate("learning_rate", learning_rate, is_cap=True)
     return transformation(MomoAdam(base, b1, b2, eps, lower_bound, weight_decay, adapt_lower_bound))

@@ -20,8 +20,9 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .adam import scale_by_adam
 from .learning_rate import scale_by_learning_rate
@@ -29,7 +30,7 @@ from .weight_decay import add_decayed_weights
 
 
 class ScaleByNadamState(NamedTuple):
-    """What NAdam with a momentum schedule remembers."""
+    """The state of NAdam with a momentum schedule."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -42,7 +43,7 @@ class ScaleByNadamState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByNadam:
+class ScaleByNadam(Rule):
     """See `scale_by_nadam`."""
 
     b1: Scalar = 0.9
@@ -52,6 +53,8 @@ class ScaleByNadam:
     mu_dtype: str | None = static(default=None)
     momentum_decay: Scalar = 0.004
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByNadamState:
         """The state before the first update."""
@@ -161,7 +164,7 @@ def _rule(
 
 @check.public
 def nadam(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -218,7 +221,7 @@ def nadam(
 
 @check.public
 def nadamw(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,

@@ -1,4 +1,4 @@
-"""NovoGrad: momentum of gradients that are normalised leaf by leaf."""
+"""NovoGrad: momentum of gradients, each leaf divided by its norm."""
 
 from typing import Any, NamedTuple
 
@@ -10,8 +10,9 @@ from .._arithmetic import add_one, map_leaves, real, sqrt, squared, zero_count, 
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._blocks import map_blocks
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
@@ -19,7 +20,7 @@ from .masking import is_placeholder
 
 
 class ScaleByNovogradState(NamedTuple):
-    """What NovoGrad remembers."""
+    """The state of NovoGrad."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -30,7 +31,7 @@ class ScaleByNovogradState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByNovograd:
+class ScaleByNovograd(Rule):
     """See `scale_by_novograd`."""
 
     b1: Scalar = 0.9
@@ -39,8 +40,6 @@ class ScaleByNovograd:
     eps_root: Scalar = 0.0
     weight_decay: Scalar = 0.0
     mu_dtype: str | None = static(default=None)
-
-    by_leaf = True
 
     def init(self, params: Any) -> ScaleByNovogradState:
         """The state before the first update."""
@@ -127,7 +126,7 @@ def scale_by_novograd(
 
 @check.public
 def novograd(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.25,
     eps: Scalar = 1e-6,

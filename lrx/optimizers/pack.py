@@ -10,15 +10,16 @@ import numpy as np
 import optax
 
 from .. import _check as check
-from .._arithmetic import wide
+from .._arithmetic import is_none, leaves_like, wide
 from .._chain import ChainInit
 from .._pytree import factory_name, pytree_dataclass, static
+from .._rule import Rule, wrapped_by
 from .._transformation import Init, Transformation, as_transformation, transformation
 from .masking import is_placeholder
 
 
 class PackState(NamedTuple):
-    """What packing remembers."""
+    """The state of packing."""
 
     offsets: tuple[jax.Array, ...]
     """Where each chunk of equal leaves begins in its vector; int32 [] each."""
@@ -36,7 +37,7 @@ class Chunk(NamedTuple):
 
 
 @pytree_dataclass
-class Pack:
+class Pack(Rule):
     """See `pack`.
 
     A slice at a fixed place is a program of its own for each leaf, which is what makes XLA compile for so long. Here
@@ -47,6 +48,7 @@ class Pack:
     max_size: int = static(default=65_536)
 
     renamed = (("inner", "tx"),)
+    elementwise = True
 
     def init(self, params: Any) -> PackState:
         """The state before the first update."""
@@ -60,13 +62,17 @@ class Pack:
 
     def update(self, updates: Any, state: PackState, params: Any = None, **extra: Any) -> tuple[Any, PackState]:
         """The inner update of the vectors."""
-        chunks = self._chunks(updates if params is None else params)
         structure = jax.tree.structure(updates)
-        if params is not None and (jax.tree.structure(params) != structure or _shapes(params) != _shapes(updates)):
+        if params is not None:  # where the updates have None, which is not trained, so have they
+            params = structure.unflatten(leaves_like(structure, params))
+        chunks = self._chunks(updates if params is None else params)
+        if params is not None and _shapes(params) != _shapes(updates):
             raise ValueError("pack(...) must be given updates with the structure and the shapes of the parameters.")
         if len(chunks) != len(state.offsets):
-            told = f"its state has {len(state.offsets)} chunks of equal leaves, these have {len(chunks)}"
-            raise ValueError(f"pack(...) must be given parameters, or updates, like those that made its state: {told}.")
+            reason = f"its state has {len(state.offsets)} chunks of equal leaves, these have {len(chunks)}"
+            raise ValueError(
+                f"pack(...) must be given parameters, or updates, like those that made its state: {reason}."
+            )
         same = {k: v for k, v in extra.items() if k == "grad" and jax.tree.structure(v) == structure}
         extra = {**extra, **{k: _packed(chunks, v) for k, v in same.items()}}
         flat_params = None if params is None else _packed(chunks, params)
@@ -76,7 +82,9 @@ class Pack:
     def _chunks(self, tree: Any) -> list[Chunk]:
         """Leaves by dtype and size, in chunks of √n."""
         groups: dict[tuple[str, int], list[int]] = {}
-        for i, x in enumerate(jax.tree.leaves(tree)):
+        for i, x in enumerate(_leaves(tree)):
+            if x is None:
+                continue
             dtype, size = jnp.result_type(x), int(np.size(x))
             if jnp.issubdtype(dtype, jnp.inexact) and 0 < size <= self.max_size:
                 groups.setdefault((dtype.name, size), []).append(i)
@@ -89,6 +97,11 @@ class Pack:
         return chunks
 
 
+def _leaves(tree: Any) -> list[Any]:
+    """The leaves, None included, so that an index does not depend on which leaves are trained."""
+    return jax.tree.leaves(tree, is_leaf=is_none)
+
+
 def _shapes(tree: Any) -> list[tuple[int, ...]]:
     return list(map(np.shape, jax.tree.leaves(tree)))
 
@@ -99,7 +112,7 @@ def _split(xs: list[int], length: int) -> Iterator[list[int]]:
 
 def _packed(chunks: list[Chunk], tree: Any) -> dict[str, Any]:
     """One vector for each dtype, and the leaves that are in none."""
-    leaves = jax.tree.leaves(tree)
+    leaves = _leaves(tree)
     vectors: dict[str, list[Any]] = {}
     for c in chunks:
         vectors.setdefault(c.dtype, []).extend(jnp.ravel(leaves[i]) for i in c.leaves)
@@ -115,7 +128,7 @@ def _joined(parts: list[jax.Array]) -> jax.Array:
 
 
 def _unpacked(chunks: list[Chunk], offsets: tuple[Any, ...], new: Any, like: Any) -> Any:
-    leaves, treedef = jax.tree.flatten(like)
+    leaves, treedef = jax.tree.flatten(like, is_leaf=is_none)
     results: list[Any] = [new["single"].get(str(i)) for i in range(len(leaves))]
     for c, offset in zip(chunks, offsets, strict=True):
         chunk = jax.lax.dynamic_slice(new["packed"][c.dtype], (offset,), (len(c.leaves) * c.size,))
@@ -126,28 +139,40 @@ def _unpacked(chunks: list[Chunk], offsets: tuple[Any, ...], new: Any, like: Any
     return treedef.unflatten(results)
 
 
-def _by_leaf(init: Any) -> Iterator[str]:
-    """The rules that tell one leaf from another."""
-    if isinstance(init, ChainInit):
-        for _, link in init.links:
-            yield from _by_leaf(link)
-    elif isinstance(init, Init):
-        if getattr(init.rule, "by_leaf", False):
+def _links(t: optax.GradientTransformation) -> list[tuple[str, Any]]:
+    """The name and the `init` of each transformation in a chain, or of `t` itself."""
+    if isinstance(t.init, ChainInit):
+        return [pair for name, init in t.init.links for pair in _links_of(name, init)]
+    update = getattr(t.update, "update", t.update)  # of another library, which takes no extra arguments
+    return [(getattr(update, "__qualname__", type(update).__name__).split(".")[0], t.init)]
+
+
+def _links_of(name: str, init: Any) -> list[tuple[str, Any]]:
+    return [pair for link in init.links for pair in _links_of(*link)] if isinstance(init, ChainInit) else [(name, init)]
+
+
+def _not_elementwise(t: optax.GradientTransformation, trusted: bool) -> Iterator[str]:
+    """The rules that do not say that they are elementwise; of another library's, none if they are trusted."""
+    for name, init in _links(t):
+        if not isinstance(init, Init):
+            yield from () if trusted else (name,)
+            continue
+        if not init.rule.elementwise:
             yield factory_name(init.rule)
-        inner = getattr(init.rule, "inner", ())
-        for t in (inner,) if isinstance(inner, Transformation) else inner:
-            yield from _by_leaf(t.init)
+        for wrapped in wrapped_by(init.rule):
+            yield from _not_elementwise(wrapped, trusted)
 
 
 @check.public
-def pack(tx: optax.GradientTransformation, *, max_size: int = 65_536) -> Transformation:
+def pack(tx: optax.GradientTransformation, *, max_size: int = 65_536, elementwise: bool = False) -> Transformation:
     """Run an optimizer on a few long vectors instead of on many small parameters.
 
     Leaves of one dtype are concatenated, updated as one vector and taken apart again; the moments stay packed. With a
     thousand small leaves that halves the time of a step on CPU, and the time to compile it (`python -m
-    benchmarks.step` tells how much). The results are those of `tx` up to rounding, if `tx` treats each coordinate by
-    itself, or all together, as `clip_by_global_norm` does. Rules that look at leaves (trust ratios, factored moments,
-    masks, groups, layer-wise decay) are refused; of optax's transformations lrx cannot know.
+    benchmarks.step` tells how much). The results are those of `tx` up to rounding, since every rule in `tx` must be
+    elementwise: it treats each coordinate by itself, or all together, as `clip_by_global_norm` does. Rules that look at
+    leaves (trust ratios, factored moments, masks, groups, layer-wise decay) are refused, and so is a rule that does not
+    say what it is: one of your own says `elementwise = True` in its class.
 
     Not for parameters that are sharded in different ways, which it would gather; and a checkpoint fits only parameters
     of the same shapes.
@@ -155,13 +180,16 @@ def pack(tx: optax.GradientTransformation, *, max_size: int = 65_536) -> Transfo
     Args:
       tx: the optimizer.
       max_size: the most entries that a leaf may have to be packed, > 0; larger ones gain nothing and stay as they are.
+      elementwise: whether you know that the transformations of optax, or of another library, in `tx` are elementwise.
+        lrx cannot know it, and refuses them otherwise.
 
     Returns:
       A transformation.
 
     Raises:
       TypeError: if `tx` is no transformation.
-      ValueError: if `tx` has a rule that looks at leaves, or `max_size` is not positive.
+      ValueError: if `tx` has a rule that looks at leaves or does not say that it is elementwise, or `max_size` is not
+        positive; in update, if the parameters are not those of `init`, or None stands for another part of them.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -172,8 +200,15 @@ def pack(tx: optax.GradientTransformation, *, max_size: int = 65_536) -> Transfo
       (2, 2) [-0.5 -0.5]
     """
     check.positive_count(max_size=max_size)
+    check.flag(elementwise=elementwise)
     inner = as_transformation("tx", tx)
-    by_leaf = list(_by_leaf(inner.init))
-    if by_leaf:
-        raise check.fail("tx", "must not tell one leaf from another", by_leaf)
+    refused = list(_not_elementwise(inner, elementwise))
+    if refused:
+        raise check.fail("tx", "must be made of rules that say that they are elementwise", refused, _WAY_OUT)
     return transformation(Pack(inner, int(max_size)))
+
+
+_WAY_OUT = (
+    "A rule of your own that treats each coordinate by itself says elementwise = True in its class; for another "
+    "library's transformation that does, give elementwise=True."
+)

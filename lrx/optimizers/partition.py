@@ -1,4 +1,4 @@
-"""Groups of parameters, each with an optimizer of its own."""
+"""Groups of parameters, each with its own optimizer."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -8,28 +8,27 @@ import optax
 
 from .. import _check as check
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 from ._labels import as_static_tree, spread
 from .masking import is_placeholder, masked_extra, selected
 
 
 class PartitionState(NamedTuple):
-    """What a partition remembers."""
+    """The state of a partition."""
 
-    inner: dict[str, Any]
+    inner_states: dict[str, Any]
     """Group -> the state of its optimizer, of the group's parameters alone."""
 
 
 @pytree_dataclass
-class Partition:
+class Partition(Rule):
     """See `partition`."""
 
     labels: tuple[Any, ...] = static()
     inner: tuple[Any, ...] = static()
     param_labels: Any = static()
     mask_compatible_extra_args: bool = static(default=False)
-
-    by_leaf = True
 
     def init(self, params: Any) -> PartitionState:
         """The state before the first update."""
@@ -45,10 +44,10 @@ class Partition:
         self, updates: Any, state: PartitionState, params: Any = None, **extra: Any
     ) -> tuple[Any, PartitionState]:
         """Each group's update."""
-        if set(state.inner) != set(map(str, self.labels)):
+        if set(state.inner_states) != set(map(str, self.labels)):
             raise ValueError(
                 f"this state belongs to another optimizer: the partition has the groups {list(map(str, self.labels))}, "
-                f"the state has {sorted(state.inner)}. Use the optimizer that made it, or lrx.resume."
+                f"the state has {sorted(state.inner_states)}. Use the optimizer that made it, or lrx.resume."
             )
         of_leaf = self._of_leaves(updates)
         treedef = jax.tree.structure(updates)
@@ -58,7 +57,7 @@ class Partition:
             chosen = [k == label for k in of_leaf]
             group_params = None if params is None else selected(chosen, params, like=updates)
             group_extra = masked_extra(chosen, updates, extra, self.mask_compatible_extra_args)
-            held = state.inner[str(label)]
+            held = state.inner_states[str(label)]
             new, states[str(label)] = tx.update(selected(chosen, updates), held, group_params, **group_extra)
             for i, (mine, u) in enumerate(zip(chosen, treedef.flatten_up_to(new), strict=True)):
                 results[i] = u if mine else results[i]
@@ -87,7 +86,7 @@ def partition(
     *,
     mask_compatible_extra_args: bool = False,
 ) -> Transformation:
-    """Give each group of parameters an optimizer of its own: its rate, its schedule, its memory.
+    """Give each group of parameters its own optimizer, with its own rate, schedule and state.
 
     Args:
       transforms: label -> transformation, lrx's or optax's. `freeze(True)` holds a group constant.
@@ -97,11 +96,12 @@ def partition(
         is).
 
     Returns:
-      A transformation. `learning_rates` tells the rates of the groups by label.
+      A transformation. `learning_rates` lists the rates of the groups by label.
 
     Raises:
       TypeError: if `transforms` is no mapping, or holds something else than transformations.
-      ValueError: if two labels read the same; in init and update, if a parameter has a label without a transformation.
+      ValueError: if two labels are the same as strings; in init and update, if a parameter has a label without a
+        transformation.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -118,7 +118,7 @@ def partition(
         raise TypeError(f"{check.where('transforms')} must map labels to transformations, got {transforms!r}.")
     labels = tuple(transforms)
     if len(set(map(str, labels))) < len(labels):
-        raise check.fail("transforms", "needs labels that read differently", list(labels))
+        raise check.fail("transforms", "needs labels that differ as strings", list(labels))
     inner = tuple(as_transformation(f"transforms[{k!r}]", t) for k, t in transforms.items())
     tree = as_static_tree("param_labels", param_labels, object)
     return transformation(Partition(labels, inner, tree, mask_compatible_extra_args))

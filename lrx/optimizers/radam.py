@@ -1,9 +1,10 @@
-"""RAdam: Adam that waits until its second moment can be trusted."""
+"""RAdam: Adam with a warmup derived from the variance of its second moment."""
 
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _check as check
 from .._arithmetic import (
@@ -20,14 +21,15 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByRadamState(NamedTuple):
-    """What RAdam remembers."""
+    """The state of RAdam."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -38,7 +40,7 @@ class ScaleByRadamState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByRadam:
+class ScaleByRadam(Rule):
     """See `scale_by_radam`."""
 
     b1: Scalar = 0.9
@@ -49,6 +51,8 @@ class ScaleByRadam:
     nesterov: bool = static(default=False)
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByRadamState:
         """The state before the first update."""
@@ -85,7 +89,7 @@ class ScaleByRadam:
 
 
 def rectified(b2: jax.Array, t: jax.Array, c2: jax.Array, threshold: Scalar) -> tuple[jax.Array, jax.Array]:
-    """Whether the second moment is to be trusted at step t, and the factor of the rate where it is."""
+    """Whether the variance is tractable at step t (ρ_t above the threshold), and the rectification factor if so."""
     rho, rho_limit = _degrees_of_freedom(b2, t, c2)
     # a traced threshold may lie below 4, where the rectification has no value
     trusted = (rho >= jnp.asarray(threshold, F32)) & (rho > 4)
@@ -125,7 +129,7 @@ def scale_by_radam(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Scale by Adam once its second moment can be trusted, until then only average: see `radam`.
+    """Scale by Adam once the variance of its second moment is tractable, until then only average: see `radam`.
 
     ::
 
@@ -172,7 +176,7 @@ def scale_by_radam(
     check.below_one(b1=b1, b2=b2)
     check.epsilon(eps=eps, eps_root=eps_root)
     check.non_negative(threshold=threshold)
-    if not callable(threshold) and not is_tracer(threshold) and threshold < 4:
+    if not callable(threshold) and not is_tracer(threshold) and np.asarray(threshold) < 4:
         raise check.fail("threshold", "must be at least 4", threshold, "Up to ρ = 4 the variance is infinite.")
     mu_dtype, nu_dtype = dtype_name("mu_dtype", mu_dtype), dtype_name("nu_dtype", nu_dtype)
     return transformation(ScaleByRadam(b1, b2, eps, eps_root, threshold, nesterov, mu_dtype, nu_dtype))
@@ -180,7 +184,7 @@ def scale_by_radam(
 
 @check.public
 def radam(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -191,7 +195,7 @@ def radam(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """RAdam: Adam whose first steps are momentum alone, and the next ones shorter, while few gradients are known.
+    """RAdam: Adam whose first steps are momentum alone and whose next ones are shorter, a warmup of its own.
 
     With g_t the gradient, η_t the learning rate, and m̂_t and v̂_t as in `adam`::
 

@@ -20,15 +20,16 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .momentum import trace
 
 
 class ScaleByRmsState(NamedTuple):
-    """What RMSprop remembers."""
+    """The state of RMSprop."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -37,14 +38,14 @@ class ScaleByRmsState(NamedTuple):
 
 
 class ScaleByStddevState(NamedTuple):
-    """What centred RMSprop remembers."""
+    """The state of centred RMSprop."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
     mu: Any
     """m, the mean (corrected: m̂), shaped like the parameters, in at least float32."""
     variance: Any
-    """s = v − m² (corrected: c·(v̂ − m̂²)), shaped like the parameters, float32 or `nu_dtype`."""
+    """s = v − m² (corrected: c·(v̂ − m̂²)), shaped like the parameters, float32 or `nu_dtype`. optax keeps v as `nu`."""
 
 
 def _divided(g: jax.Array, v: jax.Array, eps: jax.Array, eps_in_sqrt: bool) -> jax.Array:
@@ -52,7 +53,7 @@ def _divided(g: jax.Array, v: jax.Array, eps: jax.Array, eps_in_sqrt: bool) -> j
 
 
 @pytree_dataclass
-class ScaleByRms:
+class ScaleByRms(Rule):
     """See `scale_by_rms`."""
 
     decay: Scalar = 0.9
@@ -61,6 +62,8 @@ class ScaleByRms:
     eps_in_sqrt: bool = static(default=True)
     bias_correction: bool = static(default=False)
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByRmsState:
         """The state before the first update."""
@@ -86,7 +89,7 @@ class ScaleByRms:
 
 
 @pytree_dataclass
-class ScaleByStddev:
+class ScaleByStddev(Rule):
     """See `scale_by_stddev`."""
 
     decay: Scalar = 0.9
@@ -95,6 +98,8 @@ class ScaleByStddev:
     eps_in_sqrt: bool = static(default=True)
     bias_correction: bool = static(default=False)
     nu_dtype: str | None = static(default=None)
+
+    elementwise = True
 
     def init(self, params: Any) -> ScaleByStddevState:
         """The state before the first update."""
@@ -150,7 +155,7 @@ def scale_by_rms(
       decay: in [0, 1).
       eps: ε ≥ 0.
       initial_scale: v_0 ≥ 0.
-      eps_in_sqrt: whether ε stands inside the root.
+      eps_in_sqrt: whether ε is inside the root.
       bias_correction: whether to divide v_t by 1 − decay^t first.
       nu_dtype: dtype of v; at least float32 if None.
 
@@ -195,13 +200,13 @@ def scale_by_stddev(
       v_t = decay·v_{t−1} + (1 − decay)·g_t²
       u_t = g_t / √(v_t − m_t² + eps)         or, with `eps_in_sqrt=False`,   u_t = g_t / (√(v_t − m_t²) + eps)
 
-    The state holds v_t − m_t², by a recurrence that never subtracts.
+    The state holds v_t − m_t² as `variance`, computed without a subtraction, in place of optax's `nu`, which is v_t.
 
     Args:
       decay: in [0, 1).
       eps: ε ≥ 0.
       initial_scale: v_0 ≥ 0.
-      eps_in_sqrt: whether ε stands inside the root.
+      eps_in_sqrt: whether ε is inside the root.
       bias_correction: whether to divide m_t and v_t by 1 − decay^t first.
       nu_dtype: dtype of v − m²; at least float32 if None.
 
@@ -230,7 +235,7 @@ def scale_by_stddev(
 
 @check.public
 def rmsprop(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     decay: Scalar = 0.9,
     eps: Scalar = 1e-8,
     initial_scale: Scalar = 0.0,
@@ -248,8 +253,8 @@ def rmsprop(
       d_t = η_t · g_t / √(v_t + eps)           (`eps_in_sqrt=False`: η_t · g_t / (√v_t + eps))
       θ_t = θ_{t−1} − d_t                      (momentum: b_t = μ·b_{t−1} + d_t,  θ_t = θ_{t−1} − b_t)
 
-    Centred, v_t − m_t² takes the place of v_t, with m_t the mean gradient. As in optax, the rate is inside the
-    momentum's buffer, and ε inside the root; torch has ε outside, which is `eps_in_sqrt=False`.
+    If `centered`, v_t − m_t² replaces v_t, with m_t the mean gradient. As in optax, the momentum accumulates updates
+    with their rates, and ε is inside the root; torch has it outside: `eps_in_sqrt=False`.
 
     Every number may be a schedule too, evaluated at the count of updates completed.
 
@@ -258,10 +263,10 @@ def rmsprop(
       decay: in [0, 1).
       eps: ε ≥ 0.
       initial_scale: v_0 ≥ 0.
-      eps_in_sqrt: whether ε stands inside the root.
+      eps_in_sqrt: whether ε is inside the root.
       centered: whether to divide by the standard deviation instead of the root mean square.
       momentum: μ in [0, 1), or None for no momentum.
-      nesterov: whether the momentum is Nesterov's.
+      nesterov: whether to use Nesterov momentum.
       bias_correction: whether to divide the means by 1 − decay^t first.
 
     Returns:

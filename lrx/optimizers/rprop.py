@@ -1,6 +1,6 @@
-"""Rprop: a step size for each coordinate, which grows while the gradient keeps its sign and shrinks when it turns."""
+"""Rprop: a step size for each coordinate, growing while the sign of the gradient stays, shrinking when it changes."""
 
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -10,32 +10,38 @@ from .._arithmetic import add_one, full_like_second, map_leaves, zero_count
 from .._chain import chain
 from .._numbers import F32, Scalar, is_tracer
 from .._pytree import arguments, factory_name, pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..controllers._controller import Controller
-from ..schedules._schedule import Schedule
+from ..controllers._controller import Controller, LearningRate
 from ._blocks import refuse_complex
-from .negate import negate
+from ._negate import negate
+
+Convention = Literal["optax", "paper"]
 
 
 class ScaleByRpropState(NamedTuple):
-    """What Rprop remembers with a constant rate, which is the hyperparameter."""
+    """The state of Rprop with a constant rate, which is the hyperparameter."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
-    scale: Any
-    """Δ / η, the step sizes in units of the rate, shaped like the parameters, at least float32."""
-    step: Any
-    """The last step in the same units, with its sign, 0 after a turn; shaped and typed like `scale`."""
+    step_sizes: Any
+    """Δ, shaped like the parameters, at least float32."""
+    prev_updates: Any
+    """d, the last step with its sign, 0 where the sign has changed; shaped and typed like Δ."""
+    unit: jax.Array
+    """The last rate above 0, to which Δ and d belong; 1 before there was one; float32 []."""
 
 
 class ScaleByScheduledRpropState(NamedTuple):
-    """What Rprop remembers with a scheduled rate."""
+    """The state of Rprop with a scheduled rate."""
 
     count: jax.Array
     """As in `ScaleByRpropState`."""
-    scale: Any
+    step_sizes: Any
     """As in `ScaleByRpropState`."""
-    step: Any
+    prev_updates: Any
+    """As in `ScaleByRpropState`."""
+    unit: jax.Array
     """As in `ScaleByRpropState`."""
     learning_rate: jax.Array
     """The rate last applied, before the first update the one that the first will apply; float32 []."""
@@ -45,7 +51,7 @@ RpropState = ScaleByRpropState | ScaleByScheduledRpropState
 
 
 @pytree_dataclass
-class ScaleByRprop:
+class ScaleByRprop(Rule):
     """See `scale_by_rprop`."""
 
     learning_rate: Scalar
@@ -56,37 +62,49 @@ class ScaleByRprop:
     convention: str = static(default="optax")
     follows_schedule: bool = static(default=False)
 
+    elementwise = True
+
     def init(self, params: Any) -> RpropState:
         """The state before the first update."""
         refuse_complex("scale_by_rprop", params)
-        return self._state(zero_count(), full_like_second(params, 1.0), full_like_second(params, 0.0))
+        unit = self._unit(jnp.ones((), F32))
+        return self._state(zero_count(), full_like_second(params, unit), full_like_second(params, 0.0), unit)
 
     def update(self, updates: Any, state: RpropState, params: Any = None, **extra: Any) -> tuple[Any, RpropState]:
         """One step, on each leaf."""
         del params, extra
+        new_unit = self._unit(state.unit)
 
-        def leaf(g: jax.Array, scale: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-            rate, eta_minus, eta_plus, smallest, largest = (
+        def leaf(g: jax.Array, size: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+            rate, eta_minus, eta_plus, smallest, largest, unit, old_unit = (
                 jnp.asarray(x, g.dtype)
-                for x in (self.learning_rate, self.eta_minus, self.eta_plus, self.min_step_size, self.max_step_size)
-            )
-            unit = jnp.where(rate > 0, rate, 1)  # a schedule may pass through 0
-            sign, scale, last = jnp.sign(g), scale.astype(g.dtype), last.astype(g.dtype)
+                for x in (
+                    self.learning_rate, self.eta_minus, self.eta_plus, self.min_step_size, self.max_step_size,
+                    new_unit, state.unit,
+                )
+            )  # fmt: skip
+            growth = unit / old_unit
+            sign, size, last = jnp.sign(g), size.astype(g.dtype) * growth, last.astype(g.dtype) * growth
             turn = sign * last
-            changed = jnp.clip(scale * jnp.where(turn > 0, eta_plus, eta_minus), smallest / unit, largest / unit)
-            scale = jnp.where(turn == 0, scale, changed)
-            step = jnp.where(turn < 0, 0, scale * sign)  # 0 also makes the next gradient count as new
-            # optax gives the step of the update before, to be dropped with google-deepmind/optax#1725
+            changed = jnp.clip(size * jnp.where(turn > 0, eta_plus, eta_minus), smallest, largest)
+            size = jnp.where(turn == 0, size, changed)
+            step = jnp.where(turn < 0, 0, size * sign)  # with 0 the next gradient has no predecessor
+            # optax returns the step of the update before; drop this with google-deepmind/optax#1725
             taken = jnp.where(turn < 0, 0, last) if self.convention == "optax" else step
-            return rate * taken, scale, step
+            return taken * (rate / unit), size, step
 
-        updates, scale, step = map_leaves(leaf, 3, updates, state.scale, state.step)
-        return updates, self._state(add_one(state.count), scale, step)
+        updates, sizes, steps = map_leaves(leaf, 3, updates, state.step_sizes, state.prev_updates)
+        return updates, self._state(add_one(state.count), sizes, steps, new_unit)
 
-    def _state(self, count: jax.Array, scale: Any, step: Any) -> RpropState:
+    def _unit(self, before: jax.Array) -> jax.Array:
+        """The rate, or, where a schedule is 0, the last one above 0."""
+        rate = jnp.array(self.learning_rate, F32)
+        return jnp.where(rate > 0, rate, before)
+
+    def _state(self, count: jax.Array, sizes: Any, steps: Any, unit: jax.Array) -> RpropState:
         if not self.follows_schedule:
-            return ScaleByRpropState(count, scale, step)
-        return ScaleByScheduledRpropState(count, scale, step, jnp.array(self.learning_rate, F32))
+            return ScaleByRpropState(count, sizes, steps, unit)
+        return ScaleByScheduledRpropState(count, sizes, steps, unit, jnp.array(self.learning_rate, F32))
 
     def __repr__(self) -> str:
         shown = {name: x for name, x in arguments(self).items() if name != "follows_schedule"}
@@ -101,29 +119,29 @@ def scale_by_rprop(
     min_step_size: Scalar = 1e-6,
     max_step_size: Scalar = 50.0,
     *,
-    convention: str = "optax",
+    convention: Convention = "optax",
 ) -> Transformation:
     """Replace each coordinate by a step that depends on its sign and on those before: see `rprop`.
 
     ::
 
       Δ_t = clip(eta_plus · Δ_{t−1})    if g_t and g_{t−1} have the same sign
-            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t then counts as 0, also at t + 1
+            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t is then replaced by 0, also at t + 1
             Δ_{t−1}                     if one of them is 0
       d_t = Δ_t · sign(g_t)
-      u_t = d_{t−1}, or 0 where d_t is 0 for a turn   (`convention="optax"`)
-            d_t                                       (`convention="paper"`)
+      u_t = d_{t−1}, or 0 where the sign has changed   (`convention="optax"`)
+            d_t                                        (`convention="paper"`)
 
     Args:
       learning_rate: Δ_0, a number or a schedule.
       eta_minus: in [0, 1).
       eta_plus: at least 1.
-      min_step_size: ≥ 0, where `clip` ends below.
-      max_step_size: at least `min_step_size`, where it ends above.
+      min_step_size: ≥ 0, the lower bound of `clip`.
+      max_step_size: at least `min_step_size`, the upper bound.
       convention: "paper", or "optax": each step one update late.
 
     Returns:
-      A transformation of real parameters. As in optax its updates point uphill.
+      A transformation of real parameters. As in optax its updates point in the direction of ascent.
 
     Raises:
       ValueError: if a number is outside its range, or the convention is unknown.
@@ -147,7 +165,7 @@ def scale_by_rprop(
     """
     if isinstance(learning_rate, Controller):
         raise check.fail(
-            "learning_rate", "must be a number or a schedule: its steps have sizes of their own", learning_rate
+            "learning_rate", "must be a number or a schedule: each coordinate has its own step size", learning_rate
         )
     check.non_negative(learning_rate=learning_rate, min_step_size=min_step_size, max_step_size=max_step_size)
     check.below_one(eta_minus=eta_minus)
@@ -156,7 +174,7 @@ def scale_by_rprop(
         raise check.fail("eta_plus", "must be at least 1", eta_plus)
     if _known(min_step_size) and _known(max_step_size) and max_step_size < min_step_size:
         raise check.fail("max_step_size", f"must be at least min_step_size={min_step_size}", max_step_size)
-    check.one_of(("optax", "paper"), convention=convention)
+    check.one_of(Convention, convention=convention)
     numbers = learning_rate, eta_minus, eta_plus, min_step_size, max_step_size
     return transformation(ScaleByRprop(*numbers, convention, follows_schedule=callable(learning_rate)))
 
@@ -167,32 +185,32 @@ def _known(x: Any) -> bool:
 
 @check.public
 def rprop(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     eta_minus: Scalar = 0.5,
     eta_plus: Scalar = 1.2,
     min_step_size: Scalar = 1e-6,
     max_step_size: Scalar = 50.0,
     *,
-    convention: str = "optax",
+    convention: Convention = "optax",
 ) -> Transformation:
-    """Rprop: full-batch descent by signs alone, each coordinate with a step size of its own.
+    """Rprop: full-batch descent by signs alone, with a separate step size for each coordinate.
 
     With Δ_t the step sizes of the coordinates and g_t the gradient::
 
       Δ_t = clip(eta_plus · Δ_{t−1})    if g_t and g_{t−1} have the same sign
-            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t then counts as 0, also at t + 1
+            clip(eta_minus · Δ_{t−1})   if they have opposite signs; g_t is then replaced by 0, also at t + 1
             Δ_{t−1}                     if one of them is 0
       d_t = Δ_t · sign(g_t)
       θ_t = θ_{t−1} − d_t             (`convention="paper"`)
-            θ_{t−1} − d_{t−1}         (`convention="optax"`; θ_{t−1} where g_t has turned)
+            θ_{t−1} − d_{t−1}         (`convention="optax"`; θ_{t−1} where the sign has changed)
 
-    optax 0.2.8 makes each step one update late, and none at first. That is the convention here as long as it is
-    optax's; the paper's and torch's is the better one.
+    optax 0.2.8 makes each step one update late, and no step at first. This is the default here as long as it is
+    optax's; the convention of the paper and of torch is better.
 
-    The learning rate is the size of the first step, and what `lrx.learning_rate` reads; from then on the step sizes of
-    the coordinates go their own ways. The state holds them in units of the rate, so that a rate that changes, by a
-    schedule or by `with_hyperparams`, multiplies all of them. Gradients of small batches turn by chance, which shrinks
-    the steps to nothing: Rprop is for large ones.
+    The learning rate is the size of the first step, and what `lrx.learning_rate` reads; from then on each coordinate
+    has its own step size. If the rate changes, by a schedule or by `with_hyperparams`, all of them change by the
+    same factor. The gradients of small batches change sign by chance, which shrinks the steps to nothing: use large
+    batches.
 
     Every number may be a schedule too, evaluated at the count of updates completed.
 
@@ -200,8 +218,8 @@ def rprop(
       learning_rate: Δ_0, a number or a schedule.
       eta_minus: in [0, 1).
       eta_plus: at least 1.
-      min_step_size: ≥ 0, where `clip` ends below.
-      max_step_size: at least `min_step_size`, where it ends above.
+      min_step_size: ≥ 0, the lower bound of `clip`.
+      max_step_size: at least `min_step_size`, the upper bound.
       convention: "paper", or "optax": each step one update late.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Schedule-free: an average of the iterates in place of a schedule that falls."""
+"""Schedule-free: an average of the iterates in place of a schedule that decays."""
 
 from typing import Any, NamedTuple
 
@@ -11,18 +11,24 @@ from .._arithmetic import (
     add_one,
     inner_product,
     map_leaves,
+    map_present,
     real,
     real_dtype,
+    trainable,
+    vary_like,
     wide,
     wide_copied,
     zero_count,
 )
 from .._chain import ChainInit
 from .._numbers import F32, Count, Scalar
-from .._pytree import pytree_dataclass, static
+from .._pytree import fields_of, pytree_dataclass, static
+from .._rule import Rule, wrapped_by
+from .._skipping import SkipsUnusable
 from .._transformation import Transformation, as_transformation, transformation
 from ..controllers._controller import (
     Controller,
+    LearningRate,
     as_rate,
     needs_of,
     rate_of_update,
@@ -33,34 +39,36 @@ from ._dtype import dtype_name
 
 
 class ScheduleFreeState(NamedTuple):
-    """What schedule-free remembers."""
+    """The state of schedule-free. The fields that optax has too have the same names."""
 
-    count: jax.Array
-    """k, the number of updates completed; int32 []."""
-    b1: jax.Array
-    """β of the interpolation that made the present parameters; float32 []."""
+    step_count: jax.Array
+    """k + 1, with k the number of updates completed; int32 []."""
+    skipped: jax.Array
+    """The updates that were skipped, since the gradient, the loss or the rate was not finite; int32 []."""
+    share: jax.Array
+    """β of the interpolation that made the present parameters, y = β·x + (1 − β)·z; float32 []."""
     weight_sum: jax.Array
     """W, the sum of the weights; float32 or wider []."""
-    max_rate: jax.Array
+    max_lr: jax.Array
     """γ_max, the greatest rate so far; float32 or wider []."""
     z: Any
     """The iterate of the inner optimizer, shaped like the parameters, float32 or `state_dtype`."""
-    inner: Any
+    base_optimizer_state: Any
     """The state of the inner optimizer."""
 
     @property
-    def averaged(self) -> Any:
-        """z and y, of which `share` is that of the average, tell where that is."""
-        return self.z
+    def b1(self) -> jax.Array:
+        """β, by optax's name; it is not a field, since the number b1 is one of the hyperparameters."""
+        return self.share
 
     @property
-    def share(self) -> jax.Array:
-        """y = share · x + (1 − share) · z."""
-        return self.b1
+    def averaged(self) -> Any:
+        """z, from which `eval_params` computes the average: x = (y − (1 − share) · z) / share."""
+        return self.z
 
 
 @pytree_dataclass
-class ScheduleFree:
+class ScheduleFree(SkipsUnusable):
     """See `schedule_free`."""
 
     inner: Any = static()
@@ -74,28 +82,31 @@ class ScheduleFree:
 
     renamed = (("inner", "base_optimizer"), ("weights_of", "learning_rate"))
 
+    elementwise = True
+
     def init(self, params: Any) -> ScheduleFreeState:
         """z = x = y, the parameters, copied."""
-        weight_sum, max_rate = (jnp.zeros((), real_dtype(params)) for _ in range(2))
-        b1, z = jnp.array(self.b1, F32), wide_copied(params, self.state_dtype)
-        return ScheduleFreeState(zero_count(), b1, weight_sum, max_rate, z, self.inner.init(params))
+        weight_sum, max_lr = vary_like([jnp.zeros((), real_dtype(params)) for _ in range(2)], params)
+        one, b1, z = add_one(zero_count()), jnp.array(self.b1, F32), wide_copied(params, self.state_dtype)
+        return ScheduleFreeState(one, zero_count(), b1, weight_sum, max_lr, z, self.inner.init(params))
 
-    def update(
+    def step(
         self, updates: Any, state: ScheduleFreeState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ScheduleFreeState]:
-        """A step of z, of the average x, and of y, the parameters, between them."""
+    ) -> tuple[Any, ScheduleFreeState, jax.Array]:
+        """A step of z, of the average x, and of the parameters y between them."""
         check.needs_params("schedule_free", updates, params)
-        if extra.get("value") is not None:  # a linear model of the loss, at the point that the inner optimizer moves
+        if extra.get("value") is not None:  # a linear model of the loss at z, which the inner optimizer moves
             value, ahead = scalar_value(extra["value"]), inner_product(updates, _ahead(params, state.z))
             dtype = wide(value.dtype, ahead.dtype)
             extra = {**extra, "value": value.astype(dtype) + ahead.astype(dtype)}
-        steps, inner = self.inner.update(updates, state.inner, params, **extra)
-        rate = self._rate(inner, state.count)
+        steps, inner = self.inner.update(updates, state.base_optimizer_state, params, **extra)
+        count = state.step_count - 1
+        rate = self._rate(inner, count)
         dtype = state.weight_sum.dtype
-        max_rate = jnp.maximum(state.max_rate, rate.astype(dtype))
-        averaging = state.count >= self.averaging_start
-        weight = jnp.where(max_rate > 0, jnp.where(max_rate > 0, max_rate, 1) ** self._as("weight_lr_power", dtype), 0)
-        weight = weight * add_one(state.count).astype(dtype) ** self._as("r", dtype)
+        max_lr = jnp.maximum(state.max_lr, rate.astype(dtype))
+        averaging = count >= self.averaging_start
+        weight = jnp.where(max_lr > 0, jnp.where(max_lr > 0, max_lr, 1) ** self._as("weight_lr_power", dtype), 0)
+        weight = weight * state.step_count.astype(dtype) ** self._as("r", dtype)
         weight_sum = jnp.where(averaging, state.weight_sum + weight, state.weight_sum)
         c = jnp.where(weight_sum > 0, weight / jnp.where(weight_sum > 0, weight_sum, 1), 0)
         if self.decoupling is not None:
@@ -106,49 +117,51 @@ class ScheduleFree:
 
         def leaf(u: jax.Array, z: Any, y: Any) -> tuple[jax.Array, jax.Array]:
             z, y, kind = z.astype(u.dtype), jnp.asarray(y).astype(u.dtype), real(u.dtype)
-            back = 1 - (stay / state.b1.astype(dtype)).astype(kind)
+            back = 1 - (stay / state.share.astype(dtype)).astype(kind)
             return back * (z - y) + (1 - stay.astype(kind)) * u, z + u
 
         updates, z = map_leaves(leaf, 2, steps, state.z, params)
-        return updates, ScheduleFreeState(add_one(state.count), b1, weight_sum, max_rate, z, inner)
+        new = ScheduleFreeState(add_one(state.step_count), state.skipped, b1, weight_sum, max_lr, z, inner)
+        return updates, new, jnp.zeros((), bool)
 
     def _as(self, name: str, dtype: Any) -> jax.Array:
         return jnp.asarray(getattr(self, name), dtype)
 
     def _rate(self, inner: Any, count: jax.Array) -> jax.Array:
-        """γ, by which the weights are chosen: what the inner optimizer applied, unless it is given."""
+        """γ for the weights of the average: the rate that the inner optimizer applied, unless another is given."""
         if self.weights_of is not None:
             return rate_of_update(self.weights_of, (), None, {"count": count})[0]
         found = learning_rates(inner)
         if len(found) != 1:
-            told = f"has {len(found)}: {', '.join(found)}" if found else "keeps none"
+            held = f"has {len(found)}: {', '.join(found)}" if found else "keeps none"
             raise ValueError(
                 "schedule_free(base_optimizer, ...) reads the learning rate that base_optimizer applied, of which it "
-                f"{told}. Give it as well, as optax's: schedule_free(base_optimizer, learning_rate)."
+                f"{held}. Give it as well, as optax's: schedule_free(base_optimizer, learning_rate)."
             )
         return next(iter(found.values()))
 
 
 def _ahead(params: Any, z: Any) -> Any:
     """z − y, in the precision of z."""
-    return jax.tree.map(lambda y, z: z - jnp.asarray(y).astype(z.dtype), params, z)
+    return map_present(lambda z, y: z - jnp.asarray(y).astype(z.dtype) if trainable(y) else None, z, params)
 
 
 def _needs(tx: Any) -> tuple[str, ...]:
-    """What the controllers in an optimizer of lrx's need."""
+    """The arguments that the controllers in an optimizer of lrx need."""
     init = getattr(tx, "init", tx)
     if isinstance(init, ChainInit):
         return tuple(need for _, link in init.links for need in _needs(link))
     rule = getattr(init, "rule", None)
-    own = needs_of(getattr(rule, "controller", getattr(rule, "learning_rate", None)))
-    inner = getattr(rule, "inner", ())
-    return (*own, *(need for t in (inner if type(inner) is tuple else (inner,)) for need in _needs(t)))
+    if not isinstance(rule, Rule):
+        return ()
+    own = (need for rate in fields_of(rule).values() for need in needs_of(rate))
+    return (*own, *(need for t in wrapped_by(rule) for need in _needs(t)))
 
 
 @check.public
 def schedule_free(
     base_optimizer: optax.GradientTransformation,
-    learning_rate: Any = None,
+    learning_rate: LearningRate | None = None,
     b1: Scalar = 0.9,
     weight_lr_power: Scalar = 2.0,
     state_dtype: Any = None,
@@ -167,27 +180,28 @@ def schedule_free(
       x_{t+1} = (1 − c)·x_t + c·z_{t+1}
       y_{t+1} = b1·x_{t+1} + (1 − b1)·z_{t+1}
 
-    **Evaluate x, not the parameters**: `lrx.eval_params(state, params)`. Train with a rate that rises in a warmup and
-    then stays. The memory is z in place of a momentum, so switch that of `base_optimizer` off, or use
-    `schedule_free_adamw`. A controller in `base_optimizer` hears the loss that a linear model has at z, since it is z
-    that it moves.
+    **Evaluate x, not the parameters**: `lrx.eval_params(state, params)`. Train with a constant rate after a warmup. z
+    replaces the momentum, so switch off that of `base_optimizer`, or use `schedule_free_adamw`. A controller in
+    `base_optimizer` gets the loss at z, the point that it moves, from a linear model. An update whose gradient is not
+    finite is skipped, and counted in the state as `skipped`.
 
     Args:
       base_optimizer: lrx's or optax's, without momentum.
-      learning_rate: γ, by which the average is weighted; None reads what an optimizer of lrx's applied, so that it is
-        given once. A number or a schedule; another library's optimizer needs it.
+      learning_rate: γ for the weights of the average, a number or a schedule. None reads the rate that an optimizer of
+        lrx applied, so that it is given once; another library's optimizer needs it.
       b1: β in (0, 1), or a schedule: the share of the average in the parameters. 0.95 or 0.98 for long runs.
       weight_lr_power: p ≥ 0.
       state_dtype: dtype of z; at least float32 if None.
-      r: ≥ 0; more than 0 weights later iterates more.
-      decoupling: C, the length of the average apart from b1: c ← min(1, c · (1 − b1) · C). None is C = 1/(1 − b1).
+      r: ≥ 0; above 0, later iterates have more weight.
+      decoupling: C, which sets the length of the average independently of b1: c ← min(1, c · (1 − b1) · C). None is
+        C = 1/(1 − b1).
       averaging_start: updates before the average begins, ≥ 0; x = z until then.
 
     Returns:
       A transformation, whose update needs the parameters. Its updates must be applied as they are.
 
     Raises:
-      TypeError: if `base_optimizer` is no transformation or `learning_rate` no rate.
+      TypeError: if `base_optimizer` is not a transformation or `learning_rate` not a rate.
       ValueError: if a number is out of its range; in update, if there are no parameters, or no single rate.
 
     Examples:

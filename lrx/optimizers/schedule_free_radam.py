@@ -1,4 +1,4 @@
-"""Schedule-free RAdam: a rate that rises by itself."""
+"""Schedule-free RAdam: a built-in warmup."""
 
 from typing import Any, NamedTuple
 
@@ -14,15 +14,19 @@ from .._arithmetic import (
     real,
     sqrt,
     squared,
+    vary_like,
     zero_count,
 )
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass
+from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
 from ..controllers._controller import (
+    Controller,
+    LearningRate,
     as_early_rate,
+    evaluate,
     first_of,
-    listen,
     start_of,
 )
 from .radam import rectified
@@ -30,14 +34,14 @@ from .schedule_free import schedule_free
 
 
 class RectifiedStepState(NamedTuple):
-    """What the rectified Adam without a first moment remembers."""
+    """The state of the rectified Adam without a first moment."""
 
     count: jax.Array
     """The number of updates completed; int32 []."""
     skipped: jax.Array
-    """Updates of a controller's at which the loss or the rate was not finite; int32 []."""
+    """Those of them that were skipped, since the gradient, the loss or the rate was not finite; int32 []."""
     seen: jax.Array
-    """Updates since the memory began; int32 []."""
+    """The updates that were not skipped; int32 []."""
     learning_rate: jax.Array
     """γ, the rate last applied; float32 []."""
     nu: Any
@@ -46,7 +50,7 @@ class RectifiedStepState(NamedTuple):
 
 
 @pytree_dataclass
-class RectifiedStep:
+class RectifiedStep(SkipsUnusable):
     """See `schedule_free_radam`."""
 
     learning_rate: Any
@@ -55,20 +59,24 @@ class RectifiedStep:
     weight_decay: Scalar
 
     factory = "schedule_free_radam"
+    elementwise = True
 
     def init(self, params: Any) -> RectifiedStepState:
         """The state before the first update."""
         first = first_of(self.learning_rate, params) * self._rectification(jnp.ones((), jnp.int32))
         base = start_of(self.learning_rate, params)
-        return RectifiedStepState(zero_count(), zero_count(), zero_count(), first, full_like_second(params, 0.0), base)
+        skipped = zero_count()
+        if isinstance(self.learning_rate, Controller):
+            first, skipped, base = vary_like((first, skipped, base), params)
+        return RectifiedStepState(zero_count(), skipped, zero_count(), first, full_like_second(params, 0.0), base)
 
-    def update(
+    def step(
         self, updates: Any, state: RectifiedStepState, params: Any = None, **extra: Any
-    ) -> tuple[Any, RectifiedStepState]:
+    ) -> tuple[Any, RectifiedStepState, jax.Array]:
         """−γ · (g / (√ν̂ + ε) + λ·θ)."""
         t = add_one(state.seen)
-        heard = listen(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
-        rate = heard.rate * self._rectification(t).astype(heard.rate.dtype)
+        base = evaluate(self, self.learning_rate, state.base, updates, state.count, params, {"grad": updates, **extra})
+        rate = base.rate * self._rectification(t).astype(base.rate.dtype)
 
         def leaf(g: jax.Array, nu: Any, p: Any) -> tuple[jax.Array, jax.Array]:
             kind = real(g.dtype)
@@ -80,8 +88,8 @@ class RectifiedStep:
             return -rate.astype(kind) * step, nu
 
         updates, nu = map_leaves(leaf, 2, updates, state.nu, params)
-        skipped = jnp.where(heard.missed, add_one(state.skipped), state.skipped)
-        return updates, RectifiedStepState(add_one(state.count), skipped, t, rate.astype(F32), nu, heard.memory)
+        new = RectifiedStepState(add_one(state.count), state.skipped, t, rate.astype(F32), nu, base.memory)
+        return updates, new, base.failed | base.unmeasured
 
     def _rectification(self, t: jax.Array) -> jax.Array:
         c2 = one_minus_power(self.b2, t.astype(F32))
@@ -91,7 +99,7 @@ class RectifiedStep:
 
 @check.public
 def schedule_free_radam(
-    learning_rate: Any = 0.0025,
+    learning_rate: LearningRate = 0.0025,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-8,
@@ -106,7 +114,7 @@ def schedule_free_radam(
 
     **Evaluate with `lrx.eval_params(state, params)`, not with the parameters.**
 
-    As `schedule_free_adamw`, with the rate of the rectified Adam, t the updates from 1 on::
+    As `schedule_free_adamw`, with the rate of the rectified Adam, where t = 1, 2, … is the update::
 
       ρ_∞ = 2/(1 − b2) − 1,   ρ = ρ_∞ − 2·t·b2^t / (1 − b2^t)
       γ_t = learning_rate · √( (ρ − 4)(ρ − 2)·ρ_∞ / ((ρ_∞ − 4)(ρ_∞ − 2)·ρ) )      where ρ > 4, and 0 before
@@ -114,7 +122,7 @@ def schedule_free_radam(
     so that the first updates, four with b2 = 0.999, only fill ν.
 
     Args:
-      learning_rate: a number, a schedule, or a controller that does without the direction.
+      learning_rate: a number, a schedule, or a controller that does not need the direction.
       b1: β in (0, 1), or a schedule.
       b2: in (0.6, 1), for ρ_∞ > 4.
       eps: ≥ 0.
@@ -129,7 +137,7 @@ def schedule_free_radam(
 
     Raises:
       ValueError: if a number is out of its range; in update, if there are no parameters.
-      TypeError: if `learning_rate` is no rate.
+      TypeError: if `learning_rate` is not a rate.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

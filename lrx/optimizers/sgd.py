@@ -6,7 +6,7 @@ from .. import _check as check
 from .._chain import chain
 from .._numbers import Scalar
 from .._transformation import Transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 from .momentum import trace
@@ -14,7 +14,7 @@ from .momentum import trace
 
 @check.public
 def sgd(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     momentum: Scalar | None = None,
     nesterov: bool = False,
     accumulator_dtype: Any = None,

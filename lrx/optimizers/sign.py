@@ -1,4 +1,4 @@
-"""Sign descent: steps that know the sign of each coordinate and not its size."""
+"""Sign descent: the step depends on the sign of each coordinate, not on its size."""
 
 from typing import Any
 
@@ -9,15 +9,18 @@ from .._arithmetic import map_leaves
 from .._chain import chain
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from .ema import ema
 from .learning_rate import scale_by_learning_rate
 
 
 @pytree_dataclass
-class ScaleBySign:
+class ScaleBySign(Rule):
     """See `scale_by_sign`."""
+
+    elementwise = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -56,7 +59,7 @@ def scale_by_sign() -> Transformation:
 
 
 @check.public
-def sign_sgd(learning_rate: Scalar | Schedule | Any) -> Transformation:
+def sign_sgd(learning_rate: LearningRate) -> Transformation:
     """Sign descent: every coordinate moves by the learning rate.
 
     With g_t the gradient and η_t the learning rate::
@@ -84,7 +87,7 @@ def sign_sgd(learning_rate: Scalar | Schedule | Any) -> Transformation:
 
 
 @check.public
-def signum(learning_rate: Scalar | Schedule | Any, beta: Scalar = 0.9, accumulator_dtype: Any = None) -> Transformation:
+def signum(learning_rate: LearningRate, beta: Scalar = 0.9, accumulator_dtype: Any = None) -> Transformation:
     """Sign descent along the mean gradient.
 
     With g_t the gradient, η_t the learning rate and m_0 = 0::

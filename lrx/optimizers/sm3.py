@@ -1,4 +1,4 @@
-"""SM3: Adagrad's sums of squares, remembered as one number for each row, column, and slice."""
+"""SM3: Adagrad's sums of squares, stored as one number for each row, column, and slice."""
 
 import functools
 import itertools
@@ -13,8 +13,9 @@ from .._arithmetic import full_like_second, map_leaves, zero_count, zeros_like
 from .._chain import chain
 from .._numbers import F32, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._blocks import map_blocks, refuse_complex
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
@@ -22,17 +23,17 @@ from .masking import is_placeholder
 
 
 class ScaleBySm3State(NamedTuple):
-    """What SM3 remembers."""
+    """The state of SM3."""
 
     mu: Any
-    """m, the mean of the directions, shaped like the parameters, in their dtype or in `mu_dtype`."""
+    """μ: for each axis a tree like the parameters, which for a leaf has a vector (a number for a scalar) or () if the
+    leaf has no such axis; float32 or `nu_dtype`."""
     nu: Any
-    """The paper's μ: for each axis a tree like the parameters, which for a leaf has a vector (a number for a scalar)
-    or () if the leaf has no such axis; float32 or `nu_dtype`."""
+    """m, the mean of the directions (optax's `nu`), shaped like the parameters, in their dtype or in `mu_dtype`."""
 
 
 @pytree_dataclass
-class ScaleBySm3:
+class ScaleBySm3(Rule):
     """See `scale_by_sm3`."""
 
     b1: Scalar = 0.9
@@ -40,8 +41,6 @@ class ScaleBySm3:
     eps: Scalar = 1e-8
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
-
-    by_leaf = True
 
     def init(self, params: Any) -> ScaleBySm3State:
         """The state before the first update."""
@@ -52,13 +51,13 @@ class ScaleBySm3:
             # as sums, they are laid out on a mesh as the maxima of an update will be
             return tuple(jnp.sum(total, axes) for axes in _others(total.ndim)) if total.ndim > 1 else (total,)
 
-        mu = zeros_like(params, self.mu_dtype)
+        mean = zeros_like(params, self.mu_dtype)
         if is_placeholder(params):
-            return ScaleBySm3State(mu, zero_count())
+            return ScaleBySm3State(zero_count(), mean)
         leaves, treedef = jax.tree.flatten(params)
         # a tree for each axis and not a tuple for each leaf, which in a Flax nnx optimizer would come back a dict
         axes = itertools.zip_longest(*map(slices, leaves), fillvalue=())
-        return ScaleBySm3State(mu, tuple(map(treedef.unflatten, axes)))
+        return ScaleBySm3State(tuple(map(treedef.unflatten, axes)), mean)
 
     def update(
         self, updates: Any, state: ScaleBySm3State, params: Any = None, **extra: Any
@@ -80,8 +79,8 @@ class ScaleBySm3:
             own = mu[: max(jnp.ndim(g), 1)]
             return *map_leaves(leaf, 2 + len(own), g, m, *own), *mu[len(own) :]
 
-        updates, m, *nu = map_blocks(block, 2 + len(state.nu), updates, state.mu, *state.nu)
-        return updates, ScaleBySm3State(m, tuple(nu))
+        updates, m, *mu = map_blocks(block, 2 + len(state.mu), updates, state.nu, *state.mu)
+        return updates, ScaleBySm3State(tuple(mu), m)
 
 
 def _others(ndim: int) -> list[tuple[int, ...]]:
@@ -121,7 +120,7 @@ def scale_by_sm3(
       >>> updates, state = tx.update(jnp.array([[4.0, 0.0, -2.0]]), tx.init(jnp.zeros((1, 3))))
       >>> print(updates)
       [[ 1.  0. -1.]]
-      >>> for mu in state.memory.nu:
+      >>> for mu in state.memory.mu:
       ...   print(mu)
       [16.]
       [16.  0.  4.]
@@ -141,7 +140,7 @@ def scale_by_sm3(
 
 @check.public
 def sm3(
-    learning_rate: Scalar | Schedule | Any, momentum: Scalar = 0.9, *, mu_dtype: Any = None, nu_dtype: Any = None
+    learning_rate: LearningRate, momentum: Scalar = 0.9, *, mu_dtype: Any = None, nu_dtype: Any = None
 ) -> Transformation:
     """SM3: Adagrad with a memory of n + m instead of n × m numbers, and a momentum.
 

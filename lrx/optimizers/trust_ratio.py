@@ -1,4 +1,4 @@
-"""Trust ratios: the size of each leaf's update, measured by the size of its parameters."""
+"""Trust ratios: scale each leaf's update by the norm of its parameters."""
 
 from typing import Any
 
@@ -9,21 +9,20 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._blocks import block_norm, block_rms
 from ._labels import as_mask, map_chosen
 
 
 @pytree_dataclass
-class ScaleByTrustRatio:
+class ScaleByTrustRatio(Rule):
     """See `scale_by_trust_ratio`."""
 
     min_norm: Scalar = 0.0
     trust_coefficient: Scalar = 1.0
     eps: Scalar = 0.0
     mask: Any = static(default=None)
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -49,12 +48,10 @@ class ScaleByTrustRatio:
 
 
 @pytree_dataclass
-class ScaleByParamBlockRms:
+class ScaleByParamBlockRms(Rule):
     """See `scale_by_param_block_rms`."""
 
     min_scale: Scalar = 1e-3
-
-    by_leaf = True
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -77,7 +74,7 @@ class ScaleByParamBlockRms:
 def scale_by_trust_ratio(
     min_norm: Scalar = 0.0, trust_coefficient: Scalar = 1.0, eps: Scalar = 0.0, *, mask: Any = None
 ) -> Transformation:
-    """Give the update of each leaf the size of its parameters.
+    """Scale the update of each leaf to the norm of its parameters.
 
     With ‖·‖ the Euclidean norm of a leaf, or `min_norm` if that is larger::
 

@@ -9,21 +9,22 @@ from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._labels import as_mask, map_chosen
 
 
 @pytree_dataclass
-class AddDecayedWeights:
+class AddDecayedWeights(Rule):
     """See `add_decayed_weights`."""
 
     weight_decay: Scalar = 0.0
     mask: Any = static(default=None)
 
     @property
-    def by_leaf(self) -> bool:
-        """Whether some leaves are treated otherwise than others."""
-        return self.mask is not None
+    def elementwise(self) -> bool:
+        """Whether each coordinate is treated by itself: a mask tells one leaf from another."""
+        return self.mask is None
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

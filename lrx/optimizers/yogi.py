@@ -1,4 +1,4 @@
-"""Yogi: Adam whose second moment changes by a bounded amount in each step."""
+"""Yogi: Adam whose second moment changes additively, by a bounded amount in each step."""
 
 from typing import Any, NamedTuple
 
@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import (
     add_one,
+    filled,
     full_like_second,
     map_leaves,
     one_minus_power,
@@ -21,14 +22,15 @@ from .._arithmetic import (
 from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
+from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
+from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
 from .learning_rate import scale_by_learning_rate
 
 
 class ScaleByYogiState(NamedTuple):
-    """What Yogi remembers."""
+    """The state of Yogi."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -39,7 +41,7 @@ class ScaleByYogiState(NamedTuple):
 
 
 @pytree_dataclass
-class ScaleByYogi:
+class ScaleByYogi(Rule):
     """See `scale_by_yogi`."""
 
     b1: Scalar = 0.9
@@ -50,12 +52,14 @@ class ScaleByYogi:
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    elementwise = True
+
     def init(self, params: Any) -> ScaleByYogiState:
         """The state before the first update."""
         start = jnp.asarray(self.initial_accumulator_value, F32)
 
         def first(m: jax.Array) -> jax.Array:
-            return jnp.full_like(m, start.astype(m.dtype)) if trainable(m) else m
+            return filled(m, start, m.dtype) if trainable(m) else m
 
         mu = jax.tree.map(first, zeros_like(params, self.mu_dtype))
         return ScaleByYogiState(zero_count(), mu, full_like_second(params, start, self.nu_dtype))
@@ -138,7 +142,7 @@ def scale_by_yogi(
 
 @check.public
 def yogi(
-    learning_rate: Scalar | Schedule | Any,
+    learning_rate: LearningRate,
     b1: Scalar = 0.9,
     b2: Scalar = 0.999,
     eps: Scalar = 1e-3,
@@ -147,7 +151,7 @@ def yogi(
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:
-    """Yogi: Adam whose second moment moves by (1 − b2)·g² at most, so that small gradients do not make it collapse.
+    """Yogi: Adam whose second moment changes by (1 − b2)·g² at most, so that small gradients do not shrink it fast.
 
     With g_t the gradient, η_t the learning rate and m_0 = v_0 = `initial_accumulator_value`::
 

@@ -55,6 +55,9 @@ def text(batch_size: int = 32, context: int = 32) -> Problem:
     return _text(int(batch_size), int(context))
 
 
+text.ALPHABET = ALPHABET  # type: ignore[attr-defined]  # `lrx.problems.text` is the function, which hides this module
+
+
 @functools.cache
 def _text(batch_size: int, context: int) -> Problem:
     train, validation = on_device(*_data())

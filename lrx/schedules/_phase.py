@@ -13,6 +13,7 @@ The error bounds are in float32 ulps of the exact value, wherever that is a norm
 
 import functools
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,6 +73,12 @@ def rescaled(count: ArrayLike, steps: ArrayLike, end: ArrayLike) -> tuple[Array,
     t, T = _over(jnp.minimum(t, T), T)
     if t.dtype != np.int32:
         return jnp.zeros_like(t), fraction(t, T) * E
+    whole, left = ratio(t, T, E)
+    return whole, left.astype(jnp.float32) / T.astype(jnp.float32)
+
+
+def ratio(t: Array, T: Array, E: Array) -> tuple[Array, Array]:
+    """t·E/T for whole numbers t ≤ T and T > 0: the nearest whole number or its neighbour, and what is left, over T."""
     head, tail = _quotient(t, T)
     whole, rest = jnp.int32(0), tail * E.astype(jnp.float32)
     for mask in (0xFFF, 0xFFF000, 0x7F000000):  # 12 bits at a time: each product is exact
@@ -80,8 +87,7 @@ def rescaled(count: ArrayLike, steps: ArrayLike, end: ArrayLike) -> tuple[Array,
         whole, rest = whole + floor.astype(jnp.int32), rest + (part - floor)
     whole = whole + jnp.round(rest).astype(jnp.int32)
     # count·end − whole·steps modulo 2³², which is the difference itself since it is less than `steps`
-    left = lax.bitcast_convert_type(_wrapped(t) * _wrapped(E) - _wrapped(whole) * _wrapped(T), jnp.int32)
-    return whole, left.astype(jnp.float32) / T.astype(jnp.float32)
+    return whole, lax.bitcast_convert_type(_wrapped(t) * _wrapped(E) - _wrapped(whole) * _wrapped(T), jnp.int32)
 
 
 def _wrapped(count: Array) -> Array:
@@ -140,6 +146,67 @@ def weight_power(w: ArrayLike, p: ArrayLike) -> Array:
     p = scalar(p)
     head = _head(p)
     return _power(scalar(w), head, p - head)
+
+
+@_fused
+def power_complement(rate: ArrayLike, x: ArrayLike, steps: ArrayLike) -> Array:
+    """1 − rate^(x/steps) for a rate in [0, 1], within 4 ulp also where the power is close to 1."""
+    x, steps = _counts(x, steps)
+    head, tail = _quotient(*_over(x, steps))
+    return _complement(_power(scalar(rate), head, tail), _log(scalar(rate)) * (head + tail))
+
+
+def power_weights(elapsed: Array, remaining: Array, p: ArrayLike) -> tuple[Array, Array]:
+    """The weights r^p of the start and 1 − r^p of the end, with r = remaining/steps; within 4 ulp, with 0⁰ = 1."""
+    return _power_weights(elapsed, remaining, scalar(p))
+
+
+@_fused
+def _power_weights(elapsed: Array, remaining: Array, p: Array) -> tuple[Array, Array]:
+    elapsed, steps = _over(elapsed, elapsed + remaining)
+    head, tail = _quotient(elapsed, steps)
+    return _raised(_summed(*_quotient(steps - elapsed, steps)), head + tail, p)
+
+
+def cosine_power_weights(elapsed: Array, remaining: Array, p: ArrayLike) -> tuple[Array, Array]:
+    """The weights c^p of the start and 1 − c^p of the end, c the first of `cosine_weights`; within 8 ulp, 0⁰ = 1."""
+    return _cosine_power_weights(elapsed, remaining, scalar(p))
+
+
+@_fused
+def _cosine_power_weights(elapsed: Array, remaining: Array, p: Array) -> tuple[Array, Array]:
+    w, (v, _) = _cosine_pairs(elapsed, remaining)
+    return _raised(w, v, p)
+
+
+def cosine_power(rate: ArrayLike, elapsed: Array, remaining: Array) -> Array:
+    """rate^v with v the second of `cosine_weights`: half a cosine between logarithms; within 8 ulp."""
+    return _cosine_power(scalar(rate), elapsed, remaining)
+
+
+@_fused
+def _cosine_power(rate: Array, elapsed: Array, remaining: Array) -> Array:
+    v, dv = _cosine_pairs(elapsed, remaining)[1]
+    head = _head(v)
+    return _power(rate, head, (v - head) + dv)
+
+
+def _cosine_pairs(elapsed: Array, remaining: Array) -> tuple[tuple[Array, Array], tuple[Array, Array]]:
+    """`cosine_weights`, each as its float32 and what that lacks, to some 27 bits."""
+    elapsed, steps = _over(elapsed, elapsed + remaining)
+    remaining = steps - elapsed
+    first_half = elapsed <= remaining
+    head, tail = _quotient(jnp.where(first_half, elapsed, remaining), steps)
+    x, dx = _summed(_HALF_PI[0] * head, _HALF_PI[1] * head + (math.pi / 2) * tail)
+    t = x * x  # sin x = x + x·(−x²/6 + x⁴/120 − …): the second part is small, so that its rounding is
+    series = t * (-1 / 6 + t * (1 / 120 + t * (-1 / 5040 + t * (1 / 362880 - t / 39916800))))
+    sine, dsine = _summed(x, x * series + dx * (1 - t / 2))
+    s = _head(sine)
+    small, dsmall = _summed(s * s, (sine - s) * (sine + s) + 2 * sine * dsine)
+    large = 1 - small
+    dlarge = ((1 - large) - small) - dsmall
+    w = jnp.where(first_half, large, small), jnp.where(first_half, dlarge, dsmall)
+    return w, (jnp.where(first_half, small, large), jnp.where(first_half, dsmall, dlarge))
 
 
 _HALF_PI = 1.5703125, math.pi / 2 - 1.5703125  # the first has 12 bits at most, as have those below
@@ -208,6 +275,45 @@ def _power(base: Array, head: Array, tail: Array) -> Array:
     return y + lax.stop_gradient(jnp.where((head == 1) & (tail == 0), base - y, 0.0))
 
 
+def _summed(x: Array, dx: Array) -> tuple[Array, Array]:
+    """A pair as its sum in float32 and what that rounding lost, for |dx| ≤ |x|."""
+    total = x + dx
+    return total, (x - total) + dx
+
+
+def _raised(w: tuple[Array, Array], v: Array, p: Array) -> tuple[Array, Array]:
+    """w^p and 1 − w^p, of a pair w in [0, 1] and of v = 1 − w, which has the digits that w lacks where it is near 1."""
+    base, dbase = w
+    positive = base > 0
+    inverse = 1 / jnp.where(positive, base, 1.0)
+    head = _head(p)
+    # base^p·(1 + dbase/base)^p, of which the second factor is close to 1
+    y = _power(base, head, p - head)
+    y = y + y * jnp.where(positive, p * (dbase * inverse), 0.0)
+    near = v <= 0.5
+    s = jnp.where(near, v, 0.0)
+    s = s / (2 - s)
+    t = s * s  # log(1 − v) = −2·atanh(v/(2 − v)), the series for v ≤ ½
+    series = 1 / 3 + t * (1 / 5 + t * (1 / 7 + t * (1 / 9 + t * (1 / 11 + t * (1 / 13 + t * (1 / 15 + t / 17))))))
+    log = jnp.where(near, -2 * (s + s * (t * series)), _log(jnp.where(near, 1.0, base)))
+    complement = _complement(y, p * log)
+    return y, complement + lax.stop_gradient(jnp.where(p == 1, v - complement, 0.0))
+
+
+def _log(x: Array) -> Array:
+    """The natural logarithm, also near 1 to its last digits; of 0 and below it is very low."""
+    head, tail = _log2(jnp.where(x < TINY, 0.0, x))
+    return head * math.log(2) + tail * math.log(2)
+
+
+def _complement(y: Array, z: Array) -> Array:
+    """1 − y with y = e^z in [0, 1]: where y > ½, as 2·e^{z/2}·sinh(−z/2), whose series does not cancel."""
+    h = jnp.clip(z * -0.5, 0.0, 0.5)
+    t = h * h
+    sinh = h + h * (t * (1 / 6 + t * (1 / 120 + t * (1 / 5040 + t / 362880))))
+    return jnp.where(y <= 0.5, 1 - y, 2 * (jnp.exp(-h) * sinh))
+
+
 @jax.custom_jvp  # 1/x is shorter and closer than the derivative of the steps below
 def _log2(x: Array) -> tuple[Array, Array]:
     """log₂ x as a pair, to 36 bits; of 0 so low that any power of it is 0 or 1.
@@ -226,11 +332,16 @@ def _log2(x: Array) -> tuple[Array, Array]:
     s_tail = (((m - c) - s_head * d_head) - s_head * (m - (d_head - c))) / d
     s = s_head + s_tail
     K, dK = _TWO_OVER_LN2
-    coarse = e.astype(jnp.float32) + jnp.asarray(_LOG2_HEADS)[index]
-    fine = jnp.asarray(_LOG2_TAILS)[index] + (dK * s_head + (K + dK) * (s_tail + s * (s * s) * (1 / 3 + s * s / 5)))
+    coarse = e.astype(jnp.float32) + _chosen(_LOG2_HEADS, index)
+    fine = _chosen(_LOG2_TAILS, index) + (dK * s_head + (K + dK) * (s_tail + s * (s * s) * (1 / 3 + s * s / 5)))
     head = _head(coarse + K * s_head)
     tail = ((coarse - head) + K * s_head) + fine
     return jnp.where(x > 0, head, -(2.0**40)), jnp.where(x > 0, tail, 0.0)
+
+
+def _chosen(table: Any, index: Array) -> Array:
+    """table[index], by selection: a gather from a constant cannot follow an index that is spread over a mesh."""
+    return lax.select_n(index, *(jnp.full_like(index, x, jnp.float32) for x in table.tolist()))
 
 
 @_log2.defjvp

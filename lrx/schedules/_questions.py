@@ -1,10 +1,10 @@
-"""What a schedule can be asked: where its phases end, where it peaks, its mean, when it falls below a rate.
+"""Questions about a schedule: where its phases end, where it peaks, its mean, when it falls below a rate.
 
-A schedule tells its `marks`: name -> count of the ends of its phases, one of them called "end" if it changes no more
-from there on. They may be traced. All else is found by evaluating it, on the host, and needs concrete numbers.
+A schedule says where its phases end in `marks()`: name -> count, one of them called "end" if nothing changes after it.
+Marks may be traced, and are never guessed. All else is found by evaluating the schedule on the host, which needs
+concrete numbers.
 """
 
-import dataclasses
 import itertools
 from collections.abc import Iterable
 from typing import Any
@@ -14,14 +14,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from .. import _check as check
-from .._numbers import F32, INT32_MAX, is_number, is_tracer
-from .._pytree import is_node
+from .._numbers import F32, INT32_MAX, is_tracer
 
 Marks = dict[str, Any]
 
 MOST_EXACT = 2**20
 """The number of counts that are looked at one by one; a longer range is sampled."""
-SIZES = 2**12, 2**16, 2**20  # of the arrays that are evaluated, padded: JAX compiles for every shape anew
+SIZES = 2**12, 2**16, 2**20  # of the arrays that are evaluated, padded: JAX compiles once for each shape
 
 
 def values(schedule: Any, counts: Any) -> np.ndarray:
@@ -58,7 +57,7 @@ def before(mark: Any, count: Any) -> bool:
 def united(marks: Iterable[Marks]) -> Marks:
     """The marks of a combination: all of them, with the place of the part added where a name is another's too.
 
-    It ends where its last part ends; the ends of the others are told as "end_1" and so on.
+    It ends where its last part ends; the ends of the others are called "end_1" and so on.
     """
     parts = list(marks)
     names = [k for part in parts for k in part]
@@ -77,41 +76,29 @@ def _is_end(name: str, mark: Any, last: int) -> bool:
     return name.startswith("end_") and int(mark) == last
 
 
-def inferred(schedule: Any) -> Marks:
-    """The marks of a class that does not tell them, from the names of its fields.
-
-    `warmup_steps` ends the warmup, and `total_steps`, or else all lengths together, or the last of the boundaries, the
-    schedule, unless it is seen to change after that.
-    """
-    fields = {f.name: getattr(schedule, f.name) for f in dataclasses.fields(schedule)}
-    inner = [x for v in fields.values() for x in (v if isinstance(v, tuple) else (v,)) if is_node(x) and callable(x)]
-    if inner:
-        return {k: m for k, m in united(map(marks_of, inner)).items() if k != "end"}
-    lengths = {k: v for k, v in fields.items() if k.endswith("_steps") and is_number(v)}
-    marks = {"warmup_end": lengths["warmup_steps"]} if "warmup_steps" in lengths else {}
-    for k in ("boundaries", "counts"):
-        if isinstance(fields.get(k), tuple) and fields[k]:
-            return _verified(schedule, {**marks, **_numbered(fields[k])})
-    if not lengths:
-        return marks
-    end = lengths["total_steps"] if "total_steps" in lengths else _total(lengths.values())
-    return _verified(schedule, {**marks, "end": end})
-
-
-def _numbered(counts: tuple[Any, ...]) -> Marks:
-    """The marks of changes at given counts."""
-    *others, last = counts
+def numbered(counts: Any) -> Marks:
+    """The marks of changes at given counts, an array: "boundary_1" and so on, and "end" for the last."""
+    if not counts.shape[-1]:
+        return {"end": 0}
+    if is_tracer(counts):
+        return {"end": counts[-1]}  # the others would make a traced program long
+    *others, last = np.asarray(counts).tolist()
     return {**{f"boundary_{i}": m for i, m in enumerate(others, 1)}, "end": last}
 
 
-def _verified(schedule: Any, marks: Marks) -> Marks:
-    """Without the end if the schedule still changes after it, as far as it is known now."""
-    if any(map(is_tracer, jax.tree.leaves(schedule))):
-        return marks
-    end = min(int(marks["end"]), INT32_MAX)
-    later = end + np.append(np.arange(65), 2 ** np.arange(7, 32))
-    y = values(schedule, np.minimum(later, INT32_MAX))
-    return marks if (y == y[0]).all() else {k: m for k, m in marks.items() if k != "end"}
+def last_change(schedule: Any) -> int | None:
+    """Where a schedule of known numbers changes last, as far as samples show; None if it goes on, or never changes."""
+    counts, final = _samples({}, 0, INT32_MAX), values(schedule, [INT32_MAX])[0]
+    while True:
+        changing = np.flatnonzero(values(schedule, counts) != final)
+        if not changing.size or np.isnan(final):
+            return None
+        before, after = counts[changing[-1]], counts[min(changing[-1] + 1, counts.size - 1)]
+        if after > INT32_MAX // 2:
+            return None
+        if after - before == 1:
+            return int(after)
+        counts = _between(int(before), int(after))
 
 
 def first_held(schedule: Any, value: float) -> Marks:
@@ -132,13 +119,6 @@ def summed(a: Any, b: Any) -> Any:
     if is_tracer(a) or is_tracer(b):
         return a + jnp.minimum(b, INT32_MAX - a)
     return min(int(a) + int(b), INT32_MAX)
-
-
-def _total(counts: Iterable[Any]) -> Any:
-    found = 0
-    for c in counts:
-        found = summed(found, c)
-    return found
 
 
 def _greatest(counts: list[Any]) -> Any:
@@ -175,7 +155,7 @@ def landmarks(schedule: Any) -> dict[str, int]:
     found = {k: m for k, m in marks.items() if m > 0}
     if last > 0:
         top = _peak(schedule, marks, last)
-        if "end" in marks or top <= INT32_MAX // 2:  # else it grows for ever
+        if "end" in marks or top <= INT32_MAX // 2:  # else it never stops growing
             found["peak"] = top
     return dict(sorted(found.items(), key=lambda item: (item[1], item[0] == "end")))
 
@@ -234,7 +214,7 @@ def first_below(schedule: Any, value: float) -> int | None:
 
 
 def _peak(schedule: Any, marks: Marks, last: int) -> int:
-    """The first landmark with the greatest value up to `last`, or the first count: searched for ever closer."""
+    """The first landmark or count with the greatest value up to `last`; samples are refined to single counts."""
     counts = _samples(marks, 0, last)
     while True:
         y = values(schedule, counts)

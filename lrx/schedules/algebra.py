@@ -1,6 +1,6 @@
 """Schedules made of schedules by their values: sums, products, bounds.
 
-A part is a schedule, a function of the count, or a number (which stands for itself held for ever).
+A part is a schedule, a function of the count, or a number (a constant).
 """
 
 import functools
@@ -107,7 +107,7 @@ def total(*schedules: Any) -> Total:
 
       η(t) = Σᵢ schedules[i](t)
 
-    `s + t` is `total(s, t)`; in `s + 0.1` the number stands for itself held for ever.
+    `s + t` is `total(s, t)`; in `s + 0.1` the number is a constant schedule.
 
     Args:
       *schedules: at least one; schedules, functions of the count or numbers.
@@ -121,11 +121,61 @@ def total(*schedules: Any) -> Total:
 
     Examples:
       >>> import lrx
-      >>> schedule = lrx.linear_schedule(1.0, 0.0, 4) + 0.5
+      >>> schedule = lrx.total(lrx.linear_schedule(1.0, 0.0, 4), 0.5)
       >>> print(*(schedule(t) for t in (0, 2, 4)))
       1.5 1.0 0.5
+      >>> schedule == lrx.linear_schedule(1.0, 0.0, 4) + 0.5
+      True
     """
     return Total(_parts(schedules))
+
+
+@pytree_dataclass
+class Quotient(Schedule):
+    """See `quotient`."""
+
+    dividend: Any
+    divisor: Any
+
+    def __call__(self, count: Any) -> jax.Array:
+        """One value over the other."""
+        a, b = value(self.dividend, count), value(self.divisor, count)
+        return jnp.where(b == 0, 0.0, a / jnp.where(b == 0, 1.0, b))
+
+    def marks(self) -> Marks:
+        """The marks of both."""
+        return united(map(marks_of, (self.dividend, self.divisor)))
+
+
+@schedule_factory
+def quotient(dividend: Any, divisor: Any) -> Quotient:
+    """Divide one schedule by another.
+
+    ::
+
+      η(t) = dividend(t) / divisor(t)      and 0 where the divisor is 0
+
+    `s / t` is `quotient(s, t)`, `2 / s` is `quotient(2, s)`, and `s / 2` is `scale_schedule(s, 0.5)`.
+
+    Args:
+      dividend: a schedule, a function of the count or a number.
+      divisor: the same. Where it is 0, the rate is 0: a rate is never infinite.
+
+    Returns:
+      A schedule. It ends where the later of the two ends.
+
+    Raises:
+      TypeError: if one is neither a schedule, a function nor a number.
+
+    Examples:
+      >>> import lrx
+      >>> schedule = lrx.quotient(1, lrx.linear_schedule(1.0, 4.0, 3))
+      >>> print(schedule(0), schedule(1), schedule(3))
+      1.0 0.5 0.25
+      >>> schedule == 1 / lrx.linear_schedule(1.0, 4.0, 3)
+      True
+    """
+    return Quotient(part("dividend", dividend), part("divisor", divisor))
 
 
 @pytree_dataclass
@@ -217,7 +267,7 @@ class ScaleSchedule(Schedule):
         return scalar(self.factor) * value(self.base, count)
 
     def marks(self) -> Marks:
-        """Those of the base."""
+        """The marks of the base."""
         return marks_of(self.base)
 
 
@@ -241,7 +291,10 @@ def scale_schedule(base: Any, factor: Scalar) -> ScaleSchedule:
 
     Examples:
       >>> import lrx
-      >>> print(0.5 * lrx.linear_schedule(1.0, 0.0, 4))
+      >>> schedule = lrx.scale_schedule(lrx.linear_schedule(1.0, 0.0, 4), 0.5)
+      >>> schedule == 0.5 * lrx.linear_schedule(1.0, 0.0, 4)
+      True
+      >>> print(schedule)
       scale_schedule(base=linear_schedule(init_value=1.0, end_value=0.0, transition_steps=4, transition_begin=0),
         factor=0.5)
     """
@@ -262,7 +315,7 @@ class ClipSchedule(Schedule):
         return jnp.minimum(jnp.maximum(value(self.base, count), scalar(self.lower)), scalar(self.upper))
 
     def marks(self) -> Marks:
-        """Those of the base."""
+        """The marks of the base."""
         return marks_of(self.base)
 
 

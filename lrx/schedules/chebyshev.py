@@ -12,6 +12,7 @@ from .._pytree import pytree_dataclass
 from ._phase import as_count, cosine_weights, scalar
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
+from ._steps import Steps
 
 
 @jax.jit
@@ -66,8 +67,8 @@ class ChebyshevSchedule(Schedule):
 
 
 @schedule_factory
-def chebyshev_schedule(min_value: Scalar, max_value: Scalar, *, total_steps: Count) -> ChebyshevSchedule:
-    """Take the Chebyshev step sizes, large and small by turns, in their fractal order.
+def chebyshev_schedule(min_value: Scalar, max_value: Scalar, *, total_steps: Steps) -> ChebyshevSchedule:
+    """Take Chebyshev step sizes in their fractal order, large and small steps alternating.
 
     With m = 1 / max_value, M = 1 / min_value, T = `total_steps` and σ the fractal order of the numbers 0 … T − 1::
 

@@ -1,6 +1,6 @@
-"""Schedules by another clock: shifted, stretched, repeated, reversed.
+"""Schedules with another clock: shifted, stretched, repeated, reversed.
 
-A part is a schedule, a function of the count, or a number (which stands for itself held for ever).
+A part is a schedule, a function of the count, or a number (a constant).
 """
 
 from typing import Any
@@ -12,8 +12,9 @@ from .. import _check as check
 from .._numbers import F32, INT32_MAX, Count, is_tracer
 from .._pytree import pytree_dataclass
 from ._phase import as_count, rescaled, split
-from ._questions import Marks, before, marks_of, moved
-from ._schedule import Schedule, part, schedule_factory
+from ._questions import Marks, before, last_change, marks_of, moved
+from ._schedule import Schedule, part, schedule_factory, silent
+from ._steps import Steps
 from .algebra import value
 from .exponential import whole_periods
 
@@ -30,12 +31,12 @@ class Shift(Schedule):
         return value(self.base, split(count, self.steps, INT32_MAX)[0])
 
     def marks(self) -> Marks:
-        """Those of the base, later."""
+        """The marks of the base, later."""
         return {"begin": self.steps, **moved(marks_of(self.base), self.steps)}
 
 
 @schedule_factory
-def shift(base: Any, steps: Count) -> Shift:
+def shift(base: Any, steps: Steps) -> Shift:
     """Delay a schedule; its first value holds until then.
 
     ::
@@ -68,28 +69,33 @@ class Stretch(Schedule):
 
     base: Any
     total_steps: Count
+    base_end: Count | None = None
 
     def __call__(self, count: Any) -> jax.Array:
         """`base` on a clock that runs at another speed."""
         t = as_count(count)
-        whole, rest = rescaled(t, self.total_steps, marks_of(self.base).get("end", 0))
+        whole, rest = rescaled(t, self.total_steps, self._end())
         between = value(self.base, whole.astype(F32) + rest)
         return between if t.dtype == F32 else jnp.where(rest == 0, value(self.base, whole), between)
 
+    def _end(self) -> Any:
+        """Where the base ends."""
+        return marks_of(self.base)["end"] if self.base_end is None else self.base_end
+
     def marks(self) -> Marks:
-        """Those of the base up to its end, each at the first count that is not before it."""
-        inner = marks_of(self.base)
+        """The marks of the base up to its end, each at the first count that is not before it."""
+        inner = {**marks_of(self.base), "end": self._end()}
         if any(map(is_tracer, (self.total_steps, *inner.values()))):
             return {"end": self.total_steps}
-        end, n = int(inner.get("end", 0)) or 1, int(self.total_steps)
-        return {k: -(-int(m) * n // end) for k, m in inner.items()}
+        end, n = int(inner["end"]) or 1, int(self.total_steps)
+        return {k: -(-int(m) * n // end) for k, m in inner.items() if int(m) <= end}
 
 
 @schedule_factory
-def stretch(base: Any, total_steps: Count) -> Stretch:
+def stretch(base: Any, total_steps: Steps, *, base_end: Steps | None = None) -> Stretch:
     """Give a schedule another length: the same shape, faster or slower.
 
-    With E the schedule's `end`, the last step at which it changes::
+    With E = `base_end`, the last step at which the base changes::
 
       η(t) = base(E · min(t / total_steps, 1))
 
@@ -99,12 +105,14 @@ def stretch(base: Any, total_steps: Count) -> Stretch:
     Args:
       base: a schedule that ends.
       total_steps: where it ends now, in updates, > 0.
+      base_end: E > 0, in updates. By default the base's own `end`; for a function, or for a class that says no marks,
+        the last change that samples of it show. If its numbers are traced there is nothing to sample: give it then.
 
     Returns:
       A schedule, exact wherever E · t / total_steps is a whole number.
 
     Raises:
-      ValueError: if `total_steps` is not positive, or `base` never ends or never changes.
+      ValueError: if `total_steps` is not positive, or `base` never ends, never changes, or does not say where it ends.
 
     Examples:
       >>> import lrx
@@ -114,13 +122,18 @@ def stretch(base: Any, total_steps: Count) -> Stretch:
     """
     check.positive_count(total_steps=total_steps)
     base = part("base", base)
-    if any(map(is_tracer, jax.tree.leaves(base))):
-        endless = "end" not in marks_of(base)
-    else:
-        endless = base.end is None if isinstance(base, Schedule) else True
-    if endless:
-        raise check.fail("base", "must be a schedule that ends", base, "Cut it with lrx.with_cooldown.")
-    return Stretch(base, total_steps)
+    if base_end is not None:
+        check.positive_count(base_end=base_end)
+        return Stretch(base, total_steps, base_end)
+    traced = any(map(is_tracer, jax.tree.leaves(base)))
+    if "end" in marks_of(base) and (traced or base.end is not None):
+        return Stretch(base, total_steps)
+    if silent(base):
+        base_end = None if traced else last_change(base)
+        if base_end is not None:
+            return Stretch(base, total_steps, base_end)
+        raise check.fail("base", "must say where it ends", base, "Give base_end=..., or its class a method marks().")
+    raise check.fail("base", "must be a schedule that ends", base, "Cut it with lrx.with_cooldown.")
 
 
 @pytree_dataclass
@@ -131,12 +144,12 @@ class Repeat(Schedule):
     period_steps: Count
 
     def __call__(self, count: Any) -> jax.Array:
-        """`base` on a clock that starts anew."""
+        """`base` on a clock that restarts every period."""
         t = as_count(count)
         return value(self.base, t - whole_periods(t, self.period_steps) * _at_least_one(self.period_steps, t))
 
     def marks(self) -> Marks:
-        """Those of the base within the first period."""
+        """The marks of the base within the first period."""
         inner = marks_of(self.base).items()
         known = {"end_1" if k == "end" else k: m for k, m in inner if before(m, self.period_steps)}
         return {**known, "period": self.period_steps}
@@ -147,8 +160,8 @@ def _at_least_one(steps: Count, t: jax.Array) -> jax.Array:
 
 
 @schedule_factory
-def repeat(base: Any, period_steps: Count) -> Repeat:
-    """Play the first steps of a schedule again and again.
+def repeat(base: Any, period_steps: Steps) -> Repeat:
+    """Repeat the first steps of a schedule.
 
     ::
 
@@ -186,7 +199,7 @@ class Reverse(Schedule):
         return value(self.base, split(count, 0, self.total_steps)[1])
 
     def marks(self) -> Marks:
-        """Those of the base up to `total_steps`, mirrored."""
+        """The marks of the base up to `total_steps`, mirrored."""
         n, inner = self.total_steps, dict(marks_of(self.base))
         begin = inner.pop("end", None)
         mirrored = {k: n - m for k, m in inner.items() if before(m, n)}
@@ -196,7 +209,7 @@ class Reverse(Schedule):
 
 
 @schedule_factory
-def reverse(base: Any, total_steps: Count) -> Reverse:
+def reverse(base: Any, total_steps: Steps) -> Reverse:
     """Play a schedule backwards, then hold its first value.
 
     ::

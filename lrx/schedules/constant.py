@@ -1,4 +1,4 @@
-"""A rate that does not change, or no more after a warmup."""
+"""A constant rate, and a constant rate after a warmup."""
 
 from typing import Any
 
@@ -11,6 +11,7 @@ from .._pytree import pytree_dataclass
 from ._phase import as_count, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
+from ._steps import Steps
 
 
 @pytree_dataclass
@@ -24,13 +25,13 @@ class ConstantSchedule(Schedule):
         return jnp.broadcast_to(scalar(self.value), as_count(count).shape).astype(F32)
 
     def marks(self) -> Marks:
-        """It ends before it begins."""
+        """Never changes: `end` is 0."""
         return {"end": 0}
 
 
 @schedule_factory
 def constant_schedule(value: Scalar) -> ConstantSchedule:
-    """Hold one value for ever.
+    """Hold one value throughout.
 
     ::
 
@@ -63,8 +64,9 @@ class WarmupConstantSchedule(Schedule):
     warmup_steps: Count
 
     def __call__(self, count: Any) -> jax.Array:
-        """A line, then its end."""
-        return line(self.init_value, self.peak_value, *split(count, 0, self.warmup_steps))
+        """A line, then its last value."""
+        value = line(self.init_value, self.peak_value, *split(count, 0, self.warmup_steps))
+        return jnp.where(as_count(self.warmup_steps) == 0, scalar(self.init_value), value)
 
     def marks(self) -> Marks:
         """The end of the line."""
@@ -72,17 +74,17 @@ class WarmupConstantSchedule(Schedule):
 
 
 @schedule_factory
-def warmup_constant_schedule(init_value: Scalar, peak_value: Scalar, warmup_steps: Count) -> WarmupConstantSchedule:
-    """Rise along a line to `peak_value`, and stay there.
+def warmup_constant_schedule(init_value: Scalar, peak_value: Scalar, warmup_steps: Steps) -> WarmupConstantSchedule:
+    """Rise along a line to `peak_value` and stay there.
 
     With w = `warmup_steps`::
 
-      η(t) = init_value + (peak_value − init_value) · min(t / w, 1)
+      η(t) = init_value + (peak_value − init_value) · min(t / w, 1)      if w > 0,  else init_value
 
     Args:
       init_value: the value at t = 0.
       peak_value: the value from t = w on.
-      warmup_steps: w ≥ 0, in updates; with 0 the schedule is `peak_value` throughout.
+      warmup_steps: w ≥ 0, in updates; with 0 the schedule is `init_value` throughout, as in optax.
 
     Returns:
       A schedule, exact at both ends of the warmup, within 2 ulp between values of one sign.

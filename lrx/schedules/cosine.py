@@ -8,15 +8,16 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass
-from ._phase import as_count, cosine_weights, line, scalar, split, weight_power
+from ._phase import as_count, cosine_power_weights, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
+from ._steps import Steps
 
 
 def _decay(a: Scalar | jax.Array, b: Scalar | jax.Array, exponent: Scalar, elapsed: Any, remaining: Any) -> jax.Array:
-    """B + (a − b)·(½(1 + cos πx))^exponent, and b once the phase is over."""
-    w = jnp.where(remaining == 0, 0.0, weight_power(cosine_weights(elapsed, remaining)[0], exponent))
-    return scalar(a) * w + scalar(b) * (1 - w)
+    """B + (a − b)·(½(1 + cos πx))^exponent, with 0⁰ = 1 at the end."""
+    w, v = cosine_power_weights(elapsed, remaining, exponent)
+    return scalar(a) * w + scalar(b) * v
 
 
 @pytree_dataclass
@@ -40,7 +41,7 @@ class CosineDecaySchedule(Schedule):
 
 @schedule_factory
 def cosine_decay_schedule(
-    init_value: Scalar, decay_steps: Count, alpha: Scalar = 0.0, exponent: Scalar = 1.0
+    init_value: Scalar, decay_steps: Steps, alpha: Scalar = 0.0, exponent: Scalar = 1.0
 ) -> CosineDecaySchedule:
     """Fall from `init_value` to `alpha * init_value` along half a cosine.
 
@@ -52,7 +53,7 @@ def cosine_decay_schedule(
       init_value: the value at t = 0.
       decay_steps: in updates, > 0; the last value holds from there on.
       alpha: the last value as a fraction of the first.
-      exponent: ≥ 0.
+      exponent: ≥ 0; with 0 nothing falls, as 0⁰ = 1 in the formula.
 
     Returns:
       A schedule, exact at both ends, within 8 ulp between.
@@ -102,8 +103,8 @@ class WarmupCosineDecaySchedule(Schedule):
 def warmup_cosine_decay_schedule(
     init_value: Scalar,
     peak_value: Scalar,
-    warmup_steps: Count,
-    decay_steps: Count,
+    warmup_steps: Steps,
+    decay_steps: Steps,
     end_value: Scalar = 0.0,
     exponent: Scalar = 1.0,
 ) -> WarmupCosineDecaySchedule:
@@ -120,7 +121,7 @@ def warmup_cosine_decay_schedule(
       warmup_steps: w ≥ 0, in updates; with 0 the schedule starts at the peak.
       decay_steps: in updates, > w: where `end_value` is reached. It counts the warmup.
       end_value: the value from `decay_steps` on.
-      exponent: ≥ 0.
+      exponent: ≥ 0; with 0 nothing falls, as 0⁰ = 1 in the formula.
 
     Returns:
       A schedule, exact at its corners, within 8 ulp between values of one sign.

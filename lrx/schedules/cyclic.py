@@ -1,6 +1,6 @@
-"""Cycles: the triangular policy, and annealing that starts anew in each cycle."""
+"""Cycles: the triangular policy, and annealing that restarts in each cycle."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -8,13 +8,19 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import F32, INT32_MAX, Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, fraction, half_cosine, line, power, scalar
+from ._phase import as_count, fraction, half_cosine, line, power, power_complement, scalar
 from ._questions import Marks, summed
 from ._schedule import Schedule, part, schedule_factory
+from ._steps import Steps
 from .exponential import whole_periods
 
-MODES = ("triangular", "triangular2", "exp_range")
-SHAPES = ("linear", "cosine", "exponential")
+Mode = Literal["triangular", "triangular2", "exp_range"]
+Shape = Literal["linear", "cosine", "exponential"]
+
+
+def _scaled(w: Any, v: Any, factor: jax.Array, complement: jax.Array | None = None) -> tuple[Any, Any]:
+    """The weights (w, 1 − w) with w times a factor, whose complement to 1 may be known to more digits than it has."""
+    return w * factor, v + w * (1 - factor if complement is None else complement)
 
 
 @pytree_dataclass
@@ -36,16 +42,16 @@ class TriangularSchedule(Schedule):
         down = up if self.down_steps is None else as_count(self.down_steps)
         cycle = whole_periods(t, up + down)
         u = t - cycle * (up + down).astype(t.dtype)
-        rising = fraction(u, up)
-        falling = fraction((up + down).astype(t.dtype) - u, down)
-        w = jnp.where(u < up, rising, falling)
+        rising, left = u < up, (up + down).astype(t.dtype) - u
+        w = jnp.where(rising, fraction(u, up), fraction(left, down))
+        v = jnp.where(rising, fraction(up.astype(t.dtype) - u, up), fraction(u - up.astype(t.dtype), down))  # 1 − w
         if self.mode == "triangular2":
-            w = w * power(0.5, cycle, 1)
+            w, v = _scaled(w, v, power(0.5, cycle, 1))
         elif self.mode == "exp_range":
-            w = w * power(self.gamma, t, 1)
+            w, v = _scaled(w, v, power(self.gamma, t, 1), power_complement(self.gamma, t, 1))
         if self.amplitude is not None:
-            w = w * jnp.asarray(self.amplitude(t)).astype(F32)
-        return scalar(self.min_value) * (1 - w) + scalar(self.max_value) * w
+            w, v = _scaled(w, v, jnp.asarray(self.amplitude(t)).astype(F32))
+        return scalar(self.min_value) * v + scalar(self.max_value) * w
 
     def marks(self) -> Marks:
         """The top and the end of the first cycle."""
@@ -58,13 +64,13 @@ def triangular_schedule(
     min_value: Scalar,
     max_value: Scalar,
     *,
-    half_cycle_steps: Count,
-    mode: str = "triangular",
+    half_cycle_steps: Steps,
+    mode: Mode = "triangular",
     gamma: Scalar = 1.0,
-    down_steps: Count | None = None,
+    down_steps: Steps | None = None,
     amplitude: Any = None,
 ) -> TriangularSchedule:
-    """Go up and down between two values along straight lines, again and again.
+    """Rise and fall between two values along straight lines, in cycles.
 
     With s = `half_cycle_steps`, d = `down_steps`, c = ⌊t / (s + d)⌋ the cycle and u = t − c·(s + d)::
 
@@ -103,7 +109,7 @@ def triangular_schedule(
         _check_sum(half_cycle_steps, down_steps)
     else:
         _check_sum(half_cycle_steps, half_cycle_steps)
-    check.one_of(MODES, mode=mode)
+    check.one_of(Mode, mode=mode)
     check.positive(gamma=gamma)
     if not is_tracer(gamma) and gamma > 1:
         raise check.fail("gamma", "must be at most 1", gamma)
@@ -130,9 +136,9 @@ class CyclicAnnealingSchedule(Schedule):
     def __call__(self, count: Any) -> jax.Array:
         """Down, from the peak of the cycle that `count` is in."""
         cycle, elapsed, remaining = self._place(as_count(count))
-        w = power(self.peak_multiplier, cycle, 1)
+        w, v = power(self.peak_multiplier, cycle, 1), power_complement(self.peak_multiplier, cycle, 1)
         low = scalar(self.min_value)
-        peak = scalar(self.max_value) * w + low * (1 - w)
+        peak = scalar(self.max_value) * w + low * v
         if self.shape == "linear":
             return line(peak, low, elapsed, remaining)
         if self.shape == "cosine":
@@ -170,8 +176,8 @@ def cyclic_annealing_schedule(
     max_value: Scalar,
     min_value: Scalar,
     *,
-    cycle_steps: Count,
-    shape: str = "linear",
+    cycle_steps: Steps,
+    shape: Shape = "linear",
     length_multiplier: Scalar = 1.0,
     peak_multiplier: Scalar = 1.0,
 ) -> CyclicAnnealingSchedule:
@@ -213,7 +219,7 @@ def cyclic_annealing_schedule(
     """
     check.finite(max_value=max_value, min_value=min_value)
     check.positive_count(cycle_steps=cycle_steps)
-    check.one_of(SHAPES, shape=shape)
+    check.one_of(Shape, shape=shape)
     check.finite(length_multiplier=length_multiplier, peak_multiplier=peak_multiplier)
     if not is_tracer(length_multiplier) and length_multiplier < 1:
         raise check.fail("length_multiplier", "must be at least 1", length_multiplier)

@@ -11,6 +11,7 @@ from .._pytree import pytree_dataclass, static
 from ._phase import as_count, line, power, scalar, split
 from ._questions import Marks, first_held
 from ._schedule import Schedule, schedule_factory
+from ._steps import Steps
 
 
 def whole_periods(t: jax.Array, steps: Count | jax.Array) -> jax.Array:
@@ -67,9 +68,9 @@ class ExponentialDecay(Schedule):
 @schedule_factory
 def exponential_decay(
     init_value: Scalar,
-    transition_steps: Count,
+    transition_steps: Steps,
     decay_rate: Scalar,
-    transition_begin: Count = 0,
+    transition_begin: Steps = 0,
     staircase: bool = False,
     end_value: Scalar | None = None,
 ) -> ExponentialDecay:
@@ -146,10 +147,10 @@ class WarmupExponentialDecaySchedule(Schedule):
 def warmup_exponential_decay_schedule(
     init_value: Scalar,
     peak_value: Scalar,
-    warmup_steps: Count,
-    transition_steps: Count,
+    warmup_steps: Steps,
+    transition_steps: Steps,
     decay_rate: Scalar,
-    transition_begin: Count = 0,
+    transition_begin: Steps = 0,
     staircase: bool = False,
     end_value: Scalar | None = None,
 ) -> WarmupExponentialDecaySchedule:
@@ -218,12 +219,12 @@ class StepDecaySchedule(Schedule):
         )
 
     def marks(self) -> Marks:
-        """The first drop; they go on for ever."""
+        """The first drop; there is no last one."""
         return {"first_drop": self.transition_steps}
 
 
 @schedule_factory
-def step_decay_schedule(init_value: Scalar, transition_steps: Count, *, decay_rate: Scalar = 0.5) -> StepDecaySchedule:
+def step_decay_schedule(init_value: Scalar, transition_steps: Steps, *, decay_rate: Scalar = 0.5) -> StepDecaySchedule:
     """Multiply by `decay_rate` after every `transition_steps` updates.
 
     ::

@@ -1,6 +1,6 @@
-"""A schedule without a horizon: warmup, cooldown to a constant, and an annealing on demand."""
+"""A schedule without a fixed length: warmup, cooldown to a constant, and a final annealing at any time."""
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -12,9 +12,10 @@ from ._phase import as_count, fraction, half_cosine, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import after
-from .attach import WithCooldown, with_cooldown
+from ._steps import Steps
+from .warmup_cooldown import PhaseShape, WithCooldown, with_cooldown
 
-SHAPES = ("inverse-sqrt", "cosine", "linear")
+Shape = Literal["inverse-sqrt", "cosine", "linear"]
 _ALPHA = 10.0
 
 
@@ -39,13 +40,15 @@ class InfiniteSchedule(Schedule):
     shape: str = static(default="inverse-sqrt")
 
     def __call__(self, count: Any) -> jax.Array:
-        """Up, down, level."""
+        """Warmup, cooldown, constant."""
         t, w = as_count(count), as_count(self.warmup_steps)
         curve = {"inverse-sqrt": _inverse_sqrt, "cosine": half_cosine, "linear": line}[self.shape]
         down = curve(self.peak_value, self.constant_value, *split(t, w, self.cooldown_steps))
         return jnp.where(t < w, line(0.0, self.peak_value, *split(t, 0, w)), down)
 
-    def anneal(self, start: Count, steps: Count, *, end_value: Scalar = 0.0, shape: str = "linear") -> WithCooldown:
+    def anneal(
+        self, start: Count, steps: Count, *, end_value: Scalar = 0.0, shape: PhaseShape = "linear"
+    ) -> WithCooldown:
         """This schedule up to `start`, then down to `end_value` within `steps`: the end of a run, at any time.
 
         Args:
@@ -77,13 +80,13 @@ class InfiniteSchedule(Schedule):
 @schedule_factory
 def infinite_schedule(
     peak_value: Scalar,
-    warmup_steps: Count,
+    warmup_steps: Steps,
     *,
-    cooldown_steps: Count,
+    cooldown_steps: Steps,
     constant_value: Scalar,
-    shape: str = "inverse-sqrt",
+    shape: Shape = "inverse-sqrt",
 ) -> InfiniteSchedule:
-    """Rise to `peak_value`, cool down to `constant_value`, and stay there until an annealing is asked for.
+    """Rise to `peak_value`, cool down to `constant_value`, and stay there.
 
     With w = `warmup_steps`, c = `cooldown_steps`, x = min((t − w) / c, 1), α = 10 and g(x) = 1 / √(1 + αx)::
 
@@ -91,8 +94,8 @@ def infinite_schedule(
       η(t) = constant_value + (peak_value − constant_value) · D(x)           for t ≥ w
       D(x) = (g(x) − g(1)) / (1 − g(1)) (inverse-sqrt),  ½(1 + cos πx) (cosine),  1 − x (linear)
 
-    Training can go on, with new data too, without a horizon and without another warmup. `schedule.anneal(start, steps)`
-    is the same schedule with an end.
+    Training can continue, also on new data, without a fixed length and without another warmup.
+    `schedule.anneal(start, steps)` is the same schedule with an end.
 
     Args:
       peak_value: the value at t = w.
@@ -119,5 +122,5 @@ def infinite_schedule(
     """
     check.finite(peak_value=peak_value, constant_value=constant_value)
     check.non_negative_count(warmup_steps=warmup_steps, cooldown_steps=cooldown_steps)
-    check.one_of(SHAPES, shape=shape)
+    check.one_of(Shape, shape=shape)
     return InfiniteSchedule(peak_value, warmup_steps, cooldown_steps, constant_value, shape)

@@ -11,6 +11,7 @@ from .._pytree import pytree_dataclass, static
 from ._phase import as_count, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
+from ._steps import Steps
 from .exponential import whole_periods
 
 
@@ -33,13 +34,13 @@ class InverseTimeSchedule(Schedule):
         return scalar(self.init_value) / (1 + jnp.maximum(scalar(self.decay_rate), 0.0) * x)
 
     def marks(self) -> Marks:
-        """None: it falls for ever."""
+        """None: it never stops falling."""
         return {}
 
 
 @schedule_factory
 def inverse_time_schedule(
-    init_value: Scalar, transition_steps: Count, *, decay_rate: Scalar, staircase: bool = False
+    init_value: Scalar, transition_steps: Steps, *, decay_rate: Scalar, staircase: bool = False
 ) -> InverseTimeSchedule:
     """Divide by a number that grows along a line.
 
@@ -89,13 +90,13 @@ class InverseSqrtSchedule(Schedule):
         return jnp.where(t < w, line(0.0, peak, *split(t, 0, w)), peak * jnp.sqrt(scale / (since + scale)))
 
     def marks(self) -> Marks:
-        """The end of the warmup: it falls for ever."""
+        """The end of the warmup: the decay has no end."""
         return {"warmup_end": self.warmup_steps}
 
 
 @schedule_factory
 def inverse_sqrt_schedule(
-    peak_value: Scalar, warmup_steps: Count, *, timescale: Count | None = None
+    peak_value: Scalar, warmup_steps: Steps, *, timescale: Steps | None = None
 ) -> InverseSqrtSchedule:
     """Rise along a line to `peak_value`, then fall with one over the square root of the steps.
 
@@ -151,12 +152,12 @@ class NoamSchedule(Schedule):
         return jnp.where(t < self.warmup_steps, up, peak * jnp.sqrt(w.astype(F32) / since))
 
     def marks(self) -> Marks:
-        """The end of the warmup: it falls for ever."""
+        """The end of the warmup: the decay has no end."""
         return {"warmup_end": self.warmup_steps}
 
 
 @schedule_factory
-def noam_schedule(model_size: Count, warmup_steps: Count, *, scale: Scalar = 1.0) -> NoamSchedule:
+def noam_schedule(model_size: Count, warmup_steps: Steps, *, scale: Scalar = 1.0) -> NoamSchedule:
     """Rise along a line, then fall with one over the square root of the steps, scaled by the size of the model.
 
     With d = `model_size` and w = `warmup_steps`::

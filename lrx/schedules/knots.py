@@ -1,28 +1,32 @@
-"""A curve through knots: values at named steps, and what lies between them."""
+"""A curve through knots: values at given steps, and a curve between them."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _check as check
-from .._numbers import Count, Scalar, is_tracer
+from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, cosine_weights, fraction, half_cosine, line, scalar, weight_power
-from ._schedule import Schedule, call_of, schedule_factory
+from ._lookup import increasing, looked_up, pieces, python_numbers, step_array, value_array
+from ._phase import as_count, cosine_power, fraction, half_cosine, line, power, scalar, weight_power
+from ._questions import Marks, numbered
+from ._schedule import Schedule, schedule_factory
+from ._steps import nearest
+from .piecewise import Table, scale_items, scaled_value, scales_of, shown
 
-KINDS = ("linear", "cosine", "cubic")
+Interpolation = Literal["linear", "cosine"]
+Kind = Literal["linear", "cosine", "cubic"]
 _SMALLEST = 1e-18  # value whose logarithm is taken: its square is a normal float32, and so the gradient finite
 
 
-def _pieces(t: jax.Array, knots: jax.Array, values: jax.Array) -> tuple[jax.Array, ...]:
-    """The piece that t is in: its number, its two values, the steps elapsed in it and the steps that remain."""
-    k = jnp.searchsorted(knots[1:-1], jax.lax.stop_gradient(t).astype(knots.dtype), side="right")
-    begin, end = knots[k].astype(t.dtype), knots[k + 1].astype(t.dtype)
+def _inside(t: jax.Array, begin: jax.Array, end: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The steps of the piece from `begin` to `end` that elapsed at t, and those that remain."""
+    begin, end = begin.astype(t.dtype), end.astype(t.dtype)
     elapsed = jnp.clip(t - begin, jnp.zeros_like(t), end - begin)
-    return k, values[k], values[k + 1], elapsed, (end - begin) - elapsed
+    return elapsed, (end - begin) - elapsed
 
 
 @pytree_dataclass
@@ -31,36 +35,39 @@ class PiecewiseInterpolateSchedule(Schedule):
 
     interpolate_type: str = static()
     init_value: Scalar
-    boundaries: tuple[Count, ...]
-    scales: tuple[Scalar, ...]
+    boundaries: Table
+    scales: Table
 
     def __call__(self, count: Any) -> jax.Array:
         """A line or half a cosine from each accumulated value to the next."""
-        t, values = as_count(count), [scalar(self.init_value)]
-        if not self.boundaries:
-            return jnp.broadcast_to(values[0], t.shape)
-        for scale in self.scales:
-            values.append(values[-1] * scalar(scale))
-        knots = jnp.stack([as_count(0), *map(as_count, self.boundaries)])
-        _, a, b, elapsed, remaining = _pieces(t, knots, jnp.stack(values))
+        t, n = as_count(count), self.boundaries.shape[-1]
+        if not n:
+            return jnp.broadcast_to(scalar(self.init_value), t.shape)
+        knots, products = as_count(self.boundaries), jnp.cumprod(scalar(self.scales))
+        k = pieces(knots[:-1], t)  # the piece that ends with boundary k, the last one for all counts after it
+        before = looked_up(knots, jnp.maximum(k, 1) - 1)
+        elapsed, remaining = _inside(t, jnp.where(k == 0, 0, before), looked_up(knots, k))
+        a, b = scaled_value(self.init_value, products, k), scaled_value(self.init_value, products, k + 1)
         return (line if self.interpolate_type == "linear" else half_cosine)(a, b, elapsed, remaining)
+
+    def marks(self) -> Marks:
+        """The boundaries."""
+        return numbered(self.boundaries)
 
     def call(self) -> dict[str, Any]:
         """The arguments of the factory."""
-        scales = dict(zip(self.boundaries, self.scales, strict=True))
         return {
             "interpolate_type": self.interpolate_type,
             "init_value": self.init_value,
-            "boundaries_and_scales": scales,
+            "boundaries_and_scales": scales_of(self),
         }
 
-    def __repr__(self) -> str:
-        return f"piecewise_interpolate_schedule({', '.join(f'{k}={v!r}' for k, v in call_of(self).items())})"
+    __repr__ = shown
 
 
 @schedule_factory
 def piecewise_interpolate_schedule(
-    interpolate_type: str, init_value: Scalar, boundaries_and_scales: Mapping[int, Scalar] | None = None
+    interpolate_type: Interpolation, init_value: Scalar, boundaries_and_scales: Mapping[Count, Scalar] | None = None
 ) -> PiecewiseInterpolateSchedule:
     """Go from value to value, each the one before times a factor.
 
@@ -74,13 +81,15 @@ def piecewise_interpolate_schedule(
     Args:
       interpolate_type: "linear" or "cosine".
       init_value: the value at t = 0.
-      boundaries_and_scales: step (in updates, ≥ 0) -> the factor, ≥ 0, that is applied in full there.
+      boundaries_and_scales: step (in updates, ≥ 0) -> the factor, ≥ 0, that is applied in full there. A step that is a
+        float is rounded to the nearest whole one.
 
     Returns:
-      A schedule, exact at its boundaries but for the product, within 8 ulp.
+      A schedule, exact at its boundaries but for the product, within 8 ulp between. Each factor may add half an ulp.
 
     Raises:
       ValueError: if the type is unknown, a boundary or a factor is negative, or a value is not finite.
+      TypeError: if `boundaries_and_scales` is not a dict of numbers, or a boundary is a share between 0 and 1.
 
     Examples:
       >>> import lrx
@@ -88,70 +97,96 @@ def piecewise_interpolate_schedule(
       >>> print(*(schedule(t) for t in range(6)))
       1.0 0.75 0.5 0.25 0.0 0.0
     """
-    check.one_of(("linear", "cosine"), interpolate_type=interpolate_type)
+    check.one_of(Interpolation, interpolate_type=interpolate_type)
     check.finite(init_value=init_value)
-    items = sorted((boundaries_and_scales or {}).items(), key=lambda item: item[0])
-    for boundary, scale in items:
-        check.non_negative_count(boundaries_and_scales=boundary)
-        check.finite(boundaries_and_scales=scale)
-        check.non_negative(boundaries_and_scales=scale)
-    boundaries, scales = tuple(b for b, _ in items), tuple(s for _, s in items)
-    return PiecewiseInterpolateSchedule(interpolate_type, init_value, boundaries, scales)
+    boundaries, scales = scale_items("boundaries_and_scales", boundaries_and_scales)
+    steps = step_array("boundaries_and_scales", boundaries, nearest)
+    factors = value_array("boundaries_and_scales", scales, non_negative=True)
+    return PiecewiseInterpolateSchedule(interpolate_type, init_value, steps, factors)
 
 
 @pytree_dataclass
 class InterpolatedSchedule(Schedule):
     """See `interpolated_schedule`."""
 
-    counts: tuple[Count, ...]
-    values: tuple[Scalar, ...]
+    counts: Table
+    values: Table
     kind: str = static(default="linear")
     log: bool = static(default=False)
 
     def __call__(self, count: Any) -> jax.Array:
         """The piece between the two knots around `count`."""
-        knots, values = jnp.stack([*map(as_count, self.counts)]), jnp.stack([*map(scalar, self.values)])
-        if self.log:
-            values = jnp.maximum(values, _SMALLEST)
-        k, a, b, elapsed, remaining = _pieces(as_count(count), knots, values)
+        t, knots, values = as_count(count), as_count(self.counts), scalar(self.values)
+        k = pieces(knots[1:-1], t)
+        a, b = self._knot(values, k), self._knot(values, k + 1)
+        elapsed, remaining = _inside(t, looked_up(knots, k), looked_up(knots, k + 1))
         if self.kind == "cubic":
             value = self._cubic(k, knots, values, elapsed, remaining)
         elif self.log:
-            steps = elapsed + remaining
-            v = fraction(elapsed, steps) if self.kind == "linear" else cosine_weights(elapsed, remaining)[1]
-            value = a * weight_power(b / a, v)
+            linear = self.kind == "linear"
+            value = a * (
+                power(b / a, elapsed, elapsed + remaining) if linear else cosine_power(b / a, elapsed, remaining)
+            )
         else:
             return (line if self.kind == "linear" else half_cosine)(a, b, elapsed, remaining)
         return jnp.where(remaining == 0, b, jnp.where(elapsed == 0, a, value))
 
+    def _knot(self, values: jax.Array, k: jax.Array) -> jax.Array:
+        value = looked_up(values, k)
+        return jnp.maximum(value, _SMALLEST) if self.log else value
+
     def _cubic(self, k: jax.Array, knots: Any, values: Any, elapsed: jax.Array, remaining: jax.Array) -> jax.Array:
-        """Hermite's cubic with Fritsch and Carlson's slopes, as what it adds to the value at its left end."""
-        h = jnp.maximum(knots[1:] - knots[:-1], 1).astype(jnp.float32)
-        rise = jnp.log(values[1:] / values[:-1]) if self.log else values[1:] - values[:-1]
-        m = monotone_slopes(h, rise / h)
+        """Hermite's cubic with Fritsch and Carlson's slopes, from the four knots around the piece."""
+        n = knots.shape[0]
+        near = [jnp.clip(k + i, 0, n - 1) for i in (-1, 0, 1, 2)]
+        c, y = [looked_up(knots, i) for i in near], [self._knot(values, i) for i in near]
+        h = [jnp.maximum(c[i + 1] - c[i], 1).astype(jnp.float32) for i in range(3)]
+        rise = [jnp.log(y[i + 1] / y[i]) if self.log else y[i + 1] - y[i] for i in range(3)]
+        # in Bernstein's form, whose four terms do not cancel: each slope as a share of the steepest that is monotone
+        d = [rise[i] / h[i] for i in range(3)]
+        flat = d[1] == 0
+        steepest = jnp.where(flat, 1.0, 3 * d[1])
+        s0, s1 = (jnp.where(flat, 0.0, m / steepest) for m in monotone_slopes(h, d, k == 0, k == n - 2))
         u, r = fraction(elapsed, elapsed + remaining), fraction(remaining, elapsed + remaining)
-        slopes = h[k] * u * r * (m[k] * r - m[k + 1] * u)
-        up, down = u * u * (3 - 2 * u), r * r * (3 - 2 * r)
-        if self.log:
-            return values[k] * jnp.exp(rise[k] * up + slopes)
-        return (values[k] * down + values[k + 1] * up) + slopes
+        early, late = 3 * (r * r * u), 3 * (r * u * u)
+        down = r * r * r + (early * (1 - s0) + late * s1)
+        up = u * u * u + (early * s0 + late * (1 - s1))
+        if not self.log:
+            return y[1] * down + y[2] * up
+        rising = up <= down  # from the nearer end, since the rounding of an exponent is multiplied by the logarithm
+        near_end, far_end = jnp.where(rising, y[1], y[2]), jnp.where(rising, y[2], y[1])
+        return near_end * weight_power(far_end / near_end, jnp.where(rising, up, down))
+
+    def marks(self) -> Marks:
+        """The knots after the first."""
+        return numbered(self.counts)
+
+    def call(self) -> dict[str, Any]:
+        """The arguments of the factory."""
+        options = {"kind": self.kind} if self.kind != "linear" else {}
+        options |= {"log": True} if self.log else {}
+        return {"counts": python_numbers(self.counts), "values": python_numbers(self.values), **options}
+
+    __repr__ = shown
 
 
-def monotone_slopes(h: jax.Array, d: jax.Array) -> jax.Array:
-    """The slope at each knot, from the lengths h and the slopes d of the pieces between them (Fritsch, Butland 1984).
+def monotone_slopes(h: list[Any], d: list[Any], first: jax.Array, last: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """The slopes at both ends of the middle one of three pieces with lengths h and slopes d (Fritsch, Butland 1984).
 
-    Within: 0 at a local extremum, else the harmonic mean of the slopes on both sides, the weights of which are
-    h_left + 2·h_right and 2·h_left + h_right. At an end: that of the parabola through three knots, limited so that it
-    does not overshoot.
+    Within the curve: 0 at a local extremum, else the harmonic mean of the slopes on both sides, the weights of which
+    are h_left + 2·h_right and 2·h_left + h_right. At its first and last knot: the slope of the parabola through three
+    knots, limited so that it does not overshoot. A curve of a single piece is a line.
     """
-    if d.shape[0] == 1:
-        return jnp.concatenate([d, d])
-    left, right, a, b = d[:-1], d[1:], h[:-1], h[1:]
+    left = jnp.where(first, _end_slope(h[1], h[2], d[1], d[2]), _slope_within(h[0], h[1], d[0], d[1]))
+    right = jnp.where(last, _end_slope(h[1], h[0], d[1], d[0]), _slope_within(h[1], h[2], d[1], d[2]))
+    single = first & last
+    return jnp.where(single, d[1], left), jnp.where(single, d[1], right)
+
+
+def _slope_within(a: jax.Array, b: jax.Array, left: jax.Array, right: jax.Array) -> jax.Array:
     same = jnp.sign(left) * jnp.sign(right) > 0
     left, right = jnp.where(same, left, 1.0), jnp.where(same, right, 1.0)
-    within = jnp.where(same, 3 * (a + b) / ((a + 2 * b) / left + (2 * a + b) / right), 0.0)
-    first, last = _end_slope(h[0], h[1], d[0], d[1]), _end_slope(h[-1], h[-2], d[-1], d[-2])
-    return jnp.concatenate([first[None], within, last[None]])
+    return jnp.where(same, 3 * (a + b) / ((a + 2 * b) / left + (2 * a + b) / right), 0.0)
 
 
 def _end_slope(h0: jax.Array, h1: jax.Array, d0: jax.Array, d1: jax.Array) -> jax.Array:
@@ -162,7 +197,7 @@ def _end_slope(h0: jax.Array, h1: jax.Array, d0: jax.Array, d1: jax.Array) -> ja
 
 @schedule_factory
 def interpolated_schedule(
-    counts: Sequence[Count], values: Sequence[Scalar], *, kind: str = "linear", log: bool = False
+    counts: Sequence[Count], values: Sequence[Scalar], *, kind: Kind = "linear", log: bool = False
 ) -> InterpolatedSchedule:
     """Pass through given values at given steps.
 
@@ -177,7 +212,7 @@ def interpolated_schedule(
     value holds, after the last knot that one's.
 
     Args:
-      counts: the knots' steps, in updates, ≥ 0, increasing; at least two.
+      counts: the knots' steps, in updates, ≥ 0, increasing; at least two. A float is rounded to the nearest whole one.
       values: the value at each; at least 1e-18 with `log`.
       kind: "linear", "cosine" or "cubic".
       log: whether to interpolate the logarithm.
@@ -188,6 +223,7 @@ def interpolated_schedule(
     Raises:
       ValueError: if the numbers of counts and values differ, there are fewer than two, counts do not increase, a value
         is not finite (with `log`: less than 1e-18), or the kind is unknown.
+      TypeError: if a count is a share between 0 and 1.
 
     Examples:
       >>> import lrx
@@ -200,18 +236,14 @@ def interpolated_schedule(
     References:
       Fritsch, Carlson, Monotone piecewise cubic interpolation (1980); Fritsch, Butland (1984).
     """
-    counts, values = tuple(counts), tuple(values)
-    if len(counts) < 2:
-        raise check.fail("counts", "must hold at least two knots", counts)
-    if len(values) != len(counts):
-        raise check.fail("values", f"must be as many as counts ({len(counts)})", values)
-    for knot in counts:
-        check.non_negative_count(counts=knot)
-    for value in values:
-        check.finite(values=value)
-        if log and not is_tracer(value) and value < _SMALLEST:
-            raise check.fail("values", f"must be at least {_SMALLEST} with log=True", value)
-    if any(not (is_tracer(a) or is_tracer(b)) and not a < b for a, b in pairwise(counts)):
-        raise check.fail("counts", "must increase", counts)
-    check.one_of(KINDS, kind=kind)
-    return InterpolatedSchedule(counts, values, kind, bool(log))
+    check.one_of(Kind, kind=kind)
+    check.flag(log=log)
+    knots, rates = step_array("counts", counts, nearest), value_array("values", values)
+    if len(knots) < 2:
+        raise check.fail("counts", "must hold at least two knots", python_numbers(knots))
+    if len(rates) != len(knots):
+        raise check.fail("values", f"must be as many as counts ({len(knots)})", python_numbers(rates))
+    if log and isinstance(rates, np.ndarray) and (rates < np.float32(_SMALLEST)).any():
+        raise check.fail("values", f"must be at least {_SMALLEST} with log=True", float(str(rates.min())))
+    increasing("counts", knots)
+    return InterpolatedSchedule(knots, rates, kind, bool(log))

@@ -1,4 +1,4 @@
-"""Noise that can be replayed: a function of the key and the count alone."""
+"""Reproducible noise: a function of the key and the count alone."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ import numpy as np
 from .. import _check as check
 from .._numbers import Count, Scalar, is_key, is_number, is_tracer
 from .._pytree import pytree_dataclass
+from ._lookup import stacked
 from ._phase import as_count, scalar
 from ._questions import Marks, marks_of
 from ._schedule import Schedule, part, schedule_factory
@@ -38,18 +39,18 @@ class Noisy(Schedule):
     def __call__(self, count: Any) -> jax.Array:
         """The schedule, times 1 and a little."""
         t = as_count(count)
-        words = jnp.stack([jnp.asarray(word, jnp.int32) for word in self.key])
+        words = stacked(list(self.key), lambda word: jnp.asarray(word, jnp.int32))
         u = _uniform(words, jnp.floor(t).astype(jnp.int32))
         return jnp.asarray(self.s(count)).astype(jnp.float32) * (1 + scalar(self.scale) * u)
 
     def marks(self) -> Marks:
-        """Those of the schedule, but it never ends."""
+        """The marks of the schedule without its end: noise never stops changing."""
         return {k: m for k, m in marks_of(self.s).items() if k != "end"}
 
 
 @schedule_factory
 def noisy(s: Any, *, scale: Scalar, key: Any) -> Noisy:
-    """Vary a schedule at random, by the same amounts in every replay.
+    """Multiply a schedule by reproducible random noise.
 
     ::
 

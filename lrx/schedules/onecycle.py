@@ -12,6 +12,7 @@ from ._phase import as_count, half_cosine, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import whole_place
+from ._steps import Steps
 
 
 def check_shares(**shares: Any) -> None:
@@ -44,8 +45,8 @@ class LinearOnecycleSchedule(Schedule):
         """Three lines."""
         t, n, peak = as_count(count), as_count(self.transition_steps), scalar(self.peak_value)
         p, q = self._turns()
-        low = quotient(peak, self.div_factor)
-        last = quotient(peak, self.div_factor, self.final_div_factor)
+        low = divided(peak, self.div_factor)
+        last = divided(peak, self.div_factor, self.final_div_factor)
         up = line(low, peak, *split(t, 0, p))
         down = line(peak, low, *split(t, p, q - p))
         out = line(low, last, *split(t, q, n - q))
@@ -63,7 +64,7 @@ class LinearOnecycleSchedule(Schedule):
         return {"warmup_end": p, "descent_end": q, "end": self.transition_steps}
 
 
-def quotient(x: jax.Array, *divisors: Scalar) -> jax.Array:
+def divided(x: jax.Array, *divisors: Scalar) -> jax.Array:
     """x over the product of the divisors, in one division: a compiler may merge two, and then rounds differently.
 
     A traced divisor that is not positive, which passes the checks, counts as 1.
@@ -76,7 +77,7 @@ def quotient(x: jax.Array, *divisors: Scalar) -> jax.Array:
 
 @schedule_factory
 def linear_onecycle_schedule(
-    transition_steps: Count,
+    transition_steps: Steps,
     peak_value: Scalar,
     pct_start: Scalar = 0.3,
     pct_final: Scalar = 0.85,
@@ -137,9 +138,9 @@ class CosineOnecycleSchedule(Schedule):
         """Half a cosine up, half a cosine down."""
         t, n, peak = as_count(count), as_count(self.transition_steps), scalar(self.peak_value)
         p = whole_place(self.pct_start, n)
-        low = quotient(peak, self.div_factor)
+        low = divided(peak, self.div_factor)
         up = half_cosine(low, peak, *split(t, 0, p))
-        down = half_cosine(peak, quotient(peak, self.div_factor, self.final_div_factor), *split(t, p, n - p))
+        down = half_cosine(peak, divided(peak, self.div_factor, self.final_div_factor), *split(t, p, n - p))
         return jnp.where(t < p, up, down)
 
     def marks(self) -> Marks:
@@ -149,7 +150,7 @@ class CosineOnecycleSchedule(Schedule):
 
 @schedule_factory
 def cosine_onecycle_schedule(
-    transition_steps: Count,
+    transition_steps: Steps,
     peak_value: Scalar,
     pct_start: Scalar = 0.3,
     div_factor: Scalar = 25.0,

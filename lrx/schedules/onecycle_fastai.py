@@ -11,7 +11,8 @@ from ._phase import as_count, scalar
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import place
-from .onecycle import quotient
+from ._steps import Steps
+from .onecycle import divided
 from .onecycle_torch import check_turns, turning
 
 
@@ -28,7 +29,7 @@ class FastaiOnecycleSchedule(Schedule):
     def __call__(self, count: Any) -> jax.Array:
         """Up and down."""
         high, n = scalar(self.max_value), as_count(self.total_steps)
-        values = [quotient(high, self.div_factor), high, quotient(high, self.final_div_factor)]
+        values = [divided(high, self.div_factor), high, divided(high, self.final_div_factor)]
         return turning(count, values, [place(self.pct_start, n), n], "cos")
 
     def marks(self) -> Marks:
@@ -39,7 +40,7 @@ class FastaiOnecycleSchedule(Schedule):
 @schedule_factory
 def fastai_onecycle_schedule(
     max_value: Scalar,
-    total_steps: Count,
+    total_steps: Steps,
     *,
     pct_start: Scalar = 0.25,
     div_factor: Scalar = 25.0,
@@ -104,7 +105,7 @@ class FastaiOnecycleMomentumSchedule(Schedule):
 
 @schedule_factory
 def fastai_onecycle_momentum_schedule(
-    total_steps: Count,
+    total_steps: Steps,
     *,
     pct_start: Scalar = 0.25,
     base_momentum: Scalar = 0.85,

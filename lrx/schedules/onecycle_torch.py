@@ -3,7 +3,8 @@
 The turns may lie between two steps: the peak is at step pct_start·T − 1, the last value at T − 1.
 """
 
-from typing import Any
+from itertools import pairwise
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -15,33 +16,38 @@ from ._phase import as_count, half_cosine, line, scalar
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import place
-from .onecycle import check_shares, quotient
+from ._steps import Steps
+from .onecycle import check_shares, divided
 
-ANNEALS = ("cos", "linear")
+Anneal = Literal["cos", "linear"]
 
 
 def turning(count: Any, values: list[Any], turns: list[Any], anneal: str) -> jax.Array:
-    """From value to value, each reached at its turn, a float, or int32 if the last. Phases of no length are skipped."""
+    """From value to value, each reached at its turn, a `Place`, or int32 if the last. Empty phases are skipped."""
     curve = half_cosine if anneal == "cos" else line
     t = as_count(count)
     last = turns[-1].astype(t.dtype)
-    left = jnp.clip(last - t, jnp.zeros_like(t), last).astype(F32)  # exact near the end
-    now = jnp.minimum(t.astype(F32), last.astype(F32))
-    begins = [jnp.float32(0), *(jnp.clip(turn, 0.0, last.astype(F32)) for turn in turns[:-1])]
+    t = jnp.minimum(t, last)
+    # each turn within [0, last], as the steps since then, which may be negative
+    times = [_within(turn.since(t), t, last) for turn in turns[:-1]]
+    since = [t.astype(F32), *times, (t - last).astype(F32)]
     value = jnp.broadcast_to(scalar(values[0]), t.shape)
-    for k, begin in enumerate(begins):
-        a, b = values[k : k + 2]
-        elapsed = jnp.maximum(now - begin, 0.0)
-        remaining = left if k + 1 == len(begins) else jnp.maximum(begins[k + 1] - now, 0.0)
-        value = jnp.where(now >= begin, curve(a, b, elapsed, remaining), value)
+    for k, (a, b) in enumerate(pairwise(values)):
+        elapsed, remaining = jnp.maximum(since[k], 0.0), jnp.maximum(-since[k + 1], 0.0)
+        value = jnp.where(since[k] >= 0, curve(a, b, elapsed, remaining), value)
     return value
+
+
+def _within(since: jax.Array, t: jax.Array, last: jax.Array) -> jax.Array:
+    """The steps since a turn that lies before 0 or after `last` are those since the nearer of the two."""
+    return jnp.clip(since, (t - last).astype(F32), t.astype(F32))
 
 
 def _torch_turns(self: Any) -> list[Any]:
     n = as_count(self.total_steps)
     end = jnp.maximum(n - 1, 0)
-    up = place(self.pct_start, n) - 1
-    return [up, 2 * up, end] if self.three_phase else [up, end]
+    up = place(self.pct_start, n).moved(-1)
+    return [up, up.doubled(), end] if self.three_phase else [up, end]
 
 
 @pytree_dataclass
@@ -59,7 +65,7 @@ class TorchOnecycleSchedule(Schedule):
     def __call__(self, count: Any) -> jax.Array:
         """Up, down (and further down)."""
         high = scalar(self.max_value)
-        low, last = quotient(high, self.div_factor), quotient(high, self.div_factor, self.final_div_factor)
+        low, last = divided(high, self.div_factor), divided(high, self.div_factor, self.final_div_factor)
         down = [low, last] if self.three_phase else [last]
         return turning(count, [low, high, *down], _torch_turns(self), self.anneal)
 
@@ -71,10 +77,10 @@ class TorchOnecycleSchedule(Schedule):
 @schedule_factory
 def torch_onecycle_schedule(
     max_value: Scalar,
-    total_steps: Count,
+    total_steps: Steps,
     *,
     pct_start: Scalar = 0.3,
-    anneal: str = "cos",
+    anneal: Anneal = "cos",
     div_factor: Scalar = 25.0,
     final_div_factor: Scalar = 1e4,
     three_phase: bool = False,
@@ -127,7 +133,7 @@ def check_turns(total_steps: Any, pct_start: Any, **anneal: str) -> None:
     """The checks that the rate's cycle and its momentum's share."""
     check.positive_count(total_steps=total_steps)
     check_shares(pct_start=pct_start)
-    check.one_of(ANNEALS, **anneal)
+    check.one_of(Anneal, **anneal)
 
 
 @pytree_dataclass
@@ -154,10 +160,10 @@ class TorchOnecycleMomentumSchedule(Schedule):
 
 @schedule_factory
 def torch_onecycle_momentum_schedule(
-    total_steps: Count,
+    total_steps: Steps,
     *,
     pct_start: Scalar = 0.3,
-    anneal: str = "cos",
+    anneal: Anneal = "cos",
     base_momentum: Scalar = 0.85,
     max_momentum: Scalar = 0.95,
     three_phase: bool = False,

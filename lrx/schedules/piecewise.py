@@ -1,17 +1,52 @@
-"""Scheduled drops: a value that changes at named steps."""
+"""Scheduled drops: a value that changes at given steps."""
 
 from collections.abc import Mapping, Sequence
-from itertools import pairwise
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _check as check
 from .._numbers import Count, Scalar, is_tracer
-from .._pytree import pytree_dataclass
+from .._pytree import factory_name, pytree_dataclass
+from ._lookup import increasing, looked_up, pieces, python_numbers, step_array, value_array
 from ._phase import as_count, scalar
+from ._questions import Marks, numbered
 from ._schedule import Schedule, call_of, schedule_factory
+from ._steps import first_count
+
+Table = jax.Array | np.ndarray
+"""A field that holds several numbers: one leaf."""
+
+
+def scale_items(argument: str, scales: Mapping[Any, Any] | None) -> tuple[list[Any], list[Any]]:
+    """The boundaries of a dict step -> factor in order, and their factors."""
+    if scales is not None and not isinstance(scales, Mapping):
+        raise TypeError(f"{check.where(argument)} must be a dict step -> factor, got {scales!r}.")
+    items = list((scales or {}).items())
+    for boundary, _ in items:
+        check.number(**{argument: boundary})
+    items = items if any(is_tracer(b) for b, _ in items) else sorted(items, key=lambda item: item[0])
+    return [b for b, _ in items], [s for _, s in items]
+
+
+def scaled_value(init_value: Any, products: jax.Array, k: jax.Array) -> jax.Array:
+    """The initial value times the first k factors, from the products of the first 1, 2, … of them."""
+    value = scalar(init_value)
+    return jnp.where(k == 0, value, value * looked_up(products, jnp.maximum(k, 1) - 1))
+
+
+def scales_of(schedule: Any) -> Any:
+    """The dict step -> factor of a schedule that was made from one."""
+    boundaries, scales = python_numbers(schedule.boundaries), python_numbers(schedule.scales)
+    pairs = isinstance(boundaries, tuple) and isinstance(scales, tuple)
+    return dict(zip(boundaries, scales, strict=True)) if pairs else (boundaries, scales)
+
+
+def shown(self: Any) -> str:
+    """The call that makes a schedule, for its `__repr__`."""
+    return f"{factory_name(self)}({', '.join(f'{k}={v!r}' for k, v in call_of(self).items())})"
 
 
 @pytree_dataclass
@@ -19,45 +54,48 @@ class PiecewiseConstantSchedule(Schedule):
     """See `piecewise_constant_schedule`."""
 
     init_value: Scalar
-    boundaries: tuple[Count, ...]
-    scales: tuple[Scalar, ...]
+    boundaries: Table
+    scales: Table
 
     def __call__(self, count: Any) -> jax.Array:
         """The product of the scales whose boundary is reached."""
         t = as_count(count)
-        value = jnp.broadcast_to(scalar(self.init_value), t.shape)
-        for boundary, scale in zip(self.boundaries, self.scales, strict=True):
-            value = jnp.where(t >= boundary, value * scalar(scale), value)
-        return value
+        if not self.boundaries.shape[-1]:
+            return jnp.broadcast_to(scalar(self.init_value), t.shape)
+        return scaled_value(self.init_value, jnp.cumprod(scalar(self.scales)), pieces(self.boundaries, t))
+
+    def marks(self) -> Marks:
+        """The boundaries."""
+        return numbered(self.boundaries)
 
     def call(self) -> dict[str, Any]:
         """The arguments of the factory."""
-        scales = dict(zip(self.boundaries, self.scales, strict=True))
-        return {"init_value": self.init_value, "boundaries_and_scales": scales}
+        return {"init_value": self.init_value, "boundaries_and_scales": scales_of(self)}
 
-    def __repr__(self) -> str:
-        return f"piecewise_constant_schedule({', '.join(f'{k}={v!r}' for k, v in call_of(self).items())})"
+    __repr__ = shown
 
 
 @schedule_factory
 def piecewise_constant_schedule(
-    init_value: Scalar, boundaries_and_scales: Mapping[int, Scalar] | None = None
+    init_value: Scalar, boundaries_and_scales: Mapping[Count, Scalar] | None = None
 ) -> PiecewiseConstantSchedule:
-    """Multiply by a factor at each of some named steps; the factors accumulate.
+    """Multiply by a factor at each of some given steps; the factors accumulate.
 
     ::
 
       η(t) = init_value · ∏ {scale : boundary ≤ t}
 
     Args:
-      init_value: the value at first.
-      boundaries_and_scales: step (in updates, ≥ 0) at which to multiply -> factor, ≥ 0.
+      init_value: the first value.
+      boundaries_and_scales: step (in updates, ≥ 0) at which to multiply -> factor, ≥ 0. A step that is a float counts
+        from the first count that is not before it.
 
     Returns:
-      A schedule.
+      A schedule. Each factor may add half an ulp.
 
     Raises:
       ValueError: if a boundary or a factor is negative, or a value is not finite.
+      TypeError: if `boundaries_and_scales` is not a dict of numbers, or a boundary is a share between 0 and 1.
 
     Examples:
       >>> import lrx
@@ -66,31 +104,31 @@ def piecewise_constant_schedule(
       1.0 1.0 0.5 0.5 0.25 0.25
     """
     check.finite(init_value=init_value)
-    if boundaries_and_scales is not None and not isinstance(boundaries_and_scales, Mapping):
-        what = check.where("boundaries_and_scales")
-        raise TypeError(f"{what} must be a dict step -> factor, got {boundaries_and_scales!r}.")
-    items = sorted((boundaries_and_scales or {}).items(), key=lambda item: item[0])
-    for boundary, scale in items:
-        check.non_negative_count(boundaries_and_scales=boundary)
-        check.finite(boundaries_and_scales=scale)
-        check.non_negative(boundaries_and_scales=scale)
-    return PiecewiseConstantSchedule(init_value, tuple(b for b, _ in items), tuple(s for _, s in items))
+    boundaries, scales = scale_items("boundaries_and_scales", boundaries_and_scales)
+    steps = step_array("boundaries_and_scales", boundaries, first_count)
+    return PiecewiseConstantSchedule(init_value, steps, value_array("boundaries_and_scales", scales, True))
 
 
 @pytree_dataclass
 class PiecewiseValueSchedule(Schedule):
     """See `piecewise_value_schedule`."""
 
-    boundaries: tuple[Count, ...]
-    values: tuple[Scalar, ...]
+    boundaries: Table
+    values: Table
 
     def __call__(self, count: Any) -> jax.Array:
         """The value of the piece that `count` is in."""
-        t = as_count(count)
-        value = jnp.broadcast_to(scalar(self.values[0]), t.shape)
-        for boundary, piece in zip(self.boundaries, self.values[1:], strict=True):
-            value = jnp.where(t >= boundary, scalar(piece), value)
-        return value
+        return looked_up(scalar(self.values), pieces(self.boundaries, as_count(count)))
+
+    def marks(self) -> Marks:
+        """The boundaries."""
+        return numbered(self.boundaries)
+
+    def call(self) -> dict[str, Any]:
+        """The arguments of the factory."""
+        return {"boundaries": python_numbers(self.boundaries), "values": python_numbers(self.values)}
+
+    __repr__ = shown
 
 
 @schedule_factory
@@ -102,15 +140,17 @@ def piecewise_value_schedule(boundaries: Sequence[Count], values: Sequence[Scala
       η(t) = values[k],  k = the number of boundaries ≤ t
 
     Args:
-      boundaries: steps (in updates, ≥ 0, increasing) at which the value changes.
-      values: the values, one more than boundaries.
+      boundaries: steps (in updates, ≥ 0, increasing) at which the value changes. Surplus ones at the end, after which
+        no value follows, are left out. A float counts from the first count that is not before it.
+      values: the values, one more than the boundaries that are used.
 
     Returns:
       A schedule.
 
     Raises:
-      ValueError: if the numbers of boundaries and values do not fit, boundaries do not increase, or a value is not
-        finite.
+      ValueError: if there are fewer boundaries than values less one, boundaries do not increase or are negative, or a
+        value is not finite.
+      TypeError: if a boundary is a share between 0 and 1.
 
     Examples:
       >>> import lrx
@@ -118,14 +158,11 @@ def piecewise_value_schedule(boundaries: Sequence[Count], values: Sequence[Scala
       >>> print(*(schedule(t) for t in range(6)))
       0.5 0.5 0.25 0.25 0.0 0.0
     """
-    boundaries, values = tuple(boundaries), tuple(values)
-    if len(values) != len(boundaries) + 1:
-        rule = f"must be one more than boundaries ({len(boundaries)})"
-        raise check.fail("values", rule, values)
-    for boundary in boundaries:
-        check.non_negative_count(boundaries=boundary)
-    for value in values:
-        check.finite(values=value)
-    if any(not (is_tracer(a) or is_tracer(b)) and not a < b for a, b in pairwise(boundaries)):
-        raise check.fail("boundaries", "must increase", boundaries)
-    return PiecewiseValueSchedule(boundaries, values)
+    steps, rates = step_array("boundaries", boundaries, first_count), value_array("values", values)
+    if not len(rates):
+        raise check.fail("values", "must hold at least one value", values)
+    if len(rates) > len(steps) + 1:
+        rule = f"must be at most one more than boundaries ({len(steps)})"
+        raise check.fail("values", rule, python_numbers(rates))
+    increasing("boundaries", steps)
+    return PiecewiseValueSchedule(steps[: len(rates) - 1], rates)

@@ -11,6 +11,7 @@ from .._pytree import pytree_dataclass
 from ._phase import as_count, line, scalar, split, weight_power
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
+from ._steps import Steps
 
 
 @pytree_dataclass
@@ -35,12 +36,12 @@ class PowerSchedule(Schedule):
         return jnp.minimum(scalar(self.max_value), size * scalar(self.a) * power)
 
     def marks(self) -> Marks:
-        """The end of the warmup: it falls for ever."""
+        """The end of the warmup: the decay has no end."""
         return {"warmup_end": self.warmup_steps}
 
 
 @schedule_factory
-def power_schedule(max_value: Scalar, warmup_steps: Count, *, a: Scalar, b: Scalar, batch_size: Count) -> PowerSchedule:
+def power_schedule(max_value: Scalar, warmup_steps: Steps, *, a: Scalar, b: Scalar, batch_size: Count) -> PowerSchedule:
     """Follow a power law of the data seen, under a cap: a schedule that needs no horizon.
 
     With w = `warmup_steps`, β = `batch_size` and n = β · max(t, 1), the data seen::
@@ -50,7 +51,7 @@ def power_schedule(max_value: Scalar, warmup_steps: Count, *, a: Scalar, b: Scal
       η(t) = p(t)              for t ≥ w
 
     a and b are fitted to runs, in one unit of data with `batch_size` (tokens, sequences or examples); the paper's
-    exponent is near −½. To end a run, attach a cooldown.
+    exponent is near −½. To end a run, add `with_cooldown`.
 
     Args:
       max_value: the cap.

@@ -11,7 +11,8 @@ from .._pytree import pytree_dataclass, static
 from ._phase import as_count, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
-from ._shapes import COOLDOWNS, after, falling
+from ._shapes import Cooldown, after, falling
+from ._steps import Steps
 
 
 @pytree_dataclass
@@ -28,7 +29,7 @@ class WsdSchedule(Schedule):
     end_value: Scalar = 0.0
 
     def __call__(self, count: Any) -> jax.Array:
-        """Up, level, down."""
+        """Warmup, constant, decay."""
         t, w, start = as_count(count), as_count(self.warmup_steps), self._start()
         up = line(self.init_value, self.peak_value, *split(t, 0, w))
         down = falling(self.shape, self.peak_value, self.end_value, *split(t, start, self.decay_steps))
@@ -50,12 +51,12 @@ class WsdSchedule(Schedule):
 @schedule_factory
 def wsd_schedule(
     peak_value: Scalar,
-    warmup_steps: Count,
+    warmup_steps: Steps,
     *,
-    decay_steps: Count,
-    total_steps: Count | None = None,
-    stable_steps: Count | None = None,
-    shape: str = "1-sqrt",
+    decay_steps: Steps,
+    total_steps: Steps | None = None,
+    stable_steps: Steps | None = None,
+    shape: Cooldown = "1-sqrt",
     init_value: Scalar = 0.0,
     end_value: Scalar = 0.0,
 ) -> WsdSchedule:
@@ -114,7 +115,7 @@ def wsd_schedule(
         if not any(map(is_tracer, parts)) and warmup_steps + decay_steps > total_steps:
             rule = f"must be at least warmup_steps + decay_steps ({warmup_steps} + {decay_steps})"
             raise check.fail("total_steps", rule, total_steps)
-    check.one_of(COOLDOWNS, shape=shape)
+    check.one_of(Cooldown, shape=shape)
     if shape == "exponential":
         check.positive(peak_value=peak_value, end_value=end_value)
     return WsdSchedule(peak_value, warmup_steps, decay_steps, total_steps, stable_steps, shape, init_value, end_value)

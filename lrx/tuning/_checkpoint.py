@@ -1,4 +1,4 @@
-"""The state of an interrupted sweep in one file, and what tells whether it belongs to the same arguments."""
+"""The state of an interrupted sweep in one file, with a fingerprint of the arguments that it belongs to."""
 
 import functools
 import hashlib
@@ -20,7 +20,9 @@ from .. import _check as check
 from ..problems._problem import Problem, loss_of, scores_of, start_of
 
 SHARE = 0.05
-"""Of the time, at most, that goes into writing."""
+"""Of the time that goes into writing, as long as no more than `LOST` is at stake."""
+LOST = 30.0, 0.02
+"""What a stopped process may lose: so many seconds, or this share of the run if that is longer."""
 
 
 class Checkpoint:
@@ -28,7 +30,10 @@ class Checkpoint:
 
     def __init__(self, path: Any, arguments: dict[str, str]):
         self.path, self.arguments = Path(path), arguments
-        self.written, self.cost = -np.inf, 0.0
+        self.cost = self.written = 0.0
+        """Seconds that the last write took, and when it was; no cost before the first."""
+        self.asked = 0.0, 0.0
+        """When a chunk was completed last, and the share of the run that was."""
         if not self.path.parent.is_dir():
             raise check.fail("checkpoint", "must be in a folder that exists", str(path))
 
@@ -45,14 +50,21 @@ class Checkpoint:
         names = list(self.arguments) + [name for name in theirs if name not in self.arguments]
         differ = [name for name in names if theirs.get(name) != self.arguments.get(name)]
         if differ:
-            told = ", ".join(_told(name, theirs.get(name), self.arguments.get(name)) for name in differ)
-            rule = f"must be of a sweep with the same arguments; different: {told}"
+            listed = ", ".join(_difference(name, theirs.get(name), self.arguments.get(name)) for name in differ)
+            rule = f"must be of a sweep with the same arguments; different: {listed}"
             raise check.fail("checkpoint", rule, str(self.path), "Delete the file to start anew, or name another.")
         return arrays
 
-    def due(self) -> bool:
-        """Whether writing now keeps the time spent on writing below its share."""
-        return time.perf_counter() - self.written >= self.cost / SHARE
+    def due(self, done: float) -> bool:
+        """Whether to write now; asked after each chunk of the run, of which a share `done` is completed."""
+        now = time.perf_counter()
+        (before, done_before), self.asked = self.asked, (now, done)
+        if not self.cost:
+            return True
+        chunk, unwritten = now - before, now - self.written
+        whole = chunk / (done - done_before)  # at the pace of the last chunk
+        seconds, share = LOST
+        return unwritten >= self.cost / SHARE or unwritten + chunk + self.cost > max(seconds, share * whole)
 
     def save(self, state: Callable[[], dict[str, np.ndarray]]) -> None:
         """Replace the file."""
@@ -69,7 +81,8 @@ class Checkpoint:
             part.unlink(missing_ok=True)
             raise
         self.written = time.perf_counter()
-        self.cost = self.written - began
+        self.cost = max(self.written - began, 1e-9)
+        self.asked = self.written, self.asked[1]
 
 
 def leaves(tree: Any) -> dict[str, np.ndarray]:
@@ -121,7 +134,7 @@ def arguments_of(
         programs.append(_program(functools.partial(scores_of, problem), *model))
 
     def optimizer(rate: Any, hyper: Any, params: Any) -> Any:
-        tx = optax.with_extra_args_support(make_optimizer(rate, **hyper))
+        tx = optax.with_extra_args_support(check.in_user_code(make_optimizer, rate, **hyper))
         state = tx.init(params)
 
         def value_fn(params: Any) -> Any:
@@ -156,7 +169,7 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _told(name: str, theirs: str | None, ours: str | None) -> str:
+def _difference(name: str, theirs: str | None, ours: str | None) -> str:
     if name in ("problem", "make_optimizer") or theirs is None or ours is None or max(len(theirs), len(ours)) > 60:
         return name
     return f"{name} ({theirs} in the file, {ours} now)"

@@ -9,23 +9,24 @@ import jax
 import numpy as np
 
 from .. import _check as check
+from .. import charts
 from ..problems._problem import Problem
-from . import _program as program
-from ._batches import Batches
-from ._candidates import linear
+from ._arguments import check_kinds
+from ._engine import Engine, as_key
 from ._grid import MakeSchedule, grid
-from ._population import as_key, check_kinds, seed_keys
-from ._program import Layout
+from ._host_batches import Batches
+from ._layout import Layout
+from ._presets import linear
 from ._range_test import RangeTest, ramps
-from ._search import FIRST, LANES, Round, Search, least
-from ._suggest import RULES, suggest
+from ._rate_search import FIRST, LANES, RateSearch, Round, least
+from ._suggest import RULES, Rule, suggest
 
 ENOUGH = 50
-"""Steps in a ramp that say something: in fewer, the losses are still those of the first steps."""
+"""Steps in a ramp that are enough: in fewer, the losses are still those of the first steps."""
 QUARTER = 0.25
 """Of a run: the price of `find`."""
 CHEAPEST = 250
-"""Gradients that it takes all the same for runs of fewer than 1,000 steps."""
+"""The least number of gradients, also for runs of fewer than 1,000 steps."""
 SURE = 1.6
 """Factor by which the best rate of a whole run may be off that of the short ones, on real tasks."""
 
@@ -53,9 +54,9 @@ class Found:
         """Loss against learning rate, with the suggestion marked. Needs matplotlib; returns the figure."""
         if not self.rounds:
             return self.range_test.plot(self.learning_rate)
-        from ..plot import plot_rounds
-
-        return plot_rounds(self.rounds, self.learning_rate, self.interval)
+        lines = {f"{r.steps} steps": (r.learning_rates, r.losses) for r in self.rounds}
+        fitted = self.rounds[-1].curvature > 0
+        return charts.plot_short_runs(lines, self.learning_rate, self.interval, parabola=fitted)
 
 
 @check.public
@@ -70,7 +71,7 @@ def find(
     start: float = 1e-7,
     stop: float = 10.0,
     seeds: int | None = None,
-    rule: str | None = None,
+    rule: Rule | None = None,
     num_steps: int | None = None,
 ) -> Found:
     """Suggest a learning rate for a fraction of the price of one training run.
@@ -84,7 +85,7 @@ def find(
       log ℓ(η) ≈ log ℓ* + c/2 · (log η − log η*)²
 
     gives the suggestion η*. A rate that is best for a short decayed run is close to the best one for a long run,
-    which a ramp of rates, in which nothing decays, does not tell.
+    which a ramp of rates, in which nothing decays, does not show.
 
     With `rule`, range tests are run instead, and the rule of `suggest` is applied to the median of their losses,
     smoothed with β = 0.98, without the first tenth and the last five points (a twentieth of a ramp of fewer than 100
@@ -144,27 +145,25 @@ def find(
         check.positive(budget=budget)
         gradients = int(budget * steps + 1e-6)
         if gradients < least(seeds):
-            rule = f"must be at least {rounded_up(least(seeds) / steps)} for {steps} steps"
-            raise check.fail("budget", rule, budget)
+            raise check.fail("budget", f"must be at least {rounded_up(least(seeds) / steps)} for {steps} steps", budget)
     runs = ShortRuns(problem, make_optimizer, linear if schedule is None else schedule, key, seeds, steps)
-    hunt = Search(runs, start, stop, gradients, seeds, steps)
-    runs.unit = hunt.unit
-    hunt.narrow()
-    check_initial(hunt.rounds[0])
-    rounds = hunt.finish()
+    search = RateSearch(runs, start, stop, gradients, seeds, steps)
+    search.narrow()
+    check_initial(search.rounds[0])
+    rounds = search.finish()
     if not any(r.finite for r in rounds):
         raise check.fail("start", "must be lower: not one of the short runs stayed finite", start)
     return judged(rounds, start, stop, runs.gradients)
 
 
 def check_initial(first: Round) -> None:
-    """The problem can be trained at all."""
+    """Raise an error if the loss is not finite before any training."""
     if not math.isfinite(first.initial):
         raise check.fail("problem", "must have a finite loss before the first update", first.initial)
 
 
 def rounded_up(x: float) -> str:
-    """A least number in four digits, for people, who may give it back."""
+    """A lower limit in four digits, rounded up so that it may be given as it is printed."""
     place = 10.0 ** (3 - math.floor(math.log10(x)))
     return f"{math.ceil(x * place - 1e-6) / place:.4g}"
 
@@ -210,53 +209,55 @@ class ShortRuns:
         self.key, self.seeds = as_key(key), seeds
         self.layout = Layout(max(2, len(FIRST) // LANES) * LANES, LANES)
         self.batches = Batches(problem)
-        self.unit = 1
-        """Updates of one call of the program."""
         self.places = [0]
         """Where each round begins in the stream of batches."""
+        self.updates = 0
+        """In a chunk: those of the shortest run, which is the first."""
         self.gradients = 0
 
     def __call__(self, rates: np.ndarray, steps: int, number: int) -> np.ndarray:
         """Training losses [rates, seeds, steps] of runs of `steps` updates, from the start of that round."""
-        n, unit, begin = len(rates), self.unit, self.places[number]
+        begin = self.places[number]
         if len(self.places) == number + 1:
             self.places.append(begin + steps)
         rows = grid(self.make_optimizer, rates, {"schedule": self.schedule}, {}, self.whole).rows
         # the schedule of the whole run, whose phases may be given in updates, gone through faster
         rows = rows[:, (2 * np.arange(steps) + 1) * self.whole // (2 * steps)]
-        rows = np.concatenate([rows, np.repeat(rows[:1], self.layout.size - n, axis=0)])
-        init_keys, keys = seed_keys(jax.random.fold_in(self.key, number), self.seeds)
-        what = self.problem, self.make_optimizer, self.layout
-        carry = program.start(*what, rows[:, 0], {}, init_keys)
-        losses = []
-        for i in range(0, steps, unit):
-            # only the first round may come back for more rates on the same batches
-            batches = self.batches.at(begin + i, unit, keep=begin + i + unit if number else begin)
-            xs = rows[:, i : i + unit], keys, np.int32(begin + i), self.layout.turns(n)
-            carry, loss = program.advance(*what, {}, carry, *xs, batches)
-            losses.append(loss)
-        self.gradients += n * self.seeds * steps
-        return np.concatenate(losses, axis=2)[:n]
+        self.updates = self.updates or steps
+        engine = Engine(
+            self.problem,
+            self.make_optimizer,
+            key=jax.random.fold_in(self.key, number),
+            seeds=self.seeds,
+            updates=self.updates,
+            batches=self.batches,
+        )
+        group = engine.start(self.layout, rows[:, 0], {})
+        # only the first round may come back for more rates on the same batches
+        again_from = None if number else begin
+        losses = list(engine.advance(group, rows, begin, again_from=again_from))
+        self.gradients += len(rates) * self.seeds * steps
+        return np.concatenate(losses, axis=2)
 
 
 # ---------------------------------------------------------------- range tests
 
 
 def _by_rule(
-    problem: Problem, make_optimizer: Any, start: float, stop: float, num_steps: int, key: Any, seeds: int, rule: str
+    problem: Problem, make_optimizer: Any, start: float, stop: float, num_steps: int, key: Any, seeds: int, rule: Rule
 ) -> Found:
-    """What a named rule says of the median of several ramps."""
+    """The suggestion of a named rule from the median of several ramps."""
     check.positive_count(seeds=seeds)
     rates, losses = ramps(problem, make_optimizer, start, stop, num_steps, key, seeds)
     if not np.isfinite(losses[:, 0]).all():
         raise ValueError(f"find(problem=...) must have a finite loss before the first update, got {losses[:, 0]}.")
     skip_end = min(5, num_steps // 20)
 
-    def ask(losses: np.ndarray) -> float:
+    def suggested(losses: np.ndarray) -> float:
         return suggest(rates, losses, rule, smoothing=0.98, skip_start=num_steps // 10, skip_end=skip_end)
 
     middle = np.median(losses, axis=0)
-    each = [ask(row) for row in losses]
+    each = [suggested(row) for row in losses]
     doubts = {
         "the loss fell by less than a tenth": not all(_fell(row[: num_steps - skip_end]) for row in losses),
         "the seeds disagree by more than a factor 10": max(each) > 10 * min(each),
@@ -264,7 +265,7 @@ def _by_rule(
     }
     doubt = "; ".join(text for text, true in doubts.items() if true)
     test = RangeTest(rates, middle)
-    return Found(ask(middle), (min(each), max(each)), not doubt, test, (), losses.size, doubt)
+    return Found(suggested(middle), (min(each), max(each)), not doubt, test, (), losses.size, doubt)
 
 
 def _fell(losses: np.ndarray) -> bool:

@@ -29,23 +29,24 @@ class Grid:
     dims: tuple[str, ...]
     """The names of the axes into which members are arranged; numbers given as one number have none."""
     coords: dict[str, tuple[Any, ...]]
-    """The values along each axis."""
+    """The values along each axis, by its name."""
 
     def arranged(self, x: np.ndarray) -> np.ndarray:
         """An array [members, …] as [rate, schedule, …]."""
         rates, schedules, *others = (len(self.coords[d]) for d in self.dims)
         return np.moveaxis(x.reshape(schedules, rates, *others, *x.shape[1:]), 0, 1)
 
-    def told(self) -> dict[str, Any]:
-        """Argument -> value, by which two calls are told apart."""
+    def arguments(self) -> dict[str, Any]:
+        """Argument -> value, by which a checkpoint is recognised."""
         rates, schedules = (self.coords[k] for k in ("learning_rate", "schedule"))
         return {"learning_rate": rates, "schedule": schedules, "values of the schedules": self.rows} | {
-            k: tuple(map(_short, np.unique(v))) for k, v in self.hyperparams.items()
+            k: tuple(map(_short, v))
+            for k, v in self.hyperparams.items()  # of each member: order and repeats count
         }
 
 
 def grid(make_optimizer: Any, learning_rate: Any, schedule: Any, hyperparams: dict[str, Any], steps: int) -> Grid:
-    """What the user asked for, checked."""
+    """The grid of the arguments of `lrx.sweep`, checked."""
     rates = _axis("learning_rate", learning_rate)
     if (rates <= 0).any():
         raise check.fail("learning_rate", "must be positive", learning_rate)
@@ -59,7 +60,9 @@ def grid(make_optimizer: Any, learning_rate: Any, schedule: Any, hyperparams: di
     points = list(itertools.product(rates, *axes.values()))
     if callable(make_optimizer):
         for values in itertools.product(*axes.values()):  # the factories check numbers, and see only tracers later
-            make_optimizer(float(rates[0]), **{k: float(v) for k, v in zip(axes, values, strict=True)})
+            check.in_user_code(
+                make_optimizer, float(rates[0]), **{k: float(v) for k, v in zip(axes, values, strict=True)}
+            )
     rows = [_values([_learning_rate(m, p[0], steps) for p in points], steps) for m in makers.values()]
     hyper = {k: np.asarray([p[i + 1] for p in points] * len(makers), F32) for i, k in enumerate(axes)}
     swept = {k: v for k, v in axes.items() if np.ndim(hyperparams[k])}
@@ -77,7 +80,7 @@ class _FromPeak(Schedule):
     steps: int = static(default=0)
 
     def __call__(self, count: Any) -> jax.Array:
-        return as_schedule(self.make(self.peak, self.steps))(count)
+        return as_schedule(check.in_user_code(self.make, self.peak, self.steps))(count)
 
 
 def _axis(name: str, values: Any) -> np.ndarray:
@@ -106,7 +109,7 @@ def _learning_rate(make: MakeSchedule, peak: float, steps: int) -> Any:
     if not callable(make) or isinstance(make, Schedule):
         rule = "must give functions of (peak, steps), such as lambda peak, steps: ..."
         raise TypeError(f"{check.where('schedule')} {rule}, got {make!r}.")
-    made = make(float(peak), steps)
+    made = check.in_user_code(make, float(peak), steps)
     if isinstance(made, int | float):
         return float(made)
     made = as_schedule(made)

@@ -1,4 +1,4 @@
-"""`halving`: a sweep in which the worse members are stopped on the way."""
+"""`halving`: a sweep that stops the worse members on the way."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -9,18 +9,18 @@ import numpy as np
 
 from .. import _check as check
 from ..problems._problem import Problem
-from . import _program as program
-from ._batches import Batches
+from ._arguments import By, check_by, check_kinds
+from ._engine import Engine, Group, part_of
+from ._full_runs import Progress
 from ._grid import Grid, MakeSchedule, grid
-from ._plan import Rung, halving_plan, unit_of
-from ._population import Progress, as_key, check_kinds, seed_keys, what_evaluate_gives
-from ._program import lay_out
+from ._halving_plan import Rung, halving_plan
+from ._layout import Method, lay_out
 from ._sweep import Best, Sweep
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Scored:
-    """What a rung was told of its members."""
+    """The scores of the members of a rung."""
 
     rung: Rung
     """How many there were, from which update to which."""
@@ -35,8 +35,8 @@ class Halving:
     sweep: Sweep
     """The record, as that of `lrx.sweep`; nan where a member was stopped."""
     rungs: tuple[Scored, ...]
-    """Who was alive, and how they were ranked. The last rung holds the final losses of those who were left."""
-    by: str
+    """Which members trained, and how they were ranked. The last rung holds the final losses of those that were left."""
+    by: By
     """The loss that decided: "training" or "validation"."""
     runs: float
     """What it cost, in full training runs of one member."""
@@ -47,7 +47,7 @@ class Halving:
         return self.sweep.losses
 
     def best(self) -> Best:
-        """The best of those who trained to the end, by the loss that decided.
+        """The best of the members that trained to the end, by the loss that decided.
 
         Raises:
           ValueError: if none of them stayed finite.
@@ -70,10 +70,10 @@ def halving(
     steps: int = 1000,
     budget: float = 3.0,
     key: jax.Array | None = None,
-    by: str = "training",
+    by: By = "training",
     keep: float = 0.25,
     cooldown: float = 0.1,
-    method: str = "auto",
+    method: Method = "auto",
     progress: Progress | None = None,
     **hyperparams: Any,
 ) -> Halving:
@@ -129,124 +129,92 @@ def halving(
     check.positive_count(seeds=seeds, steps=steps)
     seeds, steps = int(seeds), int(steps)
     check_kinds(problem, make_optimizer)
-    check.one_of(("training", "validation"), by=by)
-    if by == "validation" and "loss" not in what_evaluate_gives(problem):
-        raise check.fail("by", "needs a problem whose evaluate(params) gives a 'loss'", by)
+    check_by(problem, by)
     members = grid(make_optimizer, learning_rate, schedule, hyperparams, steps)
     plan = halving_plan(len(members.rows), budget, steps, keep=keep, cooldown=cooldown)
-    field = Field(problem, make_optimizer, members, seeds, key, method, progress, unit_of(steps))
+    engine = Engine(problem, make_optimizer, key=key, seeds=seeds, updates=part_of(steps))
+    survivors = _Survivors(engine, members, method, progress)
     scored = []
     for rung in plan[:-1]:
-        field.train(rung.begin, rung.end)
-        scores = field.scores(rung.end, rung.cooldown, by)
-        scored.append(Scored(rung, field.spread(scores)))
+        survivors.train(rung.begin, rung.end)
+        scores = survivors.scores(rung.end, rung.cooldown, by)
+        scored.append(Scored(rung, survivors.spread(scores)))
         if not np.isfinite(scores).any():
             raise ValueError("halving() found nothing that stayed finite on every seed: give lower learning rates.")
-        field.keep(np.argsort(scores, kind="stable")[: plan[len(scored)].members])
-    field.train(plan[-1].begin, steps)
-    record = field.record()
+        survivors.keep(np.argsort(scores, kind="stable")[: plan[len(scored)].members])
+    survivors.train(plan[-1].begin, steps)
+    record = survivors.record()
     scored.append(Scored(plan[-1], record.loss(by).mean(axis=-1)))
     return Halving(record, tuple(scored), by, sum(r.gradients for r in plan) / steps)
 
 
-class Field:
-    """The members that are still in it, on the devices."""
+class _Survivors:
+    """The members that still train, and the losses of all."""
 
-    def __init__(
-        self,
-        problem: Problem,
-        make_optimizer: Callable[..., Any],
-        members: Grid,
-        seeds: int,
-        key: Any,
-        method: str,
-        progress: Progress | None,
-        unit: int,
-    ):
-        self.unit = unit
-        self.problem, self.make_optimizer, self.members = problem, make_optimizer, members
-        self.method, self.progress, self.told = method, progress, 0
-        self.batches = Batches(problem)
-        init_keys, self.keys = seed_keys(as_key(key), seeds)
+    def __init__(self, engine: Engine, members: Grid, method: Method, progress: Progress | None):
+        self.engine, self.members, self.progress = engine, members, progress
+        self.method: Method = method
         self.alive = np.arange(len(members.rows))
-        self.layout = lay_out(len(self.alive), method=method)
-        self.carry = program.start(
-            problem, make_optimizer, self.layout, self._filled(members.rows[:, 0]), self._hyperparams(), init_keys
-        )
-        self.losses = np.full((len(members.rows), seeds, members.rows.shape[1]), np.nan, np.float32)
+        layout = lay_out(len(self.alive), method=method)
+        self.group = engine.start(layout, members.rows[:, 0], members.hyperparams)
+        self.seeds, self.updates = len(engine.batch_keys), 0
+        self.losses = np.full((len(members.rows), self.seeds, members.rows.shape[1]), np.nan, np.float32)
 
     def train(self, begin: int, end: int) -> None:
         """Each member's next updates under its own schedule."""
-        rows = self.members.rows[self.alive, begin:end]
-        self.carry, self.losses[self.alive, :, begin:end] = self._advance(self.carry, rows, begin, end)
+        rates = self.members.rows[self.alive, begin:end]
+        self.losses[self.alive, :, begin:end] = self._trained(self.group, rates, begin, again_from=end)
 
-    def scores(self, done: int, cooldown: int, by: str) -> np.ndarray:
-        """The mean loss over seeds of a copy of each member, cooled down, [alive]; inf if it diverged on any seed."""
+    def scores(self, done: int, cooldown: int, by: By) -> np.ndarray:
+        """The mean loss over seeds of a copy of each member, cooled down, [alive]; inf if it diverged on any seed.
+
+        The loss is that of `evaluate`, or the mean over as many fresh batches as the cooldown has updates.
+        """
         last = self.members.rows[self.alive, done - 1 : done]
-        rows = last * np.linspace(1, 0, cooldown, endpoint=False, dtype=np.float32)
-        copy, _ = self._advance(self._copy(), rows, done, done)
-        return self.assess(copy, done + cooldown, cooldown, by, keep=done)
-
-    def assess(self, carry: Any, begin: int, count: int, by: str, keep: int) -> np.ndarray:
-        """The mean loss over seeds and `count` batches from `begin` on, or that of `evaluate`, [alive]."""
+        rates = last * np.linspace(1, 0, cooldown, endpoint=False, dtype=np.float32)
+        copy = self.engine.copy(self.group)
+        self._trained(copy, rates, done, again_from=done)
         if by == "validation":
-            losses = np.asarray(program.evaluate(self.problem, self.layout, carry[0])["loss"])[: len(self.alive)]
+            losses = self.engine.score(copy)["loss"]
         else:
-            rows = np.zeros((len(self.alive), count), np.float32)
-            losses = self._advance(carry, rows, begin, keep, learn=False)[1].mean(axis=-1, dtype=np.float64)
+            fresh = self.engine.advance(copy, np.zeros_like(rates), done + cooldown, again_from=done, learn=False)
+            losses = np.concatenate(list(fresh), axis=2).mean(axis=-1, dtype=np.float64)
         return np.where(np.isfinite(losses).all(axis=-1), losses.mean(axis=-1), np.inf)
 
     def keep(self, places: np.ndarray) -> None:
         """Go on with some of the members, by their places among those alive."""
-        lanes, n = self.layout.lanes, len(places)
-        if 4 * lanes * -(-n // lanes) > 5 * n:  # a program of its own, rather than more than a fifth of idle lanes
-            self.layout = lay_out(n, method=self.method)
+        layout, n = self.group.layout, len(places)
+        if 4 * layout.lanes * -(-n // layout.lanes) > 5 * n:  # another program, rather than more than a fifth idle
+            layout = lay_out(n, method=self.method)
         self.alive = self.alive[places]
-        self.carry = program.take(self.carry, self._filled(places))
+        self.group = self.engine.keep(self.group, places, layout)
 
     def spread(self, scores: np.ndarray) -> np.ndarray:
-        """Scores [alive] as [rate, schedule, …], nan for the members that are not in it any more."""
+        """Scores [alive] as [rate, schedule, …], nan for the members that were stopped before."""
         everyone = np.full(len(self.members.rows), np.nan)
         everyone[self.alive] = scores
         return self.members.arranged(everyone)
 
     def record(self) -> Sweep:
-        """All losses, and what the problem says of the members that are left."""
+        """All losses, and the problem's scores of the members that are left."""
         scores = {}
-        if self.problem.evaluate is not None:
-            for name, x in program.evaluate(self.problem, self.layout, self.carry[0]).items():
-                scores[name] = np.full(self.losses.shape[:2], np.nan, np.float32)
-                scores[name][self.alive] = np.asarray(x)[: len(self.alive)]
+        for name, x in self.engine.score(self.group).items():
+            scores[name] = np.full(self.losses.shape[:2], np.nan, np.float32)
+            scores[name][self.alive] = x
         return Sweep(
-            problem=self.problem.name,
+            problem=self.engine.problem.name,
             dims=(*self.members.dims, "seed", "step"),
-            coords=self.members.coords | {"seed": tuple(range(len(self.keys)))},
+            coords=self.members.coords | {"seed": tuple(range(self.seeds))},
             losses=self.members.arranged(self.losses),
             scores={k: self.members.arranged(v) for k, v in scores.items()},
         )
 
-    def _advance(self, carry: Any, rows: np.ndarray, begin: int, keep: int, learn: bool = True) -> Any:
-        """Updates with the rates of `rows` [alive, updates]; batches from `keep` on will be asked for again."""
-        layout, unit, hyper = self.layout, self.unit, self._hyperparams()
-        losses = []
-        for i in range(0, rows.shape[1], unit):
-            rates = self._filled(rows[:, i : i + unit])
-            batches = self.batches.at(begin + i, rates.shape[1], keep)
-            xs = rates, self.keys, np.int32(begin + i), layout.turns(len(self.alive)), batches
-            carry, loss = program.advance(self.problem, self.make_optimizer, layout, hyper, carry, *xs, learn=learn)
-            losses.append(loss)
-            if learn:
-                self.told += rates.shape[1] * len(self.alive) * len(self.keys)
-                if self.progress is not None and (i // unit % 20 == 0 or i + unit >= rows.shape[1]):
-                    self.progress(self.told)
-        return carry, np.concatenate(losses, axis=2)[: len(self.alive)]
-
-    def _copy(self) -> Any:
-        return program.take(self.carry, np.arange(self.layout.size))
-
-    def _filled(self, x: np.ndarray) -> np.ndarray:
-        """An array of the members alive, filled up with the first of them to the size of the layout."""
-        return np.concatenate([x, np.repeat(x[:1], self.layout.size - len(x), axis=0)])
-
-    def _hyperparams(self) -> dict[str, np.ndarray]:
-        return {k: self._filled(v[self.alive]) for k, v in self.members.hyperparams.items()}
+    def _trained(self, group: Group, rates: np.ndarray, begin: int, again_from: int) -> np.ndarray:
+        """The losses of some updates, which the progress counts."""
+        chunks = []
+        for losses in self.engine.advance(group, rates, begin, again_from=again_from):
+            chunks.append(losses)
+            self.updates += losses.size
+            if self.progress is not None:
+                self.progress(self.updates)
+        return np.concatenate(chunks, axis=2)

@@ -8,9 +8,12 @@ import jax
 import numpy as np
 
 from .. import _check as check
+from .. import charts
 from ..problems._problem import Problem
 from ..schedules.exponential import exponential_decay
-from ._population import train_population
+from ._arguments import check_kinds
+from ._engine import Engine
+from ._full_runs import train
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -24,9 +27,7 @@ class RangeTest:
 
     def plot(self, learning_rate: float | None = None) -> Any:
         """Loss against learning rate, with a suggestion marked. Needs matplotlib; returns the figure."""
-        from ..plot import plot_range_test
-
-        return plot_range_test(self, learning_rate)
+        return charts.plot_range_test(self.learning_rates, self.losses, learning_rate)
 
 
 def ramps(
@@ -47,7 +48,8 @@ def ramps(
         raise check.fail("num_steps", "must be at least 2", num_steps)
     ramp = exponential_decay(start, num_steps - 1, stop / start)
     rates = np.asarray(ramp(np.arange(num_steps)))
-    losses, _ = train_population(problem, make_optimizer, rates[None], {}, key, seeds)
+    check_kinds(problem, make_optimizer)
+    losses, _ = train(Engine(problem, make_optimizer, key=key, seeds=seeds), rates[None])
     return rates, losses[0]
 
 

@@ -73,9 +73,9 @@ class Recorder:
                 raise _donated("opt_state")
             rate = self._rates.checked("opt_state", learning_rate(opt_state))
         if len(self) and (rate is None) == bool(len(self._rates)):
-            told = "none" if rate is None else "one"
+            given = "none" if rate is None else "one"
             raise ValueError(
-                f"{check.where('opt_state')} must be given in every call or in none, got {told} this time."
+                f"{check.where('opt_state')} must be given in every call or in none, got {given} this time."
             )
         self._losses.append(loss)
         if rate is not None:
@@ -120,7 +120,7 @@ class _Series:
         return self.moved + len(self.waiting)
 
     def checked(self, argument: str, x: Any) -> Any:
-        """`x` as it can be kept, or the error that names `argument`."""
+        """`x` in a form that can be kept; else an error that names `argument`."""
         where = check.where(argument)
         if is_tracer(x):
             raise TypeError(f"{where} must be a number, got {x!r}. Record outside jit, what the jitted step returns.")
@@ -154,8 +154,8 @@ class _Series:
         some = self.waiting[:n]
         for i, x in enumerate(some, self.moved):
             if _is_deleted(x):
-                told = f"add(loss=...) was given an array that was donated later, entry {i}: its buffer is deleted"
-                raise ValueError(f"{told}. Do not donate the loss, or add jnp.copy(loss).")
+                fault = f"add(loss=...) was given an array that was donated later, entry {i}: its buffer is deleted"
+                raise ValueError(f"{fault}. Do not donate the loss, or add jnp.copy(loss).")
         self.blocks.append(np.stack([_float32(x) for x in jax.device_get(some)], axis=-1))
         self.moved, self.waiting = self.moved + n, self.waiting[n:]
 
@@ -165,8 +165,8 @@ def _is_deleted(x: Any) -> bool:
 
 
 def _donated(argument: str) -> ValueError:
-    told = f"{check.where(argument)} was donated: a buffer of it is deleted"
-    return ValueError(f"{told}. Give what the step returned, before the next step.")
+    fault = f"{check.where(argument)} was donated: a buffer of it is deleted"
+    return ValueError(f"{fault}. Give what the step returned, before the next step.")
 
 
 def _is_real(dtype: Any) -> bool:

@@ -1,21 +1,23 @@
 """Rules that read a learning rate off the losses of a range test."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from .. import _check as check
-from .._record import record
+from .._series import series, smoothed
+
+Rule = Literal["minimum", "steep", "valley", "slide"]
 
 
 @check.public
 def suggest(
     learning_rates: Any,
     losses: Any,
-    rule: str = "valley",
+    rule: Rule = "valley",
     *,
     smoothing: float | None = None,
     skip_start: int = 0,
@@ -65,7 +67,7 @@ def suggest(
     """
     check.one_of(tuple(RULES), rule=rule)
     check.non_negative_count(skip_start=skip_start, skip_end=skip_end)
-    rates, values = record("learning_rates", learning_rates), record("losses", losses)
+    rates, values = series("learning_rates", learning_rates), series("losses", losses)
     if rates.size != values.size:
         raise check.fail("losses", f"must have one loss for each of the {rates.size} learning rates", values.size)
     increasing = np.isfinite(rates) & (np.diff(rates, prepend=0.0) > 0)
@@ -87,16 +89,6 @@ def suggest(
             rest += f", after skip_start={skip_start} and skip_end={skip_end}"
         raise check.fail("losses", "must have more finite values", values.size, f"{rest}.")
     return float(choose(rates, values))
-
-
-def smoothed(losses: np.ndarray, beta: float) -> np.ndarray:
-    """The bias-corrected moving average; a loss that is not finite leaves it as it was, and stays."""
-    smooth, total, weight = losses.copy(), 0.0, 0.0
-    for i in np.flatnonzero(np.isfinite(losses)):
-        total = beta * total + (1 - beta) * losses[i]
-        weight = beta * weight + (1 - beta)
-        smooth[i] = total / weight
-    return smooth
 
 
 def _minimum(rates: np.ndarray, losses: np.ndarray) -> float:
@@ -126,7 +118,7 @@ def _slide(rates: np.ndarray, losses: np.ndarray) -> float:
     return rates[min(left, moved.size - 1)]
 
 
-RULES: dict[str, tuple[Callable[[np.ndarray, np.ndarray], float], int]] = {
+RULES: dict[Rule, tuple[Callable[[np.ndarray, np.ndarray], float], int]] = {
     "minimum": (_minimum, 2),
     "steep": (_steep, 2),
     "valley": (_valley, 2),

@@ -3,15 +3,15 @@
 import dataclasses
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
 from .. import _check as check
 from ..schedules import _questions
 from ..schedules._schedule import Schedule, part
+from ._convex_bound import convex_bound
 from ._grid import MakeSchedule
-from ._prospect import prospect
 
 
 @dataclasses.dataclass(frozen=True)
@@ -162,9 +162,9 @@ _BOUND = "The best peak is where the bound on the last {} of gradient descent on
 def _best_peak(argument: str, make: MakeSchedule | None, peak: float, steps: int) -> float:
     """The peak at which the bound is smallest, in units of D / G, for a schedule that keeps its shape."""
     if make is None:
-        return float(prospect(np.ones(steps)).peak)
+        return float(convex_bound(np.ones(steps)).peak)
     rates = _rates(argument, make, peak, steps)
-    return float(prospect(rates).peak * peak / rates.max())  # not all functions reach the peak they are given
+    return float(convex_bound(rates).peak * peak / rates.max())  # not all functions reach the peak they are given
 
 
 def _rates(argument: str, make: MakeSchedule, peak: float, steps: int) -> np.ndarray:
@@ -231,7 +231,7 @@ def transfer_batch_size(
     batch_size: int,
     new_batch_size: int,
     *,
-    rule: str | None = None,
+    rule: Literal["linear", "sqrt", "noise_scale", "surge"] | None = None,
     noise_scale: float | None = None,
 ) -> Transferred:
     """The learning rate for another batch size, by a rule that must be named.

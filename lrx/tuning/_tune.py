@@ -7,10 +7,12 @@ import numpy as np
 
 from .. import _check as check
 from ..problems._problem import Problem
-from ._candidates import DEFAULT_OPTIMIZERS, MAIN_SCHEDULES, OPTIMIZERS, SCHEDULES, chosen
-from ._exhaustive import Progress, tune_all
-from ._frugal import tune_within
-from ._population import as_key, check_kinds, what_evaluate_gives
+from ._arguments import By, check_by, check_kinds, is_validated
+from ._engine import as_key
+from ._presets import DEFAULT_OPTIMIZERS, MAIN_SCHEDULES, OPTIMIZERS, SCHEDULES, chosen
+from ._request import Progress, Request
+from ._tune_all import tune_all
+from ._tune_budget import tune_within
 from ._tuned import Tuned
 
 
@@ -24,7 +26,7 @@ def tune(
     budget: float | None = 3.0,
     steps: int = 500,
     seeds: int | None = None,
-    by: str | None = None,
+    by: By | None = None,
     key: jax.Array | None = None,
     progress: Progress | None = None,
 ) -> Tuned:
@@ -85,18 +87,26 @@ def tune(
     few, main = (("adam",), MAIN_SCHEDULES) if budget is not None else (DEFAULT_OPTIMIZERS, SCHEDULES)
     makers = chosen("optimizers", optimizers, OPTIMIZERS, few)
     curves = chosen("schedules", schedules, SCHEDULES, main)
-    decider = _decider(problem, makers, by)
-    rates = None if learning_rates is None else _rates(learning_rates)
-    rest = int(steps), int(seeds), as_key(key), decider, progress
+    request = Request(
+        problem=problem,
+        makers=makers,
+        curves=curves,
+        by=_loss_that_decides(problem, makers, by),
+        learning_rates=None if learning_rates is None else _rates(learning_rates),
+        steps=int(steps),
+        seeds=int(seeds),
+        key=as_key(key),
+        progress=progress,
+    )
     if budget is None:
-        return tune_all(problem, makers, curves, isinstance(schedules, dict), rates, *rest)
+        return tune_all(request, whole_grid=isinstance(schedules, dict))
     check.finite(budget=budget)
     check.positive(budget=budget)
-    return tune_within(problem, makers, curves, rates, float(budget), *rest)
+    return tune_within(request, float(budget))
 
 
-def _decider(problem: Problem, makers: dict[str, Any], by: str | None) -> str:
-    """The loss that decides, and whether problem and optimizers are of the right kinds."""
+def _loss_that_decides(problem: Problem, makers: dict[str, Any], by: By | None) -> By:
+    """By default the validation loss, if there is one. Checks the kinds of the problem and of the optimizers."""
     if not isinstance(problem, Problem):
         raise TypeError(f"tune(problem=...) must be a Problem, got {problem!r}.")
     make, *_ = makers.values()
@@ -105,12 +115,9 @@ def _decider(problem: Problem, makers: dict[str, Any], by: str | None) -> str:
             rule = "must give functions of the learning rate, such as lrx.adam"
             raise TypeError(f"tune(optimizers=...) {rule}, got {given!r}.")
     check_kinds(problem, make)
-    validated = "loss" in what_evaluate_gives(problem)
     if by is None:
-        return "validation" if validated else "training"
-    check.one_of(("training", "validation"), by=by)
-    if by == "validation" and not validated:
-        raise check.fail("by", "needs a problem whose evaluate(params) gives a 'loss'", by)
+        return "validation" if is_validated(problem) else "training"
+    check_by(problem, by)
     return by
 
 

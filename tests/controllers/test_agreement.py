@@ -103,6 +103,16 @@ CASES = [
         lambda *p: distance.dog(*p, init_distance=0.1, eps=0.0),
     ),
     Case("dowg", lambda: lrx.sgd(lrx.dowg(falling)), lambda *p: distance.dowg(*p, learning_rate=falling)),
+    Case(
+        "distance_cap",
+        lambda: lrx.sgd(lrx.distance_cap(falling, max_distance=0.2), momentum=0.5),
+        lambda *p: distance.distance_cap(*p, learning_rate=falling, max_distance=0.2, momentum=0.5),
+    ),
+    Case(
+        "curvature_cap",
+        lambda: lrx.sgd(lrx.curvature_cap(decaying, bound=1.5, decay=0.9), momentum=0.5),
+        lambda *p: distance.curvature_cap(*p, learning_rate=decaying, bound=1.5, decay=0.9, momentum=0.5),
+    ),
     Case("momo", lambda: lrx.momo(falling), lambda *p: distance.momo(*p, learning_rate=falling)),
     Case(
         "momo_with_decay_and_a_bound",
@@ -192,6 +202,18 @@ FREE = [
         lambda: lrx.prodigy(1.0, (0.8, 0.99), 0.9, 1e-6, 1e-4, 0.5, 0.1, True, use_bias_correction=False, slice_p=3),
         lambda: lrf.prodigy(1.0, (0.8, 0.99), 0.9, 1e-6, 1e-4, 0.5, 0.1, True, use_bias_correction=False, slice_p=3),
     ),
+    Case(
+        "prodigy_growing_slowly",
+        lambda: lrx.prodigy(growth_rate=1.02, eps=1e-3),
+        lambda: lrf.prodigy(growth_rate=1.02, eps=1e-3),
+    ),
+    Case(
+        "prodigy_with_a_cap_and_an_end",
+        lambda: lrx.prodigy(growth_rate=1.5, estim_lr_max=1e-2, growth_steps=40),
+        lambda: lrf.prodigy(growth_rate=1.5, estim_lr_max=1e-2, growth_steps=40),
+    ),
+    Case("prodigy_capped", lambda: lrx.prodigy(estim_lr_max=1e-3), lambda: lrf.prodigy(estim_lr_max=1e-3)),
+    Case("prodigy_stopped", lambda: lrx.prodigy(growth_steps=7), lambda: lrf.prodigy(growth_steps=7)),
     Case("dadapt_sgd", lambda: lrx.dadapt_sgd(falling, 0.9), lambda: lrf.dadapt_sgd(falling, 0.9)),
     Case("dadapt_adagrad", lambda: lrx.dadapt_adagrad(falling, 0.5), lambda: lrf.dadapt_adagrad(falling, 0.5)),
     Case(
@@ -234,16 +256,15 @@ FREE = [
 ]
 
 
-def trained(tx, x0, gradients, values=None):
-    """The parameters, and those to evaluate with where the rule keeps others, along gradients fixed in advance."""
+def trained(tx, x0, gradients, values=None, read=lambda state, params: params):
+    """The parameters, and what `read` makes of state and parameters, along gradients fixed in advance."""
 
     def step(carry, signals):
         params, state = carry
         g, value = signals
         updates, state = tx.update(g, state, params, value=value)
         params = lrx.apply_updates(params, updates)
-        averages = "schedule_free" in repr(tx)
-        return (params, state), (params, lrx.eval_params(state, params) if averages else params)
+        return (params, state), (params, read(state, params))
 
     values = jnp.ones(len(gradients)) if values is None else jnp.asarray(values)
     x = jnp.asarray(x0)
@@ -279,13 +300,13 @@ def test_schedule_free_plus(averages):
         c_warmup=30,
         averages=averages,
     )
-    path = trained(tx, x0, gradients, values)[averages]
+    path = trained(tx, x0, gradients, values, lrx.eval_params)[averages]
     assert disagreement(path, trajectory(reference, x0, gradients)) < BOUND
 
 
 def test_schedule_free_average_is_what_eval_params_reads():
     x0, gradients = random_problem()
-    _, average = trained(lrx.schedule_free_sgd(0.1), x0, gradients)
+    _, average = trained(lrx.schedule_free_sgd(0.1), x0, gradients, read=lrx.eval_params)
     assert disagreement(average, trajectory(sf.schedule_free_sgd(0.1, averages=True), x0, gradients)) < BOUND
 
 

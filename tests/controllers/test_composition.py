@@ -7,7 +7,7 @@ import optax
 import pytest
 
 import lrx
-from tests.core.common import same
+from tests.common import same
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 
@@ -99,12 +99,13 @@ def test_a_run_goes_on_under_a_controller_and_without_it():
 
 
 def test_lookahead_starts_the_memory_anew_and_the_count_not():
-    for tx in (lrx.prodigy(estim_lr0=0.1), lrx.dadapt_adamw(estim_lr0=0.1), lrx.momo_adam(0.1)):
+    for tx in (lrx.sgd(0.1), lrx.prodigy(estim_lr0=0.1), lrx.dadapt_adamw(estim_lr0=0.1), lrx.momo_adam(0.1)):
         fresh = tx.update(GRADS, tx.init(PARAMS), PARAMS, value=100.0)[0]
         synced = lrx.lookahead(tx, sync_period=1, slow_step_size=1e-6, reset_state=True)
         _, state = synced.update(GRADS, synced.init(PARAMS), PARAMS, value=100.0)
-        again = tx.update(GRADS, state.memory.inner, PARAMS, value=100.0)[0]
+        again = tx.update(GRADS, state.memory.fast_state, PARAMS, value=100.0)[0]
         np.testing.assert_allclose(again["b"], fresh["b"], rtol=1e-5)
+        assert lrx.count(state) == 1
         assert lrx.count(state) == 1
 
 

@@ -95,6 +95,9 @@ def test_a_controller_that_needs_the_direction_is_refused_where_there_is_none_ye
         (lambda: lrx.hypergradient(0.1, hyper_learning_rate=-1.0), r"hyper_learning_rate=...\) must not be negative"),
         (lambda: lrx.line_search(increase=0.5), r"line_search\(increase=...\) must not be less than 1"),
         (lambda: lrx.dog(reps_rel=0.0), r"dog\(reps_rel=...\) must be positive"),
+        (lambda: lrx.prodigy(growth_rate=0.9), r"prodigy\(growth_rate=...\) must not be less than 1"),
+        (lambda: lrx.prodigy(estim_lr_max=0.0), r"prodigy\(estim_lr_max=...\) must be positive"),
+        (lambda: lrx.prodigy(growth_steps=-1), r"prodigy\(growth_steps=...\) must not be negative"),
         (lambda: lrx.prodigy(estim_lr0=0.0), r"prodigy\(estim_lr0=...\) must be positive"),
         (lambda: lrx.schedule_free_sgd(b1=0.0), r"schedule_free_sgd\(b1=...\) must be positive"),
         (lambda: lrx.mechanize(lrx.sgd(1.0), num_betas=0), r"mechanize\(num_betas=...\) must be positive"),
@@ -105,6 +108,42 @@ def test_bad_numbers_are_refused_where_they_are_typed(make, message):
         make()
     with pytest.raises(TypeError, match=r"plateau\(learning_rate=...\) must be a number, a schedule or a controller"):
         lrx.plateau("0.1")
+
+
+RATES = {
+    "plateau": lambda rate: lrx.plateau(rate),
+    "hypergradient": lambda rate: lrx.hypergradient(rate, hyper_learning_rate=0.1),
+    "l4": lambda rate: lrx.l4(rate),
+    "dog": lambda rate: lrx.dog(rate),
+    "dowg": lambda rate: lrx.dowg(rate),
+    "prodigy": lambda rate: lrx.prodigy(rate),
+    "dadapt_adamw": lambda rate: lrx.dadapt_adamw(rate),
+    "dadapt_sgd": lambda rate: lrx.dadapt_sgd(rate),
+    "hdm": lambda rate: lrx.hdm(rate),
+    "schedule_free": lambda rate: lrx.schedule_free(lrx.sgd(0.1), rate),
+    "schedule_free_radam": lambda rate: lrx.schedule_free_radam(rate),
+}
+CAPS = {
+    "polyak": lambda rate: lrx.polyak(rate),
+    "alig": lambda rate: lrx.alig(rate),
+    "curvature_cap": lambda rate: lrx.curvature_cap(rate),
+    "distance_cap": lambda rate: lrx.distance_cap(rate, max_distance=1.0),
+    "momo": lambda rate: lrx.momo(rate),
+}
+
+
+@pytest.mark.parametrize("name", [*RATES, *CAPS])
+def test_a_rate_that_is_no_rate_is_refused_as_adam_refuses_it(name):
+    for bad, rule in (
+        (float("nan"), "not be negative|be finite"),
+        (-1.0, "not be negative"),
+        (float("inf"), "be finite"),
+    ):
+        if name in CAPS and bad == float("inf"):
+            CAPS[name](bad)  # no cap
+            continue
+        with pytest.raises(ValueError, match=rf"{name}\((max_)?learning_rate=...\) must {rule}"):
+            (RATES | CAPS)[name](bad)
 
 
 def test_schedule_free_around_an_optimizer_without_a_rate_of_lrxs_asks_for_it():
@@ -150,8 +189,7 @@ def after(tx, *signals):
     state, params, rates = tx.init(PARAMS), PARAMS, []
     for grads, value in signals:
         updates, state = tx.update(grads, state, params, value=jnp.float32(value), value_fn=square)
-        # only what is finite is applied: what a NaN gradient does to the parameters is every optimizer's
-        params = jax.tree.map(lambda p, u: jnp.where(jnp.isfinite(u), p + u, p), params, updates)
+        params = lrx.apply_updates(params, updates)
         rates.append(lrx.learning_rate(state))
     return params, state, rates
 
@@ -165,7 +203,7 @@ def test_a_nan_gradient_is_counted_and_leaves_no_trace_in_the_memory(name):
     assert all(map(np.isfinite, rates))
     assert not any(bool(jnp.isnan(x).any()) for x in jax.tree.leaves(state) if jnp.issubdtype(x.dtype, jnp.floating))
     _, _, expected = after(tx, good, good)
-    if name not in ("hdm", "l4", "curvature_cap"):  # hdm halves its rates; the next two rates depend on the last step
+    if name != "hdm":  # which halves its rates
         assert rates[-1] == pytest.approx(float(expected[-1]), rel=1e-5)
 
 
@@ -260,7 +298,18 @@ def test_edits_reach_a_controller_and_its_base():
     assert held["scale_by_learning_rate.learning_rate.learning_rate.end_value"] == 0.0
 
 
-def test_a_controller_under_a_mask_listens_to_its_own_leaves():
+@pytest.mark.parametrize("make", [lrx.prodigy, lrx.dadapt_adamw, lrx.dadapt_sgd, lrx.dadapt_adagrad])
+def test_prodigy_39_a_learning_rate_in_place_of_the_factor_is_refused(make):
+    message = rf"{make.__name__}\(learning_rate=...\) is a factor .* normally 1.*got 0.001\. Leave it out, or give 1.0"
+    with pytest.raises(ValueError, match=message):
+        make(1e-3)
+    make(np.float64(1e-3))  # a number that was computed
+    for factor in (0.01, 0.5, 1, 2.0, 0.0, jnp.float32(1e-3), lrx.linear_schedule(0.0, 1.0, 10), lrx.plateau(1.0)):
+        make(factor)
+    assert "`learning_rate` is a factor" in make.__doc__.split("\n")[0]
+
+
+def test_a_controller_under_a_mask_sees_its_own_leaves():
     params = {"w": jnp.array([3.0]), "b": jnp.array([100.0])}
     tx = lrx.chain(lrx.masked(lrx.sgd(lrx.polyak(10.0)), {"w": True, "b": False}), lrx.freeze({"w": False, "b": True}))
     _, state = tx.update(params, tx.init(params), params, value=18.0)

@@ -13,11 +13,11 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lrx
+from tests.common import one_step, same, warmup_cosine
 
 from ..conftest import cheaply
 from ..loops.common import IMAGES, LABELS
 from ..loops.frameworks import Bare, bare_logits, cross_entropy
-from .common import one_step, same, warmup_cosine
 
 
 def main(port, process, directory):

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 
 from lrx._numbers import Count, Scalar
 from lrx._pytree import pytree_dataclass, static
+from lrx._rule import Rule
 
 
 @pytree_dataclass
-class Typed:
+class Typed(Rule):
     """A rule with a static field."""
 
     number: Scalar = 1.0

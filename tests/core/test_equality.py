@@ -15,9 +15,8 @@ import pytest
 
 import lrx
 from lrx._transformation import transformation
-
-from .common import GRADS, PARAMS, python, same, train, warmup_cosine
-from .rules import Join, Ramp, Table, Typed
+from tests.common import GRADS, PARAMS, python, same, train, warmup_cosine
+from tests.core.rules import Join, Table, Typed
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 
@@ -49,7 +48,7 @@ def test_arrays_compare_to_the_last_bit_of_the_last_entry():
 
 
 def test_nan_equals_nan():
-    assert lrx.adam(float("nan")) == lrx.adam(-float("nan") * 0 + float("nan"))
+    assert transformation(Typed(float("nan"))) == transformation(Typed(-float("nan") * 0 + float("nan")))
 
 
 def test_static_fields_compare_with_their_types():
@@ -117,9 +116,8 @@ def test_users_function_is_not_kept_alive():
 @pytest.mark.parametrize(
     ("tx", "state", "told"),
     [
-        (lrx.sgd(1e-3), lrx.sgd(warmup_cosine()), r"\{schedule: \{.*peak_value.*\}\}, scale_by_learning_rate has"),
-        (lrx.sgd(Ramp(1.0, 100)), lrx.sgd(warmup_cosine()), r"scale_by_learning_rate has \{schedule: \{peak_value, d"),
-        (lrx.sgd(Ramp(1.0, 100)), lrx.sgd(lrx.constant_schedule(1.0)), r"\{schedule: \{value\}\}"),
+        (lrx.sgd(1e-3), lrx.sgd(warmup_cosine()), r"\['schedule'\], scale_by_learning_rate has \['learning_rate'\]"),
+        (lrx.sgd(warmup_cosine()), lrx.sgd(1e-3), r"\['learning_rate'\], scale_by_learning_rate has \['schedule'\]"),
         (lrx.adam(1e-3), lrx.sgd(1e-3), r"the chain has the links \['scale_by_adam', 'scale_by_learning_rate'\]"),
         (lrx.adam(1e-3), optax.adam(1e-3), "the state has tuple"),
     ],
@@ -132,12 +130,16 @@ def test_state_of_another_optimizer_is_told(tx, state, told):
 # ---------------------------------------------------------------- copies
 
 
-VALUES = [
+READABLE = [
     lrx.adam(1e-3),
     lrx.adam(np.float32(1e-3), mu_dtype=jnp.bfloat16),
     lrx.adam(jnp.float32(1e-3)),
     lrx.adamw(warmup_cosine(), mask={"w": True, "b": False}),
     lrx.chain(lrx.clip_by_global_norm(1.0), lrx.rmsprop(1e-3, momentum=0.9, centered=True)),
+]
+"""Their repr is code."""
+VALUES = [
+    *READABLE,
     lrx.sgd(Join((lrx.constant_schedule(1.0), warmup_cosine()), (5,))),
     lrx.sgd(Table(np.array([1.0, 2.0]))),
 ]
@@ -165,7 +167,7 @@ def test_optimizer_with_a_lambda_goes_through_cloudpickle():
     assert lrx.learning_rate(recloudpickled(lrx.adam(lambda count: 0.5)).init(PARAMS)) == 0.5
 
 
-@pytest.mark.parametrize("tx", [tx for tx in VALUES[:5] if "Mask" not in repr(tx)], ids=repr)
+@pytest.mark.parametrize("tx", READABLE, ids=repr)
 def test_repr_evaluates_back(tx):
     assert eval(repr(tx), vars(lrx).copy()) == tx
 

@@ -15,8 +15,7 @@ from flax.core import freeze
 from flax.training.train_state import TrainState
 
 import lrx
-
-from .common import GRADS, PARAMS, avals, distance, one_step, same, train, warmup_cosine
+from tests.common import GRADS, PARAMS, avals, distance, one_step, same, train, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 OPTIMIZERS = [

@@ -1,21 +1,19 @@
 """Several devices and several processes, each in a process of its own."""
 
-import os
 import socket
 import subprocess
 import sys
 
-from .common import REPOSITORY
+import pytest
+
+from tests.common import REPOSITORY, environment
 
 
-def environment(devices):
-    flags = f"--xla_force_host_platform_device_count={devices}"
-    return {**os.environ, "XLA_FLAGS": flags, "JAX_PLATFORMS": "cpu", "PYTHONPATH": str(REPOSITORY)}
-
-
-def test_eight_devices():
-    """Runs `on_eight_devices.py`; its report is in the message of a failure."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/core/on_eight_devices.py"]
+@pytest.mark.slow
+@pytest.mark.parametrize("file", ["on_eight_devices", "on_explicit_axes"])
+def test_eight_devices(file):
+    """Runs the file; its report is in the message of a failure."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/core/{file}.py"]
     result = subprocess.run(
         command, env=environment(8), cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
     )

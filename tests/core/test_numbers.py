@@ -11,8 +11,7 @@ import pytest
 
 import lrx
 from lrx._arithmetic import add_one, one_minus_power
-
-from .common import GRADS, PARAMS, avals, finite, one_step, same, train, warmup_cosine
+from tests.common import GRADS, PARAMS, avals, finite, one_step, same, train, warmup_cosine
 
 INT32_MAX = 2**31 - 1
 

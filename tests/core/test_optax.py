@@ -8,8 +8,7 @@ import pytest
 from optax import tree_utils as otu
 
 import lrx
-
-from .common import GRADS, PARAMS, avals, distance, finite, one_step, same, train, warmup_cosine
+from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, train, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 MASK = {"w": True, "b": False}
@@ -174,37 +173,6 @@ def test_tree_set_edits_a_state():
     assert jax.tree.structure(state) == jax.tree.structure(tx.init(PARAMS))
     updates, _ = jax.jit(tx.update)(GRADS, state, PARAMS)
     np.testing.assert_allclose(updates["b"], -1e-5, rtol=1e-4)
-
-
-# ---------------------------------------------------------------- numbers that would be ignored
-
-IGNORED = "built with new numbers for this update, but the numbers in its state"
-
-
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jitted"])
-@pytest.mark.parametrize(
-    "make",
-    [lambda learning_rate: lrx.adam(learning_rate), lambda learning_rate: lrx.sgd(learning_rate)],
-    ids=["adam", "sgd"],
-)
-def test_inject_hyperparams_around_lrx_is_an_error(make, wrap):
-    tx = optax.inject_hyperparams(make)(learning_rate=0.1)
-    state = tx.init(PARAMS)
-    state.hyperparams["learning_rate"] = jnp.float32(1e-5)
-    with pytest.raises(ValueError, match=f"{IGNORED}.*lrx.with_hyperparams"):
-        wrap(tx.update)(GRADS, state, PARAMS)
-
-
-def test_inject_hyperparams_with_a_schedule_of_a_decay_is_an_error():
-    tx = optax.inject_hyperparams(lambda b1: lrx.scale_by_adam(b1=b1))(b1=optax.linear_schedule(0.0, 0.9, 10))
-    with pytest.raises(ValueError, match=IGNORED):
-        jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS)
-
-
-def test_optimizer_rebuilt_from_a_traced_rate_for_an_old_state_is_an_error():
-    state = lrx.adam(0.1).init(PARAMS)
-    with pytest.raises(ValueError, match=IGNORED):
-        jax.jit(lambda rate: lrx.adam(rate).update(GRADS, state, PARAMS))(1e-5)
 
 
 def test_inject_hyperparams_around_optax_numbers_beside_lrx_works():

@@ -9,8 +9,7 @@ import optax
 import pytest
 
 import lrx
-
-from .common import GRADS, PARAMS, avals, same, train
+from tests.common import GRADS, PARAMS, avals, same, train
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 CONSTANT = lrx.adam(1e-3)
@@ -89,7 +88,7 @@ def test_flax_1177_stateless_links_come_and_go():
 def test_missing_and_surplus_memory_is_listed_by_path():
     with pytest.raises(ValueError, match="found that they do not fit") as error:
         lrx.resume(lrx.sgd(1.0, momentum=0.9), PARAMS, train(CONSTANT)[1])
-    assert "trace.trace.b is not in the checkpoint; trace.trace.w is not in the checkpoint" in str(error.value)
+    assert "momentum.trace.b is not in the checkpoint; momentum.trace.w is not in the checkpoint" in str(error.value)
     assert "scale_by_adam.mu.w is in the checkpoint, but tx has no place for it" in str(error.value)
 
 

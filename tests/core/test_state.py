@@ -9,8 +9,7 @@ import optax
 import pytest
 
 import lrx
-
-from .common import GRADS, PARAMS, WARMUP_COSINE, avals, same, train, warmup_cosine
+from tests.common import GRADS, PARAMS, WARMUP_COSINE, avals, same, train, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 

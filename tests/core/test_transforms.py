@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 import lrx
-
-from .common import GRADS, PARAMS, WARMUP_COSINE, avals, distance, finite, one_step, scan, train, warmup_cosine
+from tests.common import GRADS, PARAMS, WARMUP_COSINE, avals, distance, finite, one_step, scan, train, warmup_cosine
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 TARGET = {"w": jnp.full((2, 3), 0.5), "b": jnp.full(3, -0.5)}
@@ -103,12 +102,14 @@ def test_vmap_over_any_number_of_a_schedule(name):
 
 def test_one_compiled_update_trains_a_population(traces):
     tx = lrx.adam(warmup_cosine())
+
+    def start(rate, warmup):
+        return lrx.with_hyperparams(tx.init(PARAMS), learning_rate={"peak_value": rate, "warmup_steps": warmup})
+
     update = jax.jit(jax.vmap(lambda grads, state, params: tx.update(grads, state, params)))
     params = jax.tree.map(lambda p: jnp.stack([p] * 3), PARAMS)
     for warmups in (jnp.array([0, 1, 2]), jnp.array([4, 5, 6])):
-        state = jax.vmap(lambda rate, w: lrx.adam(warmup_cosine(peak_value=rate, warmup_steps=w)).init(PARAMS))(
-            RATES, warmups
-        )
+        state = jax.vmap(start)(RATES, warmups)
         for _ in range(2):
             _, state = update(params, state, params)
         expected = [

@@ -6,8 +6,8 @@ import pytest
 from flax import nnx
 
 import lrx
+from tests.common import same
 
-from ..core.common import same
 from .common import loops, optimizer, restored, schedule, train, written
 from .frameworks import NNX
 
@@ -118,4 +118,4 @@ def test_what_does_not_fit_is_told_by_path(loop, tmp_path):
     with pytest.raises(ValueError, match="do not fit") as error:
         loop(optimizer()).resume(restored(tmp_path / "momentum"))
     assert f"scale_by_adam.mu.{loop.kernel} is not in the checkpoint" in str(error.value)
-    assert f"trace.trace.{loop.kernel} is in the checkpoint, but tx has no place for it" in str(error.value)
+    assert f"momentum.trace.{loop.kernel} is in the checkpoint, but tx has no place for it" in str(error.value)

@@ -68,7 +68,8 @@ def test_params_state_grads_copies_nothing(tx):
     state = tx.init(PARAMS)
     program = compiled(params_first(tx), PARAMS, state, PARAMS, donate=(0, 1))
     assert copied(program) == []
-    assert all(out == argument for out, argument in in_place(program).items())
+    arrays = {i for i, x in enumerate(jax.tree.leaves((PARAMS, state))) if jnp.ndim(x)}
+    assert all(out == argument for out, argument in in_place(program).items() if out in arrays)
     unread = 4 * len(lrx.learning_rates(state))  # the rate last applied is written and never read
     assert program.memory_analysis().alias_size_in_bytes >= nbytes((PARAMS, state)) - unread
 

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 import lrx
+from tests.common import distance, same
 
-from ..core.common import distance, same
 from .common import IMAGES, LABELS, STEPS, each, loops, optimizer, schedule, train
 from .frameworks import NNX, Equinox, Linen
 
@@ -49,10 +49,10 @@ def test_edits_change_the_next_step_and_trace_nothing(loop, traces):
     train(run, 1, begin=6)
     assert lrx.learning_rate(run.container) == pytest.approx(float(schedule(peak_value=0.5)(6)), rel=1e-6)
     assert distance(jax.device_get(run.params), before) > 0.2
-    run.edit(max_norm=0.0, weight_decay=0.0, b1=0.0)
+    run.edit(max_norm=1e-30, weight_decay=0.0, b1=0.0)
     before = jax.device_get(run.params)
     train(run, 1, begin=7)
-    assert same(jax.device_get(run.params), before), "a gradient clipped to 0 moved the parameters"
+    assert same(jax.device_get(run.params), before), "a gradient clipped to nothing moved the parameters"
     assert traces.count == seen
 
 

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+from ml_dtypes import bfloat16
 
 from tests.reference.loop import of_count
 from tests.reference.schedules import f32
@@ -166,3 +167,28 @@ def kahan_sum(x0, updates, dtype):
         x = s
         path.append(x)
     return np.stack(path).astype(dtype)
+
+
+def master_weights(learning_rate, directions, dtype, rounding="nearest"):
+    """Train parameters of few bits by weights of many: yields the parameters, in `dtype`.
+
+        m ← m − η·u            in float32
+        x ← fl(m)              nearest: m is kept
+        m ← x + fl'(m − x)     kahan: of m only the rest is kept, in bfloat16
+
+    where fl rounds to `dtype` and fl' to bfloat16. Source: Micikevicius et al. 2018, arXiv 1710.03740, section 3.1;
+    Zamirai et al. 2020, arXiv 2010.06192.
+    """
+    eta = of_count(learning_rate)
+
+    def iterates(x, gradients):
+        m = np.asarray(x).astype(dtype).astype(np.float32)
+        for t, u in enumerate(directions(gradients), start=1):
+            m = np.float32(m - eta(t - 1) * u)
+            x = m.astype(dtype)
+            if rounding == "kahan":
+                few = x.astype(np.float32)
+                m = np.float32(few + (m - few).astype(bfloat16).astype(np.float32))
+            yield x.astype(np.float64)
+
+    return iterates

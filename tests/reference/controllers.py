@@ -1,4 +1,4 @@
-"""Learning rates that listen to the training: plateaus, Polyak's rule and its relatives, line search, hypergradients.
+"""Learning rates that adapt to training: plateaus, Polyak's rule and its relatives, line search, hypergradients.
 
 A problem is a function `problem(t, x) -> (value, gradient)`, where t = 0, 1, … counts the updates completed. The
 parameters are one float64 array, or a list of arrays; an inner product is over all of them unless a rule is `per_leaf`.

@@ -4,7 +4,7 @@ Conventions: see `tests.reference.controllers`.
 """
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -92,6 +92,39 @@ def dowg(problem, x0, steps, *, learning_rate=1.0, init_estim_sq_dist=None, eps=
         r2 = max(r2, dot(moved, moved))
         v = v + r2 * dot(g, g)
         return c(t) * r2 / (math.sqrt(v) + eps) if v > 0 or eps > 0 else 0.0
+
+    return follow(problem, x0, steps, rate, momentum)
+
+
+def distance_cap(problem, x0, steps, *, learning_rate, max_distance, momentum=0.0):
+    """No step longer than a distance: η = min(c, max_distance/‖d‖)."""
+    c, most = of_count(learning_rate), f32(max_distance)
+    return follow(problem, x0, steps, lambda t, x, f, g, d: min(c(t), most / math.sqrt(dot(d, d))), momentum)
+
+
+def curvature_cap(problem, x0, steps, *, learning_rate, bound=2.0, decay=0.99, momentum=0.0, probe=0.01):
+    """The rate at most bound/λ, with λ the curvature that the gradients on both sides of the last step show.
+
+    κ = ⟨g_(t−1) − g_t, d_(t−1)⟩/(η_(t−1)·⟨g_(t−1), d_(t−1)⟩)      0 unless both are positive
+    λ ← max(κ, decay·λ)                                            λ = 0 at first
+    η = min(c, bound/λ)                                            probe·c at the first step
+    """
+    c, bound, decay = of_count(learning_rate), f32(bound), f32(decay)
+    known = 0.0
+    last: Any = None
+
+    def rate(t, x, f, g, d):
+        nonlocal known, last
+        kappa = 0.0
+        if last is not None:
+            old_g, old_d, old_eta = last
+            change = dot([a - b for a, b in zip(old_g, g, strict=True)], old_d)
+            slope = dot(old_g, old_d)
+            kappa = change / (old_eta * slope) if slope > 0 and change > 0 else 0.0
+        known = max(kappa, decay * known)
+        eta = probe * c(t) if last is None else min(c(t), bound / known) if known > 0 else c(t)
+        last = g, d, eta
+        return eta
 
     return follow(problem, x0, steps, rate, momentum)
 

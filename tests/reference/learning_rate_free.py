@@ -23,6 +23,8 @@ def prodigy(
     use_bias_correction=True,
     slice_p=1,
     growth_rate=np.inf,
+    estim_lr_max=np.inf,
+    growth_steps=np.inf,
     convention="code",
 ):
     """Adam with the step size that would have been right so far, by sums in which late steps weigh most.
@@ -42,7 +44,8 @@ def prodigy(
     published code and optax 0.2.8 agree in this, and the paper has d·ε (convention="paper"). x_0 − x, g in r, and s
     are restricted to the coordinates 0, p, 2p, … of the flattened array, p = slice_p, as in the published code. Its
     corrections are off by default, and optax's are always on. Growth, in the code only: d̂ is remembered at its
-    largest, and d' = min(that, d·growth_rate), but unbounded as long as d = d0. Where s = 0 the code takes no step
+    largest, and d' = min(that, d·growth_rate), but unbounded as long as d = d0. Of lrx are the cap, d' ≤ estim_lr_max
+    unless d0 is more, and the end of the growth, d' = d after growth_steps. Where s = 0 the code takes no step
     and does not count it, and optax divides 0 by 0. Source: Mishchenko & Defazio 2023, arXiv 2306.06101, the version
     for Adam.
     """
@@ -70,6 +73,7 @@ def prodigy(
             d_hat = coef * r / norm if norm > 0 else d
             largest = max(largest, d_hat)
             new = min(largest, (max(d, d_hat) if d == d0 else d) * growth)
+            new = max(d, min(new, f32(estim_lr_max))) if t <= growth_steps else d
             denominator = np.sqrt(v) + {"code": new, "paper": d}[convention] * eps
             step = np.divide(m, denominator, out=np.zeros_like(m), where=denominator > 0)
             x = x - delta * decay * x - delta * step

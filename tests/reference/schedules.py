@@ -3,7 +3,8 @@
 Every function takes the count `t` first and then optax's arguments. Numbers are rounded to float32, the precision in
 which a schedule stores them, and all arithmetic after that is float64. Counts and lengths are exact integers.
 The docstrings abbreviate `init_value` to init, `end_value` to end, and so on, as the code does.
-A phase of length zero is skipped: its end value holds from the count at which it would have begun.
+A phase of length zero is skipped: its end value holds from the count at which it would have begun. In the functions
+that are linear or polynomial schedules of optax it holds the initial value, as there.
 """
 
 import bisect
@@ -42,17 +43,18 @@ def polynomial_schedule(count, init_value, end_value, power, transition_steps, t
 
         init                                      if t < B
         end + (init − end)·(1 − (t − B)/T)^p      if B ≤ t < B + T
-        end                                       if t ≥ B + T
+        end                                       if t ≥ B + T, or init if p = 0, since 0⁰ = 1
 
-    with B = transition_begin, T = transition_steps, p = power. Source: optax's documentation, except that T = 0 gives
-    end from B on, where optax holds init.
+    with B = transition_begin, T = transition_steps, p = power; init throughout if T = 0. Source: optax's documentation.
     """
     init, end, p = f32(init_value), f32(end_value), f32(power)
     t, B, T = count, transition_begin, transition_steps
-    if t < B:
+    if t < B or T == 0 or p == 0:
         return init
     if t < B + T:
-        return end + (init - end) * (1 - (t - B) / T) ** p
+        x = (t - B) / T
+        rising = -math.expm1(p * math.log1p(-x)) if x < 0.5 else 1 - (1 - x) ** p  # 1 − (1 − x)^p
+        return init * (1 - x) ** p + end * rising
     return end
 
 
@@ -62,10 +64,11 @@ def linear_schedule(count, init_value, end_value, transition_steps, transition_b
     init                             if t < B
     init + (end − init)·(t − B)/T    if B ≤ t < B + T
     end                              if t ≥ B + T
+    init                             if T = 0
     """
     init, end = f32(init_value), f32(end_value)
     t, B, T = count, transition_begin, transition_steps
-    if t < B:
+    if t < B or T == 0:
         return init
     if t < B + T:
         return init + (end - init) * (t - B) / T
@@ -127,9 +130,9 @@ def cosine_decay_schedule(count, init_value, decay_steps, alpha=0.0, exponent=1.
     """
     init, alpha, p = f32(init_value), f32(alpha), f32(exponent)
     t, T = count, decay_steps
-    if t >= T:
+    if t >= T and p > 0:
         return init * alpha
-    c = 0.5 * (1 + math.cos(math.pi * t / T))
+    c = 0.5 * (1 + math.cos(math.pi * min(t, T) / T))
     return init * (alpha + (1 - alpha) * c**p)
 
 

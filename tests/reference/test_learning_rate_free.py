@@ -14,8 +14,8 @@ from tests.reference import learning_rate_free as free
 from tests.reference import schedule_free as averaging
 from tests.reference.compare import disagreement
 from tests.reference.optimizers import adam, adam_directions, sgd, trajectory
+from tests.reference.peer import decaying, optax_trajectory
 from tests.reference.schedules import f32
-from tests.reference.test_optimizers import decaying, optax_trajectory
 
 RECORD = json.loads(record_authors.FILE.read_text())
 STEPS = RECORD["meta"]["steps"]

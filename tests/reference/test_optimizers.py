@@ -15,6 +15,7 @@ import pytest
 from tests.reference import optimizers
 from tests.reference.compare import disagreement, random_problem
 from tests.reference.optimizers import trajectory
+from tests.reference.peer import decaying, optax_trajectory
 from tests.reference.schedules import f32
 
 
@@ -27,11 +28,6 @@ def float64(monkeypatch):
     monkeypatch.setattr("optax._src.factorized.scale_by_factored_rms", in_float64)
     with jax.enable_x64(True):
         yield
-
-
-def decaying(count):
-    """Return a rate that changes at every count."""
-    return 0.5 / (1 + count)
 
 
 def rising(count):
@@ -138,20 +134,6 @@ OPTIMIZERS = [
     Case("sm3", {"learning_rate": 0.1, "momentum": 0.5}, (4, 2)),
     Case("sm3", {"learning_rate": 0.1}, (3, 2, 4)),
 ]
-
-
-def optax_trajectory(optimizer, x0, gradients):
-    """Return the path that an optax optimizer takes, in the precision that JAX has enabled."""
-
-    def step(carry, g):
-        x, state = carry
-        updates, state = optimizer.update(g, state, x)
-        x = optax.apply_updates(x, updates)
-        return (x, state), x
-
-    x0 = jax.tree.map(jnp.asarray, x0)
-    _, path = jax.lax.scan(step, (x0, optimizer.init(x0)), jnp.asarray(gradients))
-    return jax.tree.map(lambda first, rest: np.concatenate([first[None], rest]), x0, path)
 
 
 def rounded(arguments):

@@ -146,10 +146,10 @@ def test_piecewise_value():
 
 
 def test_phase_of_no_length_is_skipped():
-    """The end value of an empty phase holds from the count at which it would have begun."""
-    assert schedules.linear_schedule(0, 1.0, 2.0, 0) == 2
+    """A transition of no steps never begins, as in optax; a warmup of none is over at the start."""
+    assert schedules.linear_schedule(0, 1.0, 2.0, 0) == 1
     assert schedules.linear_schedule(2, 1.0, 2.0, 0, transition_begin=3) == 1
-    assert schedules.polynomial_schedule(3, 1.0, 2.0, 2.0, 0, transition_begin=3) == 2
+    assert schedules.polynomial_schedule(3, 1.0, 2.0, 2.0, 0, transition_begin=3) == 1
     assert schedules.warmup_linear_schedule(0, 2.0, 0, total_steps=4) == 2
     assert schedules.warmup_cosine_decay_schedule(0, 0.0, 2.0, 0, 4) == 2
 

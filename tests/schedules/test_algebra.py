@@ -1,8 +1,6 @@
 """Schedules made of schedules: the formulas, the laws, and what every schedule promises."""
 
 import pickle
-from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,94 +11,14 @@ from hypothesis import strategies as st
 
 import lrx
 from lrx.schedules._phase import rescaled
-from lrx.schedules._schedule import parse
+from lrx.schedules._text import parse
+from tests.schedules.combined import CASES, ONE_EACH, T, at, cosine, rise
 
 LAST = 2**31 - 1
-T = np.arange(128)  # one shape for all: each new one compiles every operation anew
-N = T.size
-linear, cosine = lrx.linear_schedule(0.3, 0.01, 20), lrx.cosine_decay_schedule(0.5, 16)
-rise, warm = lrx.linear_schedule(0.1, 1.0, 8), lrx.warmup_linear_schedule(0.5, 4, total_steps=16)
-
-
-def at(schedule, counts=T):
-    return np.asarray(schedule(counts), np.float64)
-
-
-def shaped(shape, a, b, x):
-    """From a to b, in float64."""
-    w = {"linear": 1 - x, "cosine": (1 + np.cos(np.pi * x)) / 2, "1-sqrt": 1 - np.sqrt(x)}.get(shape)
-    return a ** (1 - x) * b**x if w is None else a * w + b * (1 - w)
-
-
-def warmed(shape, init_value, w):
-    return np.where(
-        w > T, shaped(shape, init_value, at(cosine)[0], np.minimum(T / w, 1)), at(cosine, np.maximum(T - w, 0))
-    )
-
-
-def cooled(shape, c, steps, end_value):
-    x = np.clip((T - c) / steps, 0, 1)
-    return np.where(c > T, at(cosine), shaped(shape, at(cosine)[c], end_value, x))
-
-
-class Case(NamedTuple):
-    name: str
-    schedule: Any
-    formula: Callable[[], np.ndarray]
-    leaves: int
-    """The degrees of freedom: each is one leaf."""
-    end: int | None
-
-
-ONE_EACH = "linear", "cosine", "1-sqrt", "exponential"
-CASES = [
-    Case("product", lrx.product(rise, cosine), lambda: at(rise) * at(cosine), 8, 16),
-    Case("product_of_three", lrx.product(rise, cosine, 0.5), lambda: at(rise) * at(cosine) * 0.5, 9, 16),
-    Case("total", lrx.total(rise, cosine), lambda: at(rise) + at(cosine), 8, 16),
-    Case("minimum", lrx.minimum(rise, cosine, 0.4), lambda: np.minimum(np.minimum(at(rise), at(cosine)), 0.4), 9, 16),
-    Case("maximum", lrx.maximum(linear, 0.1), lambda: np.maximum(at(linear), 0.1), 5, 20),
-    Case("scale", lrx.scale_schedule(cosine, -3.0), lambda: -3 * at(cosine), 5, 16),
-    Case("clip", lrx.clip_schedule(cosine, 0.1, 0.4), lambda: np.clip(at(cosine), 0.1, 0.4), 6, 16),
-    Case("shift", lrx.shift(cosine, 7), lambda: at(cosine, np.maximum(T - 7, 0)), 5, 23),
-    Case("shift_none", lrx.shift(cosine, 0), lambda: at(cosine), 5, 16),
-    Case("stretch", lrx.stretch(warm, 32), lambda: at(lrx.warmup_linear_schedule(0.5, 8, total_steps=32)), 6, 32),
-    Case("stretch_less", lrx.stretch(warm, 8), lambda: at(warm, np.minimum(2 * T, 16)), 6, 8),
-    Case("stretch_one", lrx.stretch(cosine, 1), lambda: np.where(T < 1, 0.5, 0.0), 5, 1),
-    Case("repeat", lrx.repeat(cosine, 10), lambda: at(cosine, T % 10), 5, None),
-    Case("repeat_one", lrx.repeat(cosine, 1), lambda: np.full(N, 0.5), 5, None),
-    Case("reverse", lrx.reverse(cosine, 12), lambda: at(cosine, np.maximum(12 - T, 0)), 5, 12),
-    Case("reverse_at_once", lrx.reverse(cosine, 0), lambda: np.full(N, 0.5), 5, None),
-    Case("warmup_none", lrx.with_warmup(cosine, 0), lambda: at(cosine), 6, 16),
-    Case("warmup_one", lrx.with_warmup(cosine, 1, init_value=0.2), lambda: np.append(0.2, at(cosine)[:-1]), 6, 17),
-    Case("cooldown_none", lrx.with_cooldown(cosine, start=5, steps=0), lambda: np.where(T < 5, at(cosine), 0.0), 7, 5),
-    Case(
-        "cooldown_at_once", lrx.with_cooldown(0.3, start=0, steps=10), lambda: 0.3 * np.maximum(10 - T, 0) / 10, 4, 10
-    ),
-    Case(
-        "nested", 0.5 * (lrx.repeat(warm, 9) + 0.1) * rise, lambda: 0.5 * (at(warm, T % 9) + 0.1) * at(rise), 12, None
-    ),
-    *(
-        Case(
-            f"warmup_{shape}",
-            lrx.with_warmup(cosine, 6, init_value=0.02, shape=shape),
-            lambda shape=shape: warmed(shape, 0.02, 6),
-            6,
-            22,
-        )
-        for shape in ONE_EACH
-    ),
-    *(
-        Case(
-            f"cooldown_{shape}",
-            lrx.with_cooldown(cosine, start=6, steps=20, end_value=0.02, shape=shape),
-            lambda shape=shape: cooled(shape, 6, 20, 0.02),
-            7,
-            26,
-        )
-        for shape in ONE_EACH
-    ),
-]
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+PARTS = [CASES[i::3] for i in range(3)]
+parts = pytest.mark.parametrize("cases", PARTS, ids=[f"{part[0].name}_and_{len(part) - 1}_more" for part in PARTS])
+"""Those of a part share one program: it costs a fraction of many."""
 CLOSE = {"rtol": 3e-7, "atol": 1e-9}
 
 
@@ -112,32 +30,43 @@ def test_value_is_that_of_the_formula(case):
 
 
 @every
-def test_jit_gives_the_same_of_constants_and_of_arguments(case):
-    s, want = case.schedule, at(case.schedule)
-    np.testing.assert_allclose([s(int(t)) for t in (0, 16)], want[[0, 16]], **CLOSE)
-    for got in jax.jit(lambda given, t: (s(t), given(t)))(s, T):
-        np.testing.assert_allclose(got, want, **CLOSE)
+def test_single_counts_give_what_an_array_of_them_gives(case):
+    want = at(case.schedule)
+    np.testing.assert_allclose([case.schedule(int(t)) for t in (0, 16)], want[[0, 16]], **CLOSE)
 
 
-@every
+@parts
+def test_jit_gives_the_same_of_constants_and_of_arguments(cases):
+    schedules = [case.schedule for case in cases]
+    values = jax.jit(lambda given, t: [(s(t), g(t)) for s, g in zip(schedules, given, strict=True)])(schedules, T)
+    for case, (constant, argument) in zip(cases, values, strict=True):
+        np.testing.assert_allclose(constant, at(case.schedule), **CLOSE, err_msg=case.name)
+        np.testing.assert_allclose(argument, at(case.schedule), **CLOSE, err_msg=case.name)
+
+
+@parts
 @pytest.mark.usefixtures("cheap_compiles")
-def test_scan_state_x64_and_strict_promotion_give_the_same(case):
-    s, want = case.schedule, at(case.schedule)
+def test_scan_state_x64_and_strict_promotion_give_the_same(cases):
+    schedules = [case.schedule for case in cases]
 
     @jax.jit
     def values(given, t):
-        return s(t), given(t), jax.lax.scan(lambda _, t: (_, s(t)), None, t)[1]
+        scanned = jax.lax.scan(lambda _, t: (_, [s(t) for s in schedules]), None, t)[1]
+        return [(s(t), g(t), x) for s, g, x in zip(schedules, given, scanned, strict=True)]
 
     with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        for got in values(s, T):
-            np.testing.assert_allclose(got, want, **CLOSE)
+        strict = values(schedules, T)
     with jax.enable_x64(True):
-        got = jax.jit(s)(T)
-        assert got.dtype == jnp.float32
-        np.testing.assert_allclose(got, want, **CLOSE)
-    tx = lrx.sgd(s)
-    state = jax.jit(tx.update)(jnp.ones(1), tx.init(jnp.ones(1)))[1]
-    np.testing.assert_allclose(lrx.learning_rate(state), want[0], rtol=3e-7)
+        wide = jax.jit(lambda t: [s(t) for s in schedules])(T)
+    txs = [lrx.sgd(s) for s in schedules]
+    states = [tx.init(jnp.ones(1)) for tx in txs]
+    states = jax.jit(lambda states: [tx.update(jnp.ones(1), x)[1] for tx, x in zip(txs, states, strict=True)])(states)
+    for case, got, in_x64, state in zip(cases, strict, wide, states, strict=True):
+        want = at(case.schedule)
+        assert in_x64.dtype == jnp.float32, case.name
+        for x in (*got, in_x64):
+            np.testing.assert_allclose(x, want, **CLOSE, err_msg=case.name)
+        np.testing.assert_allclose(lrx.learning_rate(state), want[0], rtol=3e-7, err_msg=case.name)
 
 
 @every
@@ -325,8 +254,9 @@ def test_operators_take_numbers_of_every_kind():
 
 @pytest.mark.parametrize("other", ["2", None, True, [1.0], abs, object()])
 def test_operators_refuse_everything_else(other):
-    assert cosine.__mul__(other) is NotImplemented
-    assert cosine.__add__(other) is NotImplemented
+    for operation in (cosine.__mul__, cosine.__add__, cosine.__sub__, cosine.__truediv__):
+        assert operation(other) is NotImplemented
+    assert cosine.__rsub__(other) is cosine.__rtruediv__(other) is NotImplemented
     with pytest.raises(TypeError, match=r"unsupported operand|can only concatenate"):
         other + cosine
 
@@ -335,14 +265,16 @@ def test_expressions_are_read():
     expected = 0.5 * cosine + 0.01
     assert parse("0.5 * cosine_decay_schedule(0.5, 16) + 0.01") == expected
     assert parse("linear_schedule(0.1, 1.0, 8) * cosine_decay_schedule(0.5, 16)") == rise * cosine
+    assert parse("1 - cosine_decay_schedule(0.5, 16) / 2") == 1 - cosine / 2
+    assert parse("-(2 / linear_schedule(0.1, 1.0, 8))") == -(2 / rise)
     assert parse("shift(0.5 * cosine_decay_schedule(0.5, 16), steps=3)") == lrx.shift(0.5 * cosine, 3)
     for text in (
         "2 * 3",
-        "0.5 - constant_schedule(1.0)",
         "constant_schedule(1.0) ** 2",
         "'a' * constant_schedule(1.0)",
         "constant_schedule(2 + 3)",
-        "-constant_schedule(1.0)",
+        "-(2 + 3)",
+        "constant_schedule(1.0) % 2",
     ):
         with pytest.raises(ValueError, match=r"must be|is not a schedule"):
             parse(text)
@@ -394,7 +326,12 @@ def test_functions_and_callable_pytrees_are_parts():
             "clip_schedule(lower=...) must be at most upper=0.1, got 0.5.",
         ),
         (lambda: lrx.shift(cosine, -1), ValueError, "shift(steps=...) must not be negative, got -1."),
-        (lambda: lrx.shift(cosine, 1.5), TypeError, "shift(steps=...) must be a whole number, got 1.5."),
+        (
+            lambda: lrx.shift(cosine, 0.05),
+            TypeError,
+            "shift(steps=...) must be a whole number, got 0.05. "
+            "For a share of the run, give round(0.05 * total_steps).",
+        ),
         (lambda: lrx.stretch(cosine, 0), ValueError, "stretch(total_steps=...) must be positive, got 0."),
         (
             lambda: lrx.stretch(0.5, 10),

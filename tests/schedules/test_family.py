@@ -10,8 +10,7 @@ import pytest
 
 import lrx
 from tests.conftest import cheaply
-from tests.core.schedule_cases import at
-from tests.core.test_agreement_schedules import ulps
+from tests.schedules.cases import at, ulps
 
 INT32_MAX = 2**31 - 1
 
@@ -414,9 +413,10 @@ LONG = {
 }
 
 
-@pytest.mark.parametrize(("schedule", "expected", "bound"), LONG.values(), ids=LONG)
-def test_long_schedules_are_exact_to_the_end(schedule, expected, bound):
-    close = np.abs(expected) > 1e-12 if "infinite" in repr(schedule) else slice(None)  # its formula cancels at the end
+@pytest.mark.parametrize("name", LONG)
+def test_long_schedules_are_exact_to_the_end(name):
+    schedule, expected, bound = LONG[name]
+    close = np.abs(expected) > 1e-12 if name == "infinite" else slice(None)  # its formula cancels at the end
     assert ulps(at(schedule, COUNTS)[close], expected[close]) <= bound
 
 
@@ -437,9 +437,8 @@ BAD = {
     "interpolate scale": (lambda: lrx.piecewise_interpolate_schedule("linear", 1.0, {3: -1.0}), "must not be negative"),
     "join too few": (
         lambda: lrx.join_schedules([1.0, 2.0], []),
-        "boundaries=...) must be one fewer than schedules (2)",
+        "boundaries=...) must be at least one fewer than schedules (2)",
     ),
-    "join too many": (lambda: lrx.join_schedules([1.0], [3]), "boundaries=...) must be one fewer than schedules (1)"),
     "join none": (lambda: lrx.join_schedules([], []), "schedules=...) must hold at least one"),
     "join unordered": (lambda: lrx.join_schedules([1.0, 2.0, 3.0], [5, 3]), "boundaries=...) must not decrease"),
     "join negative": (lambda: lrx.join_schedules([1.0, 2.0], [-1]), "boundaries=...) must not be negative"),
@@ -484,7 +483,7 @@ def test_bad_input_is_refused_with_the_call_the_argument_and_the_rule(call, mess
     ("call", "message"),
     [
         (lambda: lrx.join_schedules([1.0, "x"], [3]), "join_schedules(schedules=...)"),
-        (lambda: lrx.wsd_schedule(1.0, 1.5, decay_steps=2, stable_steps=1), "wsd_schedule(warmup_steps=...)"),
+        (lambda: lrx.wsd_schedule(1.0, 0.5, decay_steps=2, stable_steps=1), "wsd_schedule(warmup_steps=...)"),
         (lambda: lrx.noisy(1.0, scale=0.1, key=3), "noisy(key=...)"),
     ],
 )
@@ -500,8 +499,6 @@ def test_differences_from_optax():
     """The list in the docstring of lrx.schedules, next to what optax 0.2.8 does."""
     assert isinstance(lrx.join_schedules([1.0], [])(0), jax.Array)
     assert lrx.linear_schedule(1.0, 0.0, 10)(-5) == 1 == lrx.linear_schedule(0.0, 1.0, 10)(10**12)
-    assert (lrx.warmup_constant_schedule(0.0, 1.0, 0)(0), optax.warmup_constant_schedule(0.0, 1.0, 0)(0)) == (1, 0)
-    assert (lrx.polynomial_schedule(1.0, 0.5, 0, 3)(3), optax.polynomial_schedule(1.0, 0.5, 0, 3)(3)) == (0.5, 1)
     no_peak = {"init_value": 1.0, "peak_value": 0.0, "warmup_steps": 2, "decay_steps": 4, "end_value": 0.5}
     assert lrx.warmup_cosine_decay_schedule(**no_peak)(4) == 0.5
     assert optax.warmup_cosine_decay_schedule(**no_peak)(4) == 0

@@ -246,7 +246,7 @@ GRADIENTS = {  # function of (x, y, steps, count)
 def test_values_and_gradients_are_finite(name):
     """By the hyperparameters and by a float count, whatever the length. Eager, so that NaNs are trapped inside too."""
     function = GRADIENTS[name]
-    x, y = np.float32([(0, 0), (0, 1), (1, 0), (0.5, 0.5), (0.999, 2), (-1, 1), (2, 1)]).T
+    x, y = np.array([(0, 0), (0, 1), (1, 0), (0.5, 0.5), (0.999, 2), (-1, 1), (2, 1)], np.float32).T
     steps, counts = np.array([0, 1, 2, 1000, LAST]), ALL_COUNTS
     grid = [g.ravel() for g in np.meshgrid(np.arange(len(x)), steps, counts, indexing="ij")]
     arguments = (jnp.asarray(x[grid[0]]), jnp.asarray(y[grid[0]]), narrow(grid[1]))
@@ -267,13 +267,16 @@ def test_gradients_are_right():
         for by, (a, b) in enumerate(((1.0, 0.0), (0.0, 1.0))):
             assert (
                 ulps(
-                    gradient(case.function, by, *np.float32([0.3, 0.7]), np.array(steps)), case.formula(a, b, steps, t)
+                    gradient(case.function, by, np.float32(0.3), np.float32(0.7), np.array(steps)),
+                    case.formula(a, b, steps, t),
                 )
                 <= case.bound
             )
     rate = exact(np.float32(0.9))
     want = t / steps * rate ** (t / steps - 1)
-    np.testing.assert_allclose(gradient(GRADIENTS["power"], 0, *np.float32([0.9, 1]), np.array(steps)), want, rtol=5e-7)
+    np.testing.assert_allclose(
+        gradient(GRADIENTS["power"], 0, *map(np.float32, [0.9, 1]), np.array(steps)), want, rtol=5e-7
+    )
     w, p = exact(np.float32([0.2, 0.7, 1])), exact(np.float32(1.7))
     by_w, by_p = jax.jit(jax.vmap(jax.grad(_phase.weight_power, (0, 1)), (0, None)))(np.float32(w), 1.7)
     np.testing.assert_allclose(by_w, p * w ** (p - 1), rtol=5e-7)

@@ -18,7 +18,15 @@ SCHEDULES = {
     "constant": (lrx.constant_schedule(0.3), {}),
     "linear": (lrx.linear_schedule(0.3, 0.0, 100, 20), {"peak": 0, "begin": 20, "end": 120}),
     "rise": (lrx.linear_schedule(0.0, 0.3, 100), {"end": 100, "peak": 100}),
-    "jump": (lrx.linear_schedule(0.3, 0.1, 0, 20), {"peak": 0, "begin": 20, "end": 20}),
+    "jump": (lrx.linear_schedule(0.3, 0.1, 0, 20), {}),  # never changes, as in optax
+    "interpolated": (
+        lrx.interpolated_schedule([5, 40, 90], [0.1, 0.3, 0.2]),
+        {"boundary_1": 5, "peak": 40, "boundary_2": 40, "end": 90},
+    ),
+    "scaled_drops": (
+        lrx.piecewise_constant_schedule(0.3, {30: 0.5, 60: 0.5}),
+        {"peak": 0, "boundary_1": 30, "end": 60},
+    ),
     "polynomial": (lrx.polynomial_schedule(0.3, 0.0, 0.5, 100), {"peak": 0, "end": 100}),
     "cosine": (lrx.cosine_decay_schedule(0.3, 1000), {"peak": 0, "end": 1000}),
     "warmup_cosine": (warm, {"warmup_end": 100, "peak": 100, "end": 1000}),
@@ -81,7 +89,7 @@ def test_sums_and_crossings_are_those_of_counting(name):
     assert schedule.mean(3, 2000) == pytest.approx(values[3:2000].mean(), rel=1e-12)
     top = schedule.landmarks().get("peak", 0)
     if name not in ("bump", "growth"):
-        for level in np.float32([0.3, 0.2999, 0.2, 0.10001, 0.01]):
+        for level in np.array([0.3, 0.2999, 0.2, 0.10001, 0.01], np.float32):
             below = np.flatnonzero(values[top:] < level)
             if below.size:
                 assert schedule.first_below(level) == top + below[0]

@@ -1,7 +1,11 @@
 """A noisy quadratic whose best rates are known: the smallest problem that can be too slow and can diverge."""
 
+import dataclasses
+import functools
+
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 import lrx
 
@@ -9,8 +13,12 @@ CURVATURE = jnp.array([1.0, 0.3])
 """Gradient descent diverges at rates above 2 / max(CURVATURE) = 2."""
 
 
-def bowl(noise: float = 0.01, **kwargs) -> lrx.Problem:
-    """Half the curvature times the squared distance to a noisy target."""
+@functools.cache
+def bowl(noise: float = 0.01) -> lrx.Problem:
+    """Half the curvature times the squared distance to a noisy target.
+
+    The same problem each time, so that tests share its compiled programs.
+    """
 
     def loss(params, batch, key=None):
         return 0.5 * jnp.sum(CURVATURE * (params["x"] - noise * batch) ** 2)
@@ -20,15 +28,35 @@ def bowl(noise: float = 0.01, **kwargs) -> lrx.Problem:
         loss=loss,
         sample=lambda key: jax.random.normal(key, (2,)),
         name="bowl",
-        **kwargs,
     )
 
 
+def scored(evaluate) -> lrx.Problem:
+    """The bowl with an `evaluate`."""
+    return dataclasses.replace(bowl(), evaluate=evaluate)
+
+
+@functools.cache
 def validated() -> lrx.Problem:
     """The bowl, with a validation loss that is smallest a little before the training loss is."""
-    return bowl(
-        evaluate=lambda params: {
+    return scored(
+        lambda params: {
             "loss": jnp.sum((params["x"] - 0.2) ** 2),
             "accuracy": jnp.mean(jnp.abs(params["x"]) < 0.5, dtype=jnp.float32),
         }
     )
+
+
+def lone_run(problem, tx, steps, key, seeds=1, seed=0):
+    """The losses of one run in a plain loop, with the keys that a sweep gives to its seed."""
+    init_key, data_key = jax.random.split(key, (seeds, 2))[seed]
+    params = problem.init(init_key)
+    state = tx.init(params)
+    losses = []
+    for t in range(steps):
+        batch = problem.sample(jax.random.fold_in(data_key, t))
+        loss, grads = jax.value_and_grad(problem.loss)(params, batch)
+        updates, state = tx.update(grads, state, params)
+        params = lrx.apply_updates(params, updates)
+        losses.append(loss)
+    return np.array(losses)

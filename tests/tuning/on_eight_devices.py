@@ -1,6 +1,7 @@
-"""A population on a mesh of eight devices. Not collected by itself: `test_population.py` runs it."""
+"""A population on a mesh of eight devices. Not collected by itself: `test_layout.py` runs it."""
 
 import contextlib
+from typing import Any
 
 import jax
 import numpy as np
@@ -8,15 +9,21 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 import lrx
-from lrx.tuning import _program as program
-from lrx.tuning._population import seed_keys
-from lrx.tuning._program import lay_out
+from lrx.tuning import _compiled as compiled
+from lrx.tuning._compiled import Chunk, Setup
+from lrx.tuning._engine import seed_keys
+from lrx.tuning._layout import lay_out
 
 from .bowl import bowl, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 RATES = np.geomspace(0.01, 1.0, 11)
-GRID = dict(learning_rate=RATES, seeds=2, steps=16)
+GRID: dict[str, Any] = dict(learning_rate=RATES, seeds=2, steps=16)
+
+
+def momentum(learning_rate):
+    """An optimizer with a memory of its own for each member."""
+    return lrx.sgd(learning_rate, momentum=0.9)
 
 
 def meshes():
@@ -29,10 +36,10 @@ def test_there_are_eight_devices():
 
 @pytest.mark.parametrize(("method", "chunk_size"), [("vmap", 8), ("map", None)])
 def test_eight_devices_give_what_one_does(method, chunk_size):
-    one = lrx.sweep(validated(), lrx.adam, **GRID)
+    one = lrx.sweep(validated(), momentum, **GRID)
     for mesh in meshes():
         with jax.set_mesh(mesh) if isinstance(mesh, Mesh) else contextlib.nullcontext():
-            divided = lrx.sweep(validated(), lrx.adam, method=method, chunk_size=chunk_size, mesh=mesh, **GRID)
+            divided = lrx.sweep(validated(), momentum, method=method, chunk_size=chunk_size, mesh=mesh, **GRID)
         np.testing.assert_allclose(divided.losses, one.losses, rtol=1e-6)
         np.testing.assert_allclose(divided.scores["loss"], one.scores["loss"], rtol=1e-6)
 
@@ -42,31 +49,32 @@ def test_each_device_holds_its_members_and_no_others(kind):
     mesh = jax.make_mesh((8,), ("members",), axis_types=(kind,))
     layout = lay_out(11, mesh=mesh)
     assert layout.size == 16
-    what = bowl(), lrx.adam, layout
+    setup = Setup(bowl(), momentum, layout)
     init_keys, keys = seed_keys(jax.random.key(0), 2)
     rates = np.repeat(np.geomspace(0.01, 1, 16, dtype=np.float32)[:, None], 4, axis=1)
-    carry = program.start(*what, rates[:, 0], {}, init_keys)
+    carry = compiled.start(setup, rates[:, 0], {}, init_keys)
     shardings = jax.tree.map(lambda x: x.sharding, carry)
     for x in jax.tree.leaves(carry):
         assert x.sharding.spec[0] == "members"
         assert {s.data.shape for s in x.addressable_shards} == {(2, *x.shape[1:])}
         assert len({s.index[0].start for s in x.addressable_shards}) == 8
-    before = program.advance._cache_size()
-    carry, losses = program.advance(*what, {}, carry, rates, keys, np.int32(0), layout.turns(11), None)
+    chunk = Chunk(rates, np.int32(0), np.int32(4), layout.turns(11), None)
+    carry, losses = compiled.advance(setup, {}, carry, chunk, keys)
     assert jax.tree.map(lambda x: x.sharding, carry) == shardings
     assert losses.sharding.spec[0] == "members"
-    program.advance(*what, {}, carry, rates, keys, np.int32(4), layout.turns(11), None)
-    assert program.advance._cache_size() == before + 1
+    programs = compiled.advance._cache_size()
+    compiled.advance(setup, {}, carry, chunk._replace(begin=np.int32(4), updates=np.int32(3)), keys)
+    assert compiled.advance._cache_size() == programs
 
 
 def test_devices_talk_to_each_other_in_no_update():
     layout = lay_out(16, mesh=meshes()[0])
-    what = bowl(), lrx.adam, layout
+    setup = Setup(bowl(), momentum, layout)
     init_keys, keys = seed_keys(jax.random.key(0), 1)
     rates = np.full((16, 4), 0.1, np.float32)
-    carry = program.start(*what, rates[:, 0], {}, init_keys)
-    xs = (carry, rates, keys, np.int32(0), layout.turns(16), None)
-    text = program.advance.lower(*what, {}, *xs).compile().as_text()
+    carry = compiled.start(setup, rates[:, 0], {}, init_keys)
+    chunk = Chunk(rates, np.int32(0), np.int32(4), layout.turns(16), None)
+    text = compiled.advance.lower(setup, {}, carry, chunk, keys).compile().as_text()
     assert not any(word in text for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute"))
 
 
@@ -75,13 +83,13 @@ def test_a_stopped_sweep_goes_on_on_the_mesh(tmp_path):
         if done > 11 * 2 * 8:
             raise KeyboardInterrupt
 
-    kwargs = GRID | dict(mesh=meshes()[0], checkpoint=tmp_path / "state")
+    kwargs: dict[str, Any] = GRID | dict(mesh=meshes()[0], checkpoint=tmp_path / "state")
     with pytest.raises(KeyboardInterrupt):
-        lrx.sweep(bowl(), lrx.adam, progress=stop, **kwargs)
+        lrx.sweep(bowl(), momentum, progress=stop, **kwargs)
     told = []
-    result = lrx.sweep(bowl(), lrx.adam, progress=told.append, **kwargs)
-    assert told[0] > 11 * 2 * 2
-    np.testing.assert_array_equal(result.losses, lrx.sweep(bowl(), lrx.adam, **GRID | dict(mesh=meshes()[0])).losses)
+    result = lrx.sweep(bowl(), momentum, progress=told.append, **kwargs)
+    assert told[0] > 11 * 2  # the first chunk was not trained again
+    np.testing.assert_array_equal(result.losses, lrx.sweep(bowl(), momentum, **GRID | dict(mesh=meshes()[0])).losses)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from benchmarks.choose.score import ratios, regrets, summary
 from benchmarks.choose.show import picture, table
 from benchmarks.choose.tasks import Task
 from benchmarks.choose.train import Oracle, consult, linear, remembered, train
-from tests.tuning.bowl import CURVATURE, bowl
+from tests.tuning.bowl import CURVATURE, scored
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS, SEEDS = 40, 3
@@ -26,8 +26,8 @@ def toy():
         return 0.5 * jnp.sum(CURVATURE * params["x"] ** 2)
 
     return Task(
-        bowl(evaluate=lambda params: {"loss": jnp.sum((params["x"] - 0.5) ** 2)}),
-        bowl(evaluate=lambda params: {"loss": jnp.sum((params["x"] - 0.5) ** 2), "training": training(params)}),
+        scored(lambda params: {"loss": jnp.sum((params["x"] - 0.5) ** 2)}),
+        scored(lambda params: {"loss": jnp.sum((params["x"] - 0.5) ** 2), "training": training(params)}),
     )
 
 

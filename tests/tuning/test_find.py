@@ -8,9 +8,9 @@ import optax
 import pytest
 
 import lrx
-from lrx.tuning._candidates import linear
 from lrx.tuning._find import ShortRuns, judged, rounded_up
-from lrx.tuning._search import Round, least
+from lrx.tuning._presets import linear
+from lrx.tuning._rate_search import Round, least
 from tests.tuning.bowl import bowl
 
 BOWL = bowl(0.1)
@@ -71,7 +71,7 @@ def test_near_the_best_of_a_dense_sweep_of_whole_runs(found, dense):
 
 @pytest.mark.parametrize("make", [lambda rate: lrx.sgd(rate, momentum=0.9), optax.adamw])
 def test_optax_and_lrx_optimizers(make):
-    problem = bowl(0.01)
+    problem = bowl()
     found = lrx.find(problem, make, steps=200)
     rates = [found.learning_rate / 50, found.learning_rate]
     result = lrx.sweep(problem, make, learning_rate=rates, schedule={"linear": linear}, steps=200, seeds=4)
@@ -120,7 +120,6 @@ def test_a_state_beside_the_parameters():
 def test_short_runs_are_those_of_a_sweep_from_the_same_keys():
     rates, key = np.array([0.1, 0.5]), jax.random.key(4)
     runs = ShortRuns(BOWL, lrx.adam, linear, key, seeds=2, whole=40)
-    runs.unit = 10
     losses = runs(rates, 40, 0)
     again = lrx.sweep(
         BOWL, lrx.adam, learning_rate=rates, schedule={"l": linear}, steps=40, seeds=2, key=jax.random.fold_in(key, 0)
@@ -131,7 +130,6 @@ def test_short_runs_are_those_of_a_sweep_from_the_same_keys():
 
 def test_runs_of_a_round_start_alike_and_rounds_do_not():
     runs = ShortRuns(BOWL, lrx.sgd, linear, None, seeds=1, whole=100)
-    runs.unit = 4
     first, more = runs(np.array([0.1, 0.2]), 8, 0), runs(np.array([0.2]), 8, 0)
     np.testing.assert_array_equal(first[1], more[0])
     assert runs(np.array([0.2]), 8, 1)[0, 0, 0] != more[0, 0, 0]
@@ -231,7 +229,7 @@ def test_an_iterator_is_read_once_and_no_further_than_needed():
 def test_few_batches_are_held():
     """Those of the first round alone, which more rates may ask for."""
     runs = ShortRuns(on_host(lambda: itertools.repeat(np.ones(2, np.float32))), lrx.sgd, linear, None, 1, 100)
-    runs.unit, held = 4, []
+    held = []
     for number, steps in ((0, 8), (0, 8), (1, 16), (2, 40)):
         runs(np.array([0.1, 0.2, 0.3]), steps, number)
         held.append(len(runs.batches.held))
@@ -270,7 +268,7 @@ def test_an_optimizer_that_ignores_the_rate():
 
 @pytest.mark.parametrize(("start", "stop", "end"), [(1e-4, 1e-2, 1e-2), (0.02, 0.2, 0.2), (1e-9, 2e-9, None)])
 def test_the_end_of_the_range(start, stop, end):
-    found = lrx.find(bowl(0.01), lrx.sgd, start=start, stop=stop)
+    found = lrx.find(bowl(), lrx.sgd, start=start, stop=stop)
     assert not found.confident
     assert start <= found.learning_rate <= stop
     assert end is None or found.learning_rate == pytest.approx(end, rel=0.05)
@@ -357,15 +355,15 @@ def test_lightning_2814_nan_in_the_middle_of_a_run():
     assert found.learning_rate in np.concatenate([r.learning_rates for r in found.rounds]) or found.rounds[-1].finite
 
 
+def spiked_loss(params, batch, key=None):
+    spike = jax.random.uniform(jax.random.fold_in(key, 7)) < 0.05
+    return BOWL.loss(params, batch) + jnp.where(spike, 30.0, 0.0)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_lightning_1767_spikes_do_not_fool_it(seed, found):
     """One batch in twenty gives a loss a hundred times as large, with no gradient: the same for all rates."""
-
-    def loss(params, batch, key=None):
-        spike = jax.random.uniform(jax.random.fold_in(key, 7)) < 0.05
-        return BOWL.loss(params, batch) + jnp.where(spike, 30.0, 0.0)
-
-    spiked = lrx.find(dataclasses.replace(BOWL, loss=loss), lrx.sgd, steps=1000, budget=1.0, key=seed)
+    spiked = lrx.find(dataclasses.replace(BOWL, loss=spiked_loss), lrx.sgd, steps=1000, budget=1.0, key=seed)
     assert 1 / 4 < spiked.learning_rate / found.learning_rate < 4
 
 
@@ -389,7 +387,7 @@ def test_a_rule_is_asked_on_the_trimmed_smoothed_median(rule):
 
 
 def test_three_ramps_agree_on_the_bowl():
-    found = lrx.find(bowl(0.01), lrx.sgd, rule="minimum")
+    found = lrx.find(bowl(), lrx.sgd, rule="minimum")
     assert 0.01 < found.learning_rate < 2.0
     assert found.confident, found.doubt
     assert found.gradients == 300
@@ -401,7 +399,7 @@ def test_a_rule_has_doubts_too():
 
 @pytest.mark.parametrize("num_steps", [7, 20])
 def test_a_short_ramp_is_not_confident(num_steps):
-    assert not lrx.find(bowl(0.01), lrx.sgd, rule="valley", num_steps=num_steps).confident
+    assert not lrx.find(bowl(), lrx.sgd, rule="valley", num_steps=num_steps).confident
 
 
 # ---------------------------------------------------------------- wrong arguments

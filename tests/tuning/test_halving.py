@@ -1,6 +1,8 @@
 """A halving finds what the whole sweep would, for the price that it was allowed."""
 
+import functools
 import itertools
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -8,16 +10,17 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.tuning._plan import unit_of
+from lrx.tuning._halving_plan import unit_of
 from tests.tuning.bowl import bowl, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 LINEAR = {"linear": lambda peak, steps: lrx.linear_schedule(peak, 0.0, steps)}
 SCHEDULES = LINEAR | {"cosine": lrx.cosine_decay_schedule}
 RATES = np.geomspace(0.01, 1.9, 8)
-GRID = dict(learning_rate=RATES, schedule=SCHEDULES, seeds=2, steps=100)
+GRID: dict[str, Any] = dict(learning_rate=RATES, schedule=SCHEDULES, seeds=2, steps=100)
 
 
+@functools.cache
 def shaken():
     """Descent along a flat valley whose walls are shaken to and fro: no chance in it, and high rates pay at the end.
 
@@ -34,6 +37,7 @@ def shaken():
     )
 
 
+@functools.cache
 def valley():
     """Descent along a valley, too long to reach its end: at every horizon the highest stable rate is the best."""
 
@@ -150,7 +154,7 @@ def test_the_price_is_within_the_budget_and_told(halved):
 @pytest.mark.parametrize("by", ["training", "validation"])
 @pytest.mark.parametrize("budget", [3.0, 5.0])
 def test_the_true_best_is_kept_when_there_is_no_noise(by, budget):
-    kwargs = dict(learning_rate=np.geomspace(0.003, 30.0, 24), steps=400)
+    kwargs: dict[str, Any] = dict(learning_rate=np.geomspace(0.003, 30.0, 24), steps=400)
     best = lrx.sweep(valley(), lrx.sgd, **kwargs).best(by)
     assert 1.0 < best.learning_rate < 2.0  # the highest at which descent is stable
     result = lrx.halving(valley(), lrx.sgd, budget=budget, by=by, **kwargs)
@@ -161,7 +165,7 @@ def test_the_true_best_is_kept_when_there_is_no_noise(by, budget):
 
 def test_a_high_rate_is_not_stopped_because_it_has_not_decayed_yet():
     rates = np.geomspace(0.003, 1.9, 16)
-    kwargs = dict(learning_rate=rates, schedule=LINEAR, steps=400)
+    kwargs: dict[str, Any] = dict(learning_rate=rates, schedule=LINEAR, steps=400)
     best = lrx.sweep(shaken(), lrx.sgd, **kwargs).best().index
     first = lrx.halving(shaken(), lrx.sgd, **kwargs).rungs[0]
     losses = lrx.sweep(shaken(), lrx.sgd, **kwargs).losses[:, :, 0, first.rung.end - 4 : first.rung.end].mean(axis=-1)
@@ -185,7 +189,7 @@ def test_one_trace_for_each_size_of_the_population_and_none_for_another_grid():
         return lrx.sgd(rate)
 
     problem = bowl()
-    kwargs = dict(learning_rate=np.geomspace(0.01, 1.9, 64), steps=200, budget=4.0)
+    kwargs: dict[str, Any] = dict(learning_rate=np.geomspace(0.01, 1.9, 64), steps=200, budget=4.0)
     for method, programs in (("vmap", 4), ("map", 2)):  # 64, 16, 4, 2; eight at once, 2
         traces.clear()
         result = lrx.halving(problem, make, method=method, **kwargs)
@@ -206,7 +210,7 @@ def test_diverged_members_are_stopped_first():
 
 
 def test_further_hyperparameters_are_members_too():
-    kwargs = dict(learning_rate=[0.01, 0.1, 0.5], momentum=[0.0, 0.5, 0.9], steps=200)
+    kwargs: dict[str, Any] = dict(learning_rate=[0.01, 0.1, 0.5], momentum=[0.0, 0.5, 0.9], steps=200)
     result = lrx.halving(bowl(), lrx.sgd, budget=4.0, **kwargs)
     assert result.rungs[0].scores.shape == (3, 1, 3)
     best, whole = result.best(), lrx.sweep(bowl(), lrx.sgd, **kwargs)
@@ -224,7 +228,7 @@ def test_batches_from_the_host_are_those_of_a_sweep(once):
             batches=iter(data) if once else data,
         )
 
-    kwargs = dict(learning_rate=np.geomspace(0.01, 0.5, 8), steps=200)
+    kwargs: dict[str, Any] = dict(learning_rate=np.geomspace(0.01, 0.5, 8), steps=200)
     result, whole = lrx.halving(problem(), lrx.sgd, budget=4.0, **kwargs), lrx.sweep(problem(), lrx.sgd, **kwargs)
     best = result.best().index
     np.testing.assert_allclose(result.losses[best], whole.losses[best], rtol=2e-6)

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 
 import lrx
-from tests.tuning.bowl import bowl
-from tests.tuning.test_sweep import lone_run
+from tests.tuning.bowl import bowl, lone_run
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 

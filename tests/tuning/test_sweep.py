@@ -1,3 +1,5 @@
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -5,8 +7,7 @@ import optax
 import pytest
 
 import lrx
-from lrx.tuning._population import report_every
-from tests.tuning.bowl import bowl, validated
+from tests.tuning.bowl import bowl, lone_run, validated
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {
@@ -15,21 +16,6 @@ SCHEDULES = {
     "cosine": lambda peak, steps: lrx.cosine_decay_schedule(peak, steps),
     "linear": lambda peak, steps: lrx.warmup_linear_schedule(peak, 2, total_steps=steps),
 }
-
-
-def lone_run(problem, tx, steps, key, seeds=1, seed=0):
-    """The losses of one run in a plain loop, with the keys that a sweep gives to its seed."""
-    init_key, data_key = jax.random.split(key, (seeds, 2))[seed]
-    params = problem.init(init_key)
-    state = tx.init(params)
-    losses = []
-    for t in range(steps):
-        batch = problem.sample(jax.random.fold_in(data_key, t))
-        loss, grads = jax.value_and_grad(problem.loss)(params, batch)
-        updates, state = tx.update(grads, state, params)
-        params = lrx.apply_updates(params, updates)
-        losses.append(loss)
-    return np.array(losses)
 
 
 def test_axes_have_names_and_the_documented_order():
@@ -74,7 +60,7 @@ def test_members_of_a_seed_share_start_and_batches():
 
 
 def test_optax_optimizers_are_swept_too():
-    kwargs = dict(learning_rate=[0.01, 0.1], schedule=SCHEDULES, steps=10)
+    kwargs: dict[str, Any] = dict(learning_rate=[0.01, 0.1], schedule=SCHEDULES, steps=10)
     ours, theirs = (lrx.sweep(bowl(), m.adam, **kwargs) for m in (lrx, optax))
     np.testing.assert_allclose(ours.losses, theirs.losses, rtol=1e-4)
     assert ours.losses[0, 0].tolist() != ours.losses[1, 0].tolist()
@@ -159,12 +145,6 @@ def test_progress_rises_to_the_number_of_member_updates():
     assert told == sorted(told)
     assert len(told) > 1
     assert told[-1] == 2 * 4 * 2 * 16
-
-
-@pytest.mark.parametrize("steps", [1, 2, 7, 8, 97, 100, 500, 1000, 1009])
-def test_chunks_divide_the_run_and_are_not_too_many(steps):
-    assert steps % report_every(steps) == 0
-    assert steps // report_every(steps) <= 64
 
 
 @pytest.mark.parametrize(

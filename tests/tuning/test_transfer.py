@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lrx
-from lrx.tuning._prospect import prospect
+from lrx.tuning._convex_bound import convex_bound
 from lrx.tuning._transfer import RULES, Transferred
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
@@ -47,10 +47,11 @@ SCHEDULES = [None, constant, linear, lrx.cosine_decay_schedule, warmup, early_en
 
 
 def bound(values, peak):
-    """Ω at one peak, with D = G = 1, by loops over the formula with every sum written out."""
+    """Ω at one peak or at many, with D = G = 1, by loops over the formula with every sum written out."""
+    values = list(values)
+    while values[-1] == 0:
+        values.pop()
     eta = [peak * v for v in values]
-    while eta[-1] == 0:
-        eta.pop()
     T = len(eta)
     omega = 1 / (2 * sum(eta)) + sum(x**2 for x in eta) / (2 * sum(eta))
     for k in range(1, T):  # t and k count from 1
@@ -68,7 +69,7 @@ def values_of(schedule, steps):
 def searched(values):
     """The smallest bound on a grid of peaks, and its peak."""
     grid = np.geomspace(1e-2, 1e2, 4001)
-    bounds = [bound(values, peak) for peak in grid]
+    bounds = bound(values, grid)
     return min(bounds), grid[np.argmin(bounds)]
 
 
@@ -77,10 +78,10 @@ SPACING = 10 ** (4 / 4000)
 
 @pytest.mark.parametrize("steps", [1, 2, 3, 12])
 @pytest.mark.parametrize("schedule", [s for s in SCHEDULES if s is not warmup])
-def test_prospect_is_the_smallest_bound(schedule, steps):
+def test_the_convex_bound_is_the_smallest_bound(schedule, steps):
     values = values_of(schedule, steps)
     smallest, peak = searched(values)
-    found = prospect(np.array(values))
+    found = convex_bound(np.array(values))
     assert found.bound == pytest.approx(smallest, rel=1e-5)
     assert math.log(found.peak / (peak * max(values))) == pytest.approx(0, abs=math.log(SPACING))
     assert found.bound == pytest.approx(bound(values, found.peak / max(values)), rel=1e-12)
@@ -96,33 +97,33 @@ def test_transfer_schedule_is_the_ratio_of_peaks_found_by_search(new):
 @pytest.mark.parametrize("steps", [1, 2, 7, 1000])
 def test_constant_and_linear_in_closed_form(steps):
     harmonic = sum(1 / i for i in range(1, steps))
-    found = prospect(np.ones(steps))
+    found = convex_bound(np.ones(steps))
     assert found.peak == pytest.approx(1 / math.sqrt(steps * (1 + harmonic)), rel=1e-12)
     assert found.bound == pytest.approx(math.sqrt((1 + harmonic) / steps), rel=1e-12)
     # η_t = 1 − t / T for t = 0 … T − 1: Σ η = (T + 1) / 2, and the rest is b = 1 + (H_{T−1} − ½) / T
     b = 1 + (harmonic - 0.5) / steps
-    found = prospect(1 - np.arange(steps) / steps)
+    found = convex_bound(1 - np.arange(steps) / steps)
     assert found.peak == pytest.approx(1 / math.sqrt((steps + 1) * b), rel=1e-12)
     assert found.bound == pytest.approx(2 * math.sqrt(b / (steps + 1)), rel=1e-12)
 
 
 def test_linear_decay_wants_the_peak_of_its_own_theory():
     """D / (G √T), with which a sharper analysis guarantees D G / √T, the best there is: half of this bound."""
-    found = prospect(1 - np.arange(100_000) / 100_000)
+    found = convex_bound(1 - np.arange(100_000) / 100_000)
     assert found.peak * math.sqrt(100_000) == pytest.approx(1, rel=1e-4)
     assert found.bound * math.sqrt(100_000) == pytest.approx(2, rel=1e-4)
 
 
 @settings(max_examples=100, deadline=None)
 @given(st.lists(st.floats(0.01, 1.0), min_size=1, max_size=12), st.integers(0, 5), st.integers(-20, 20))
-def test_prospect_over_any_values(values, zeros, power):
+def test_the_convex_bound_over_any_values(values, zeros, power):
     values = np.array(values)
-    found = prospect(values)
+    found = convex_bound(values)
     assert found.bound == pytest.approx(bound(values, found.peak / values.max()), rel=1e-9)
     assert found.bound >= 0.999 / math.sqrt(values.size)  # no method can guarantee less
-    assert prospect(values * 2.0**power) == found  # only the shape counts
-    assert prospect(np.append(values, np.zeros(zeros))) == pytest.approx(found, rel=1e-12)
-    padded = prospect(np.append(np.zeros(zeros), values))
+    assert convex_bound(values * 2.0**power) == found  # only the shape counts
+    assert convex_bound(np.append(values, np.zeros(zeros))) == pytest.approx(found, rel=1e-12)
+    padded = convex_bound(np.append(np.zeros(zeros), values))
     assert padded == pytest.approx(found, rel=1e-12)
 
 

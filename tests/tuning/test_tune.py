@@ -75,7 +75,7 @@ def test_rates_are_told_in_three_digits(tuned):
 
 
 def test_a_baseline_that_diverges_is_told_not_raised(monkeypatch):
-    monkeypatch.setattr("lrx.tuning._exhaustive.BASELINE_RATE", 1e38)
+    monkeypatch.setattr("lrx.tuning._tune_all.BASELINE_RATE", 1e38)
     result = lrx.tune(bowl(), budget=None, optimizers="sgd", schedules="constant", steps=20, seeds=1)
     assert result.baseline.verdict == "diverging"
     assert not np.isfinite(result.baseline.training.mean)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import lrx
-from tests.tuning.bowl import bowl
+from tests.tuning.bowl import bowl, scored
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 
@@ -30,13 +30,13 @@ def test_tune_wants_a_problem():
 )
 def test_evaluate_is_checked_before_training(evaluate):
     with pytest.raises(TypeError, match=r"Problem\(evaluate=...\) must return a dict of scalars"):
-        lrx.sweep(bowl(evaluate=evaluate), lrx.sgd, learning_rate=0.1, steps=2, seeds=2)
+        lrx.sweep(scored(evaluate), lrx.sgd, learning_rate=0.1, steps=2, seeds=2)
     with pytest.raises(TypeError, match=r"Problem\(evaluate=...\) must return a dict of scalars"):
-        lrx.tune(bowl(evaluate=evaluate), steps=2, seeds=2)
+        lrx.tune(scored(evaluate), steps=2, seeds=2)
 
 
 def test_tune_decides_by_training_loss_if_evaluate_gives_none():
-    problem = bowl(evaluate=lambda p: {"accuracy": jnp.float32(1.0)})
+    problem = scored(lambda p: {"accuracy": jnp.float32(1.0)})
     result = lrx.tune(
         problem,
         optimizers="sgd",

@@ -1,0 +1,168 @@
+"""The engine of all tuning: groups of members that train side by side, in chunks of bounded size.
+
+What drives it decides which members train, how far, and what follows from their losses: `lrx.sweep` trains every group
+to the end, `lrx.halving` keeps the better members of one, `lrx.find` starts short runs again and again.
+
+A chunk is what one call of the compiled program trains. Its size is bounded for every number of steps: at most a 64th
+of a run, 256 updates, and 256 MiB of batches from the host. A last, shorter chunk is padded, and the number of its
+updates is an argument of the program: it costs no second compilation (which for a large model may take longer than the
+chunk) and no wasted update. Between two chunks the losses are on the host, progress is reported and the state may be
+written.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import numpy as np
+
+from ..problems._problem import Problem
+from . import _compiled as compiled
+from ._compiled import Chunk, Setup
+from ._host_batches import Batches
+from ._layout import Layout
+
+LONGEST = 256
+"""Updates in a chunk, at most."""
+PARTS = 64
+"""Chunks in a run of many steps, at least."""
+MOST_BYTES = 2**28
+"""Batches from the host in a chunk, at most, in bytes; one batch may be larger."""
+
+
+@dataclasses.dataclass
+class Group:
+    """Members that train side by side, from every seed. `Engine.advance` moves it on."""
+
+    layout: Layout
+    members: int
+    """How many there are; the layout may have room for more, which is filled with copies of the first one."""
+    hyperparams: dict[str, np.ndarray]
+    """Further arguments of `make_optimizer`, name -> [layout.size]."""
+    carry: Any
+    """Models and optimizer states [layout.size, seeds, …], on the devices."""
+
+    def filled(self, x: np.ndarray) -> np.ndarray:
+        """An array [members, …] with its first entry repeated up to the size of the layout."""
+        return filled(x, self.layout.size)
+
+
+class Engine:
+    """Trains members of one problem and one family of optimizers, all from the same seeds and on the same batches."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        make_optimizer: Callable[..., Any],
+        *,
+        key: Any = None,
+        seeds: int = 1,
+        updates: int = LONGEST,
+        batches: Batches | None = None,
+    ):
+        """Prepare.
+
+        Args:
+          problem: what to train.
+          make_optimizer: `make_optimizer(learning_rate, **hyperparams)`, traced once.
+          key: from which the seeds' keys are made; `jax.random.key(0)` if None.
+          seeds: how many starts and streams of batches.
+          updates: in a chunk; fewer if the batches from the host are large.
+          batches: those from the host, if another engine reads them too.
+        """
+        self.problem, self.make_optimizer = problem, make_optimizer
+        self.trained, self.scored = compiled.only(problem), compiled.only(problem, evaluate=True)
+        self.init_keys, self.batch_keys = seed_keys(as_key(key), seeds)
+        self.batches = Batches(problem) if batches is None else batches
+        self.updates = min(updates, LONGEST)
+        self.length = LONGEST
+        """Of the arrays that a chunk is padded to: the same for all runs, so that they share one program."""
+        first = self.batches.first()
+        if first is not None:  # whose padding would be as large as they are
+            size = sum(np.asarray(x).nbytes for x in jax.tree.leaves(first))
+            self.length = self.updates = max(1, min(self.updates, MOST_BYTES // max(size, 1)))
+
+    def start(self, layout: Layout, rates: np.ndarray, hyperparams: dict[str, np.ndarray]) -> Group:
+        """Fresh members, from their first rates [members] and their other numbers, name -> [members]."""
+        full = {k: filled(v, layout.size) for k, v in hyperparams.items()}
+        with _on(layout):
+            carry = compiled.start(self._setup(layout), filled(rates, layout.size), full, self.init_keys)
+        return Group(layout, len(rates), full, carry)
+
+    def advance(
+        self, group: Group, rates: np.ndarray, begin: int, *, again_from: int | None = None, learn: bool = True
+    ) -> Iterator[np.ndarray]:
+        """Train a group, chunk by chunk. After each chunk the group is as far as the losses that were given.
+
+        Args:
+          group: moved on in place.
+          rates: of each update, [members, updates].
+          begin: the place of the first batch in the stream of batches.
+          again_from: the place of the first batch that will be asked for again, which is kept until then.
+          learn: whether to update at all, or only to measure the losses.
+
+        Yields:
+          The losses before each update of a chunk, float32 [members, seeds, updates].
+        """
+        setup, turns = self._setup(group.layout), group.layout.turns(group.members)
+        for i in range(0, rates.shape[1], self.updates):
+            some = rates[:, i : i + self.updates]
+            n = some.shape[1]
+            padded = np.zeros((group.layout.size, self.length), np.float32)
+            padded[:, :n] = group.filled(some)
+            batches = self.batches.stack(begin + i, n, self.length, again_from)
+            chunk = Chunk(padded, np.int32(begin + i), np.int32(n), turns, batches)
+            with _on(group.layout):
+                group.carry, losses = compiled.advance(
+                    setup, group.hyperparams, group.carry, chunk, self.batch_keys, learn=learn
+                )
+            yield np.asarray(losses)[: group.members, :, :n]
+
+    def copy(self, group: Group) -> Group:
+        """The same members once more, to be trained apart from the first."""
+        return dataclasses.replace(group, carry=compiled.take(group.carry, np.arange(group.layout.size)))
+
+    def keep(self, group: Group, places: np.ndarray, layout: Layout) -> Group:
+        """Some members of a group, by their places, in a layout of their own; the group is used up."""
+        order = filled(places, layout.size)
+        hyperparams = {k: v[order] for k, v in group.hyperparams.items()}
+        return Group(layout, len(places), hyperparams, compiled.take(group.carry, order))
+
+    def score(self, group: Group) -> dict[str, np.ndarray]:
+        """What the problem's `evaluate` gives for the members now, name -> [members, seeds]; {} if it has none."""
+        if self.problem.evaluate is None:
+            return {}
+        with _on(group.layout):
+            scores = dict(compiled.evaluate(self.scored, group.layout, group.carry[0]))
+        return {name: np.asarray(x)[: group.members] for name, x in scores.items()}
+
+    def _setup(self, layout: Layout) -> Setup:
+        return Setup(self.trained, self.make_optimizer, layout)
+
+
+def part_of(steps: int) -> int:
+    """Updates in a chunk of a run of so many."""
+    return -(-steps // PARTS)
+
+
+def filled(x: np.ndarray, size: int) -> np.ndarray:
+    """An array with its first entry repeated up to `size` entries."""
+    return np.concatenate([x, np.repeat(x[:1], size - len(x), axis=0)])
+
+
+def as_key(key: Any) -> jax.Array:
+    """A random key, also from a number; that of 0 if None."""
+    return jax.random.key(key or 0) if key is None or isinstance(key, int) else key
+
+
+def seed_keys(key: jax.Array, seeds: int) -> tuple[jax.Array, jax.Array]:
+    """The keys of the starts and those of the batches, [seeds] each."""
+    keys = jax.random.split(key, (seeds, 2))
+    return keys[:, 0], keys[:, 1]
+
+
+def _on(layout: Layout) -> contextlib.AbstractContextManager[Any]:
+    # a mesh that the caller has set, with other kinds of axes, would not be ours
+    return contextlib.nullcontext() if layout.mesh is None else jax.set_mesh(layout.mesh)

@@ -1,0 +1,96 @@
+"""The table of `tune`: each combination of optimizer and schedule at its best rate."""
+
+import dataclasses
+
+import numpy as np
+
+from ..diagnosis import diagnose
+from ._arguments import By
+from ._sweep import Sweep
+
+
+@dataclasses.dataclass(frozen=True)
+class Score:
+    """A mean over seeds and its spread (standard deviation)."""
+
+    mean: float
+    spread: float
+
+
+@dataclasses.dataclass(frozen=True)
+class Row:
+    """One combination at its best rate."""
+
+    optimizer: str
+    schedule: str
+    learning_rate: float
+    """The peak."""
+    training: Score
+    """Final training loss: the mean over the last twentieth of the steps."""
+    validation: Score | None
+    """Loss that the problem's `evaluate` gives, or None."""
+    accuracy: Score | None
+    verdict: str
+    """What `lrx.diagnose` says of the mean training loss; nothing of short runs."""
+    at_edge: bool = False
+    """Whether the best rate is the first or the last that was tried, so that a better one may lie outside."""
+    steps: int = 0
+    """Updates of the runs behind it: fewer than in the others where only short runs were afforded."""
+
+
+def ranked(sweeps: dict[str, list[Sweep]], by: By) -> tuple[Row, ...]:
+    """Each combination at its best rate, best first; one without a finite rate is left out."""
+    pairs = [(name, s, k) for name, some in sweeps.items() for s in some for k in s.schedules]
+    pairs = [(name, s, k) for name, s, k in pairs if stayed_finite(s, by)[:, at(s, k)].any()]
+    if not pairs:
+        return ()
+    level = min((mean_record(s, s.best("training", k).index) for _, s, k in pairs), key=end)
+    rows = [row(name, s, k, by, level) for name, s, k in pairs]
+
+    def deciding(r: Row) -> float:
+        return (r.validation if by == "validation" and r.validation else r.training).mean
+
+    return tuple(sorted(rows, key=deciding))
+
+
+def row(name: str, s: Sweep, schedule: str, by: By, level: np.ndarray) -> Row:
+    """The best rate of one schedule in a sweep; `level` is the best record of all, for the verdict.
+
+    The only rate of a sweep is its best one, also if it diverged.
+    """
+    index = (0, at(s, schedule)) if len(s.learning_rates) == 1 else s.best(by, schedule).index
+
+    def score(x: np.ndarray) -> Score:
+        return Score(float(x[index].mean()), float(x[index].std()))
+
+    return Row(
+        optimizer=name,
+        schedule=schedule,
+        learning_rate=s.coords["learning_rate"][index[0]],
+        training=score(s.final),
+        validation=score(s.scores["loss"]) if "loss" in s.scores else None,
+        accuracy=score(s.scores["accuracy"]) if "accuracy" in s.scores else None,
+        verdict=diagnose(mean_record(s, index), level).label,
+        at_edge=len(s.learning_rates) > 1 and index[0] in (0, len(s.learning_rates) - 1),
+        steps=s.losses.shape[-1],
+    )
+
+
+def at(s: Sweep, schedule: str) -> int:
+    """The place of a schedule."""
+    return s.schedules.index(schedule)
+
+
+def stayed_finite(s: Sweep, by: By) -> np.ndarray:
+    """Which members did on every seed, [rate, schedule]."""
+    return np.asarray(np.isfinite(s.loss(by)).all(axis=-1))
+
+
+def mean_record(s: Sweep, index: tuple[int, ...]) -> np.ndarray:
+    """The training losses of a member, the mean over seeds, [steps]."""
+    return s.losses[index].mean(axis=0, dtype=np.float64)
+
+
+def end(losses: np.ndarray) -> float:
+    """The final loss of a record, [steps]."""
+    return float(losses[-max(1, len(losses) // 20) :].mean())

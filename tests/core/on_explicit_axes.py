@@ -1,0 +1,142 @@
+"""Every optimizer on explicit mesh axes, in `shard_map`, and as a population: run by `test_mesh.py`."""
+
+import contextlib
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+
+import lrx
+from tests.optimizers.cases import CASES, VARIANTS
+from tests.optimizers.wrappers import WRAPPERS
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
+SPECS = {"w": P("x", "y"), "b": P(None)}
+MEMBERS = {"w": np.linspace(0.5, 1.0, 48, dtype=np.float32).reshape(8, 3, 2), "b": np.full((8, 2), 0.5, np.float32)}
+RATE = lrx.linear_schedule(0.01, 0.001, 10)
+
+
+def loss(params):
+    return sum(jnp.sum(p.astype(jnp.float32) ** 2) for p in jax.tree.leaves(params))
+
+
+SIGNALS = {"value": 1.0, "value_fn": loss}
+OPTIMIZERS = {case.name: (case.build(RATE), {k: SIGNALS[k] for k in case.needs}) for case in CASES + VARIANTS}
+OPTIMIZERS |= {f"{name}_around": (wrap(lrx.adamw(RATE)), {}) for name, wrap in WRAPPERS.items()}
+OPTIMIZERS["accumulate_dog"] = lrx.accumulate(lrx.sgd(lrx.dog()), 2), {}
+OPTIMIZERS["apply_if_finite_prodigy"] = lrx.apply_if_finite(lrx.prodigy(RATE), 2), {}
+NAMES = list(OPTIMIZERS)
+PARTS = [NAMES[i::4] for i in range(4)]  # each of them is one program
+parts = pytest.mark.parametrize("names", PARTS, ids=[f"part_{i}" for i in range(len(PARTS))])
+
+
+def own(name, params):
+    """The parameters of one optimizer: master weights are for those of few bits."""
+    return {**params, "w": params["w"].astype(jnp.bfloat16)} if "master_weights" in name else params
+
+
+def steps(name, params, state):
+    """Three updates under scan."""
+    tx, extra = OPTIMIZERS[name]
+
+    def body(carry, _):
+        params, state = carry
+        grads = jax.tree.map(lambda p: p * 0.3, params)
+        updates, state = tx.update(grads, state, params, **extra)
+        return (lrx.apply_updates(params, updates), state), None
+
+    return jax.lax.scan(body, (params, state), None, length=3)[0]
+
+
+def from_start(name, params):
+    params = own(name, params)
+    return steps(name, params, OPTIMIZERS[name][0].init(params))
+
+
+def mesh(axes, sizes, kind):
+    return jax.make_mesh(sizes, axes, axis_types=(kind,) * len(axes))
+
+
+@parts
+def test_jax_23693_explicit_axes_keep_every_type_from_init_on(names):
+    """One program of a quarter of the list. Eager `init`, as its users write it; `scan` demands constant types."""
+    m = mesh(("x", "y"), (4, 2), AxisType.Explicit)
+    with jax.set_mesh(m):
+        host = {"w": np.full((8, 4), 0.5, np.float32), "b": np.full(4, 0.5, np.float32)}
+        params = jax.tree.map(lambda a, spec: jax.device_put(a, NamedSharding(m, spec)), host, SPECS)
+        start = {name: (own(name, params), OPTIMIZERS[name][0].init(own(name, params))) for name in names}
+        run = jax.jit(lambda start: {name: steps(name, *start[name]) for name in names})
+        after = run(start)
+    for name in names:
+        new, state = after[name]
+        assert new["w"].sharding.spec == P("x", "y"), name
+        assert jax.tree.map(jax.typeof, (new, state)) == jax.tree.map(jax.typeof, start[name]), name
+        assert all(bool(jnp.isfinite(x.astype(jnp.float32)).all()) for x in jax.tree.leaves(new)), name
+
+
+@pytest.mark.parametrize("name", ["accumulate_around", "apply_if_finite_around", "nested_around"])
+@pytest.mark.parametrize("context", [True, False], ids=["set_mesh", "without"])
+def test_eager_updates_on_explicit_axes_stay_where_they_are(name, context):
+    """Also the updates of zero, where a step is skipped."""
+    m = mesh(("x", "y"), (4, 2), AxisType.Explicit)
+    tx = OPTIMIZERS[name][0]
+    with jax.set_mesh(m) if context else contextlib.nullcontext():
+        params = {"w": jax.device_put(np.ones((8, 4), np.float32), NamedSharding(m, P("x", "y")))}
+        params["b"] = jax.device_put(np.ones(4, np.float32), NamedSharding(m, P(None)))
+        state = tx.init(params)
+        for grads in (params, jax.tree.map(lambda p: p * jnp.nan, params)):
+            updates, state = tx.update(grads, state, params)
+            assert updates["w"].sharding.spec == P("x", "y")
+
+
+@pytest.mark.parametrize("part", range(len(PARTS)))
+def test_a_population_is_sharded_over_an_explicit_axis(part):
+    """States that were made elsewhere, one compiled update for all members."""
+    pop = mesh(("pop",), (8,), AxisType.Explicit)
+    names = PARTS[part]
+    with jax.set_mesh(pop):
+        members = jax.device_put(MEMBERS, NamedSharding(pop, P("pop")))
+
+        def spread(tree):  # constants come out of vmap unsharded
+            return jax.tree.map(lambda x: jax.sharding.reshard(x, P("pop")), tree)
+
+        def start(p):
+            params = {name: own(name, p) for name in names}
+            return params, {name: spread(jax.vmap(OPTIMIZERS[name][0].init)(params[name])) for name in names}
+
+        params, states = jax.jit(start)(members)
+
+        def update(name):
+            tx, extra = OPTIMIZERS[name]
+            return jax.vmap(lambda g, s, p: tx.update(g, s, p, **extra))(params[name], states[name], params[name])
+
+        after = jax.jit(lambda: {name: update(name) for name in names})()
+    for name in names:
+        updates, state = after[name]
+        assert updates["w"].sharding.spec[0] == "pop", name
+        assert jax.tree.map(jnp.shape, state) == jax.tree.map(jnp.shape, states[name]), name
+
+
+@pytest.mark.parametrize("part", range(len(PARTS)))
+def test_jax_23693_each_device_trains_its_own_in_shard_map(part):
+    """`check_vma` asks which values differ from device to device. The same numbers as under vmap on one device."""
+    m = mesh(("x", "y"), (4, 2), AxisType.Auto)
+
+    def device(members):
+        alone = jax.tree.map(lambda x: x[0], members)
+        return {name: jax.tree.map(lambda x: x[None], from_start(name, alone)[0]) for name in PARTS[part]}
+
+    spec = P(("x", "y"))
+    trained = jax.jit(jax.shard_map(device, mesh=m, in_specs=spec, out_specs=spec, check_vma=True))(MEMBERS)
+
+    def one(members):
+        return {name: from_start(name, members)[0] for name in PARTS[part]}
+
+    expected = jax.jit(jax.vmap(one))(MEMBERS)
+    for name in PARTS[part]:
+        for x, y in zip(*map(jax.tree.leaves, (trained[name], expected[name])), strict=True):
+            # the random numbers of a whole population under vmap are those of one member
+            np.testing.assert_allclose(np.asarray(x, np.float32), np.asarray(y, np.float32), rtol=1e-5, err_msg=name)

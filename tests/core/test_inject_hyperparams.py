@@ -1,0 +1,91 @@
+"""`optax.inject_hyperparams` around lrx's factories does what it does around optax's."""
+
+import inspect
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lrx
+from tests.common import avals
+from tests.core.twins import TWINS
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
+PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.full(3, 0.5, np.float32)}
+
+
+WRAPPERS = {"apply_if_finite", "chain", "freeze", "lookahead", "masked", "mechanize", "named_chain", "partition"}
+WRAPPERS |= {"schedule_free", "reduce_on_plateau"}
+"""What takes transformations."""
+REFUSED = {"scale_by_sm3", "scale_by_rprop", "scale_by_adopt"}
+"""Where optax's own factory branches on a number, or calls one. `sm3`, `rprop` and `adopt` are above."""
+
+
+def injected(twin, library):
+    factory = twin.factory(library)
+    static = [name for name in twin.static if name in inspect.signature(factory).parameters]
+    return optax.inject_hyperparams(factory, static_args=static)(**twin.arguments)
+
+
+def loss(params):
+    return 0.5 * jnp.sum((params["w"] - 0.33) ** 2) + jnp.sum(params["b"] ** 4)
+
+
+def path_of(tx, names, scale):
+    """The parameters after each five steps, with one number edited before each as `state.hyperparams[name] = value`."""
+    tx = optax.with_extra_args_support(tx)
+
+    @jax.jit
+    def five_steps(params, state):
+        def step(carry, _):
+            params, state = carry
+            value, grads = jax.value_and_grad(loss)(params)
+            updates, state = tx.update(grads, state, params, value=value)
+            updates = jax.tree.map(lambda u: scale * u, updates)
+            return (optax.apply_updates(params, updates), state), None
+
+        return jax.lax.scan(step, (params, state), None, length=5)[0]
+
+    params, state = jax.tree.map(jnp.asarray, PARAMS), tx.init(PARAMS)
+    seen = [params]
+    for i in range(10):
+        if 0 < i <= len(names):
+            x = state.hyperparams[names[i - 1]]
+            state.hyperparams[names[i - 1]] = (x * 0.75).astype(x.dtype)
+        before = avals(state)
+        params, state = five_steps(params, state)
+        assert avals(state) == before
+        seen.append(params)
+    return jax.tree.map(lambda *xs: np.stack(xs), *seen)
+
+
+@pytest.mark.parametrize("twin", TWINS, ids=lambda twin: twin.name)
+def test_50_steps_with_edits_agree_with_optax(twin):
+    theirs = injected(twin, optax)
+    scheduled = [name for name, x in twin.arguments.items() if callable(x)]
+    names = sorted(set(theirs.init(PARAMS).hyperparams) - {*scheduled, *twin.not_edited})
+    scale = 1.0 if "learning_rate" in twin.arguments else -0.01
+    pairs = zip(
+        jax.tree.leaves(path_of(injected(twin, lrx), names, scale)),
+        jax.tree.leaves(path_of(theirs, names, scale)),
+        strict=True,
+    )
+    for a, b in pairs:
+        went = np.abs(b - b[0]).max()
+        assert went > 0
+        np.testing.assert_allclose(a, b, rtol=0, atol=twin.tolerance * went)
+
+
+def test_every_factory_of_both_libraries_is_a_twin():
+    """What both have and takes numbers is in the list above; wrappers take transformations, not numbers."""
+    shared = set()
+    for name in dir(lrx):
+        theirs = getattr(optax, name, None) or getattr(optax.contrib, name, None)
+        if not inspect.isfunction(theirs) or not inspect.isfunction(getattr(lrx, name)):
+            continue
+        if "GradientTransformation" in str(inspect.signature(theirs).return_annotation):
+            shared.add(name)
+    missing = shared - WRAPPERS - REFUSED - {twin.name for twin in TWINS}
+    assert not missing

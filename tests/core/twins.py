@@ -1,0 +1,96 @@
+"""The factories that lrx and optax both have."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import optax
+
+import lrx
+
+
+@dataclass(frozen=True)
+class Twin:
+    """A factory that both libraries have, by path, and how to call it."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    static: tuple[str, ...] = ()
+    not_edited: tuple[str, ...] = ()
+    tolerance: float = 5e-5
+    """Of the parameters after 50 steps, relative to how far they went."""
+
+    def factory(self, library):
+        place = library if library is lrx or hasattr(optax, self.name) else optax.contrib
+        return getattr(place, self.name)
+
+
+RATE = {"learning_rate": 0.01}
+SCHEDULED = {"learning_rate": optax.linear_schedule(0.02, 0.001, 40)}
+TWINS = [
+    Twin("sgd", RATE | {"momentum": 0.9}),
+    Twin("sgd", SCHEDULED),
+    Twin("sign_sgd", RATE),
+    Twin("adagrad", RATE),
+    Twin("adadelta", {"learning_rate": 0.5}),
+    Twin("rmsprop", RATE | {"momentum": 0.5}),
+    Twin("adam", RATE),
+    Twin("adam", {"learning_rate": lrx.cosine_decay_schedule(0.02, 40), "b1": optax.linear_schedule(0.5, 0.9, 30)}),
+    Twin("adamw", SCHEDULED | {"weight_decay": 0.1}),
+    Twin("adamax", RATE),
+    Twin("adamaxw", RATE),
+    Twin("nadam", RATE),
+    Twin("nadamw", RATE),
+    Twin("amsgrad", RATE),
+    Twin("radam", RATE),
+    Twin("adabelief", RATE),
+    Twin("yogi", RATE),
+    Twin("adan", RATE | {"weight_decay": 0.1}),
+    Twin("lion", {"learning_rate": 1e-3}),
+    Twin("lars", {"learning_rate": 0.1, "weight_decay": 0.1}),
+    Twin("lamb", RATE | {"weight_decay": 0.1}),
+    Twin("novograd", RATE),
+    Twin("sm3", RATE),
+    Twin("rprop", RATE, not_edited=("learning_rate",)),  # optax's counts in init alone
+    Twin("adafactor", RATE, static=("min_dim_size_to_factor", "factored", "decay_offset")),
+    Twin("ademamix", RATE),
+    Twin("adopt", RATE, static=("clip_value_fn",)),
+    Twin("prodigy", {"learning_rate": 1.0}),
+    Twin("dadapt_adamw", {"learning_rate": 1.0}),
+    Twin("momo", RATE),
+    Twin("momo_adam", RATE),
+    Twin("cocob", {"learning_rate": 1.0}, not_edited=("learning_rate",)),  # a rate that changes is lrx's own
+    Twin("signum", RATE),
+    # optax forgets by which b1 the parameters were mixed: the average jumps where b1 changes
+    Twin("schedule_free_sgd", RATE, not_edited=("b1",)),
+    Twin("schedule_free_adamw", RATE, not_edited=("b1",)),
+    Twin("trace", {"decay": 0.9}),
+    Twin("ema", {"decay": 0.9}),
+    Twin("clip", {"max_delta": 0.3}),
+    Twin("clip_by_global_norm", {"max_norm": 0.3}),
+    Twin("clip_by_block_rms", {"threshold": 0.3}),
+    Twin("adaptive_grad_clip", {"clipping": 0.1}),
+    Twin("add_decayed_weights", {"weight_decay": 0.1}),
+    Twin("scale_by_learning_rate", RATE),
+]
+TWINS += [
+    Twin(f"scale_by_{rule}")
+    for rule in [
+        "adadelta",
+        "adam",
+        "adamax",
+        "adan",
+        "ademamix",
+        "amsgrad",
+        "belief",
+        "lion",
+        "novograd",
+        "param_block_rms",
+        "radam",
+        "rms",
+        "rss",
+        "sign",
+        "stddev",
+        "trust_ratio",
+        "yogi",
+    ]
+]

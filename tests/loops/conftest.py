@@ -1,3 +1,0 @@
-"""Fixtures of the tests of training loops."""
-
-from ..core.conftest import traces as traces

@@ -1,0 +1,366 @@
+"""Every optimizer against three others: optax's, a float64 loop in NumPy, and trajectories recorded from torch.
+
+Differences are per coordinate and relative to the distance that the coordinate travelled. Coordinates start at 0
+(their own rounding would be all that is left of a comparison otherwise) and their gradients have scales from 1e-2 to
+1e2, with exact zeros among them.
+"""
+
+import dataclasses
+import functools
+import json
+import math
+from collections.abc import Callable
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import optax.contrib
+import pytest
+
+import lrx
+from tests.common import PARAMS, one_step, scan
+from tests.reference import optimizers as reference
+from tests.reference import record_torch, schedules
+from tests.reference.compare import disagreement
+from tests.reference.loop import descend
+
+STEPS = 1000
+
+
+def decaying(count):
+    return 0.01 * 100 / (100 + count)
+
+
+def slowly(count):
+    return 1.0 + 0.01 * count
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Case:
+    """An optimizer's arguments besides the rate of 0.01, the shape of its leaf, and where optax has it."""
+
+    name: str
+    arguments: dict = dataclasses.field(default_factory=dict)
+    shape: tuple[int, ...] = (8,)
+    peer: ModuleType | None = optax
+    peer_bound: float = 5e-5
+
+    def __str__(self):
+        shown = [f"{key}={getattr(value, '__name__', value)}" for key, value in self.arguments.items()]
+        return "-".join([self.name, *shown, *([] if self.shape == (8,) else [str(self.shape)])])
+
+    def make(self, library):
+        return getattr(library, self.name)(**{"learning_rate": 0.01, **self.arguments})
+
+    def gradients(self):
+        return random_gradients(math.prod(self.shape)).reshape(STEPS, *self.shape)
+
+    @functools.cached_property
+    def path(self):
+        return run(self.make(lrx), self.gradients())
+
+
+NEAR_ONE = 5e-4  # optax forms 1 - b**t in float32, which costs digits where b is more than .999
+
+CASES = [
+    Case("sgd"),
+    Case("sgd", {"learning_rate": decaying}),
+    Case("sgd", {"momentum": 0.9}),
+    Case("sgd", {"momentum": 0.9, "nesterov": True}),
+    Case("adagrad"),
+    Case("adagrad", {"initial_accumulator_value": 0.0}),
+    Case("rmsprop"),
+    Case("rmsprop", {"decay": 0.99, "eps": 1e-3, "eps_in_sqrt": False, "initial_scale": 1.0}),
+    Case("rmsprop", {"bias_correction": True}),
+    Case("rmsprop", {"centered": True}),
+    Case("rmsprop", {"centered": True, "eps_in_sqrt": False}),
+    # optax subtracts the squares of step 1, whose difference is all rounding: ε must not be below that
+    Case("rmsprop", {"centered": True, "bias_correction": True, "eps": 1.0}, peer_bound=5e-4),
+    Case("rmsprop", {"learning_rate": decaying, "momentum": 0.9}),
+    Case("rmsprop", {"learning_rate": decaying, "momentum": 0.9, "nesterov": True, "centered": True}),
+    Case("adam"),
+    Case("adam", {"b1": 0.0, "eps": 1e-3}),
+    Case("adam", {"b1": 0.95, "b2": 0.9999}, peer_bound=NEAR_ONE),
+    Case("adam", {"learning_rate": decaying, "b2": 0.95, "eps_root": 1e-6}),
+    Case("adam", {"nesterov": True}),
+    Case("adamw", {"weight_decay": 0.1}),
+    Case("adamw", {"learning_rate": decaying, "weight_decay": 0.3, "nesterov": True}),
+    Case("adadelta", {"learning_rate": 1.0}),
+    Case("adadelta", {"learning_rate": decaying, "rho": 0.95, "eps": 1e-3, "weight_decay": 0.3}),
+    Case("adamax"),
+    Case("adamaxw", {"learning_rate": decaying, "b1": 0.8, "b2": 0.5, "eps": 1e-2, "weight_decay": 0.3}),
+    Case("nadam"),
+    Case("nadam", {"momentum_decay": 0.004}, peer=None),
+    Case("nadamw", {"learning_rate": decaying, "b1": 0.8, "eps_root": 1e-3, "weight_decay": 0.3}),
+    Case("nadamw", {"b2": 0.95, "weight_decay": 0.3, "momentum_decay": 0.1}, peer=None),
+    Case("amsgrad", {"b2": 0.9}),
+    Case("amsgrad", {"learning_rate": decaying, "eps": 1e-2, "eps_root": 1e-3, "bias_correction_mu": False}),
+    Case("amsgrad", {"b2": 0.9, "bias_correction_nu": False}),
+    Case("amsgrad", {"convention": "torch"}, peer=None),
+    Case("radam"),
+    Case("radam", {"learning_rate": decaying, "b2": 0.9, "eps_root": 1e-3, "threshold": 6.5, "nesterov": True}),
+    Case("adabelief"),
+    Case("adabelief", {"learning_rate": decaying, "eps": 1e-2, "eps_root": 1e-3, "nesterov": True}),
+    Case("yogi"),
+    Case("yogi", {"learning_rate": decaying, "b1": 0.8, "b2": 0.9, "eps": 1e-2}),
+    Case("adan"),
+    Case("adan", {"learning_rate": decaying, "b2": 0.7, "eps_root": 0.0, "weight_decay": 0.3}),
+    Case("adan", {"convention": "paper"}, peer=None),
+    Case("adopt", peer=optax.contrib, peer_bound=NEAR_ONE),
+    Case("adopt", {"b2": 0.99, "nesterov": True, "clip_value_fn": slowly}, peer=optax.contrib),
+    Case("ademamix", peer=optax.contrib, peer_bound=NEAR_ONE),
+    Case(
+        "ademamix",
+        {"learning_rate": decaying, "b3": 0.99, "alpha": decaying, "eps_root": 1e-3, "weight_decay": 0.3},
+        peer=optax.contrib,
+    ),
+    Case("mars", {"gamma": 0.025}, peer=None),
+    Case("mars", {"learning_rate": decaying, "b1": 0.9, "gamma": 0.5, "weight_decay": 0.3}, (4, 2), peer=None),
+    Case("adam_mini", peer=None),
+    Case("adam_mini", {"learning_rate": decaying, "b2": 0.95, "weight_decay": 0.3}, (4, 2), peer=None),
+    Case("sign_sgd", {"learning_rate": decaying}),
+    Case("signum"),
+    Case("lion"),
+    Case("lion", {"learning_rate": decaying, "b1": 0.5, "b2": 0.8, "weight_decay": 0.3}),
+    Case("rprop"),
+    Case("rprop", {"eta_minus": 0.8, "max_step_size": 0.1, "convention": "paper"}, peer=None),
+    Case("lars", {"trust_coefficient": 0.1, "nesterov": True}),
+    Case("lars", {"learning_rate": decaying, "weight_decay": 0.3, "trust_coefficient": 1.0, "eps": 0.1}, (4, 2)),
+    Case("lamb"),
+    Case("lamb", {"learning_rate": decaying, "b1": 0.8, "eps_root": 1e-3, "weight_decay": 0.3}, (4, 2)),
+    Case("novograd"),
+    Case("novograd", {"learning_rate": decaying, "b2": 0.9, "eps_root": 1e-3, "weight_decay": 0.3}, (4, 2)),
+    Case("adafactor", {"min_dim_size_to_factor": 2}, (4, 2)),
+    Case("adafactor", {"min_dim_size_to_factor": 2, "momentum": 0.9, "clipping_threshold": None}, (3, 2, 4)),
+    Case("adafactor", {"learning_rate": None, "multiply_by_parameter_scale": False}),
+    Case("adafactor", {"learning_rate": decaying, "decay_rate": 0.5, "weight_decay_rate": 1e-3}),
+    Case("sm3"),
+    Case("sm3", {"momentum": 0.5}, (3, 2, 4)),
+]
+every = pytest.mark.parametrize("case", CASES, ids=str)
+
+
+def random_gradients(size=8):
+    rng = np.random.default_rng(7)
+    gradients = rng.standard_normal((STEPS, size)) * np.logspace(-2, 2, size)
+    gradients[rng.random(gradients.shape) < 0.05] = 0
+    gradients[:3, 0] = 0  # a coordinate that starts without a gradient
+    return gradients.astype(np.float32)
+
+
+def run(tx, gradients, start=0.0):
+    start = jnp.full(gradients.shape[1:], start, jnp.float32)
+    return np.asarray(jax.jit(lambda p, g: scan(tx, p, g))(start, gradients), np.float64)
+
+
+def reference_path(make, gradients):
+    return reference.trajectory(make, np.zeros(gradients.shape[1:]), gradients)
+
+
+@every
+def test_a_thousand_steps_are_those_of_the_float64_loop(case):
+    expected = reference_path(case.make(reference), case.gradients())
+    assert disagreement(expected, case.path) < 2e-6
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.peer is not None], ids=str)
+def test_a_thousand_steps_are_those_of_optax(case):
+    theirs = run(case.make(case.peer), case.gradients())
+    assert disagreement(case.path, theirs) < case.peer_bound
+
+
+@dataclasses.dataclass(frozen=True)
+class Composition:
+    """What is put around an optimizer in lrx, and in the reference."""
+
+    name: str
+    ours: Callable[[], optax.GradientTransformation]
+    expected: Callable[[], Callable]
+    shape: tuple[int, ...] = (8,)
+
+    def __str__(self):
+        return self.name
+
+
+def clipped(name, *arguments, shape=(8,)):
+    return Composition(
+        name,
+        lambda: lrx.chain(getattr(lrx, name)(*arguments), lrx.sgd(0.01)),
+        lambda: reference.clipped(0.01, getattr(reference, name)(*arguments)),
+        shape,
+    )
+
+
+def decayed(weight_decay, **law):
+    return Composition(
+        f"decayed {law['law']}",
+        lambda: lrx.with_weight_decay(lrx.adam(decaying), weight_decay, **law),
+        lambda: descend(decaying, reference.adam_directions(), weight_decay, **law),
+    )
+
+
+def lookahead(**reset):
+    return Composition(
+        f"lookahead {reset}",
+        lambda: lrx.lookahead(lrx.adam(0.01), 6, 0.3, **reset),
+        lambda: reference.lookahead(0.01, reference.adam_directions(), 6, 0.3, **reset),
+    )
+
+
+COMPOSITIONS = [
+    clipped("clip", 2.0),
+    clipped("clip_by_block_rms", 2.0, shape=(4, 2)),
+    clipped("adaptive_grad_clip", 0.5, shape=(4, 2)),
+    decayed(0.3, law="rate"),
+    decayed(0.003, law="independent"),
+    decayed(0.3, law="squared", max_learning_rate=0.01),
+    lookahead(reset_state=False),
+    lookahead(reset_state=True),
+    Composition(
+        "cautious",
+        lambda: lrx.cautious(lrx.adam(0.01)),
+        lambda: descend(0.01, reference.cautious(reference.adam_directions())),
+    ),
+    Composition(
+        "accumulate",
+        lambda: lrx.accumulate(lrx.adamw(0.01, weight_decay=0.3), 6),
+        lambda: reference.accumulate(reference.adamw(0.01, weight_decay=0.3), 6),
+    ),
+]
+
+
+@pytest.mark.parametrize("composition", COMPOSITIONS, ids=str)
+def test_a_composition_is_that_of_the_float64_loop(composition):
+    gradients = random_gradients().reshape(STEPS, *composition.shape)
+    expected = reference_path(composition.expected(), gradients)
+    assert disagreement(expected, run(composition.ours(), gradients)) < 2e-6
+
+
+@pytest.mark.parametrize("debias", [False, True])
+def test_average_of_the_parameters_is_that_of_the_float64_loop(debias):
+    tx = lrx.chain(lrx.adam(0.01), lrx.params_ema(0.99, debias=debias))
+
+    def body(carry, g):
+        params, state = one_step(tx, *carry, g)
+        return (params, state), lrx.eval_params(state, params)
+
+    start = jnp.zeros(8)
+    averages = jax.lax.scan(body, (start, tx.init(start)), random_gradients())[1]
+    path = reference_path(reference.adam(0.01), random_gradients())
+    expected = reference.ema_of_parameters(path, 0.99, debias=debias)[1:]
+    assert disagreement(expected, averages, whole_path=path) < 2e-6
+
+
+def test_kahan_sum_is_that_of_the_float64_loop():
+    """To the bit: both round x and c to bfloat16 once a step, and what float32 rounds before that decides none here."""
+    updates = (1e-3 * random_gradients()).astype(jnp.bfloat16)
+
+    def body(carry, u):
+        params, compensation = lrx.apply_updates(carry[0], u, rounding="kahan", compensation=carry[1])
+        return (params, compensation), params
+
+    start = jnp.linspace(-2, 2, 8, dtype=jnp.bfloat16)
+    path = jax.lax.scan(body, (start, jnp.zeros_like(start)), updates)[1]
+    expected = reference.kahan_sum(start, updates, jnp.bfloat16)[1:]
+    np.testing.assert_array_equal(path, expected)
+
+
+def test_masked_weight_decay_is_that_of_optax():
+    gradients = jax.tree.map(lambda p: random_gradients(p.size).reshape(STEPS, *p.shape), PARAMS)
+    mask = {"w": True, "b": False}
+    path = scan(lrx.adamw(0.01, weight_decay=0.3, mask=mask), PARAMS, gradients)
+    theirs = scan(optax.adamw(0.01, weight_decay=0.3, mask=mask), PARAMS, gradients)
+    for k in PARAMS:
+        ours = np.asarray(path[k], np.float64).reshape(STEPS + 1, -1)
+        assert disagreement(ours, np.asarray(theirs[k], np.float64).reshape(STEPS + 1, -1)) < 5e-5
+
+
+@pytest.mark.parametrize("name", ["sgd", "adagrad", "rmsprop", "adam"])
+def test_complex_gradients_are_treated_as_by_optax(name):
+    rng = np.random.default_rng(0)
+    gradients = (rng.standard_normal((50, 4)) + 1j * rng.standard_normal((50, 4))).astype(np.complex64)
+    start = jnp.zeros(4, jnp.complex64)
+    ours, theirs = (scan(getattr(library, name)(0.01), start, gradients) for library in (lrx, optax))
+    assert ours.dtype == jnp.complex64
+    travelled = np.abs(np.diff(ours, axis=0)).sum(axis=0)
+    assert np.max(np.abs(ours - theirs).max(axis=0) / travelled) < 5e-5
+
+
+# ---------------------------------------------------------------- torch
+
+RECORD = json.loads(record_torch.FILE.read_text())
+
+# torch's arguments in terms of lrx's, where the definitions coincide
+TORCH = {
+    "SGD": lambda lr, **others: lrx.sgd(lr, **others),
+    "Adagrad": lambda lr, eps, initial_accumulator_value: lrx.adagrad(lr, initial_accumulator_value, eps),
+    "RMSprop": lambda lr, alpha, eps, **others: lrx.rmsprop(lr, alpha, eps, eps_in_sqrt=False, **others),
+    "Adam": lambda lr, betas, eps, amsgrad=False: (
+        lrx.amsgrad(lr, *betas, eps, convention="torch") if amsgrad else lrx.adam(lr, *betas, eps)
+    ),
+    "AdamW": lambda lr, betas, eps, weight_decay: lrx.adamw(lr, *betas, eps, weight_decay=weight_decay),
+    "Adadelta": lambda lr, rho, eps: lrx.adadelta(lr, rho, eps),
+    "NAdam": lambda lr, betas, eps, momentum_decay: lrx.nadam(lr, *betas, eps, momentum_decay=momentum_decay),
+    "RAdam": lambda lr, betas, eps: lrx.radam(lr, *betas, eps),
+}
+SCHEDULERS = {
+    "StepLR": lambda lr, step_size, gamma: lrx.step_decay_schedule(lr, step_size, decay_rate=gamma),
+    "CosineAnnealingLR": lambda lr, T_max: lrx.cosine_decay_schedule(lr, T_max),
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "sgd",
+        "sgd_momentum",
+        "sgd_nesterov",
+        "adagrad",
+        "adagrad_initial",
+        "adagrad_initial_no_eps",
+        "rmsprop",
+        "rmsprop_centered",
+        "rmsprop_momentum",
+        "rmsprop_centered_momentum",
+        "adam",
+        "adam_betas",
+        "adam_step",
+        "adam_cosine",
+        "adam_amsgrad",
+        "adamw",
+        "adadelta",
+        "nadam",
+        "radam",
+    ],
+)
+def test_a_thousand_steps_are_those_of_torch(name):
+    """The ε of Adagrad and RAdam are small enough that their place, where the two differ, does not show."""
+    case = RECORD["cases"][name]
+    arguments, theirs = dict(case["hyperparameters"]), np.array(case["parameters"])
+    if "scheduler" in case:
+        arguments["lr"] = SCHEDULERS[case["scheduler"]](arguments["lr"], **case["scheduler_arguments"])
+    start = theirs[0] if "weight_decay" in arguments else 0 * theirs[0]
+    path = run(TORCH[case["optimizer"]](**arguments), record_torch.gradients().astype(np.float32), start)
+    ours = path[RECORD["meta"]["steps"]] - start
+    assert disagreement(ours, theirs - theirs[0], whole_path=path) < 1e-5
+
+
+# ---------------------------------------------------------------- peers' faults
+
+
+def test_optax_1532_one_code_path_for_constant_and_scheduled_rates():
+    gradients = random_gradients()[:50]
+    constant, scheduled = (run(lrx.adam(rate), gradients) for rate in (0.01, lrx.constant_schedule(0.01)))
+    np.testing.assert_array_equal(constant, scheduled)
+
+
+def test_rate_of_a_schedule_is_used_at_its_own_count():
+    """The reference is given the float64 schedule, the optimizer the float32 one."""
+    arguments = {"init_value": 0.02, "decay_steps": STEPS}
+    gradients = random_gradients()
+    rate = lambda count: schedules.cosine_decay_schedule(count, **arguments)  # noqa: E731
+    expected = reference_path(reference.adam(rate), gradients)
+    ours = run(lrx.adam(lrx.cosine_decay_schedule(**arguments)), gradients)
+    assert disagreement(expected, ours) < 2e-6

@@ -1,0 +1,82 @@
+"""No two leaves of a state share a buffer, and none shares one with what the user holds: any of them may be donated."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+
+import lrx
+from tests.optimizers.cases import CASES, VARIANTS
+from tests.optimizers.wrappers import WRAPPERS
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
+NUMBER = jnp.float32(0.01)  # the user's array, in two places of an optimizer
+CONSTANT = {case.name: (case.build(NUMBER), case.needs) for case in CASES + VARIANTS}
+SCHEDULED = {
+    f"{case.name}_scheduled": (case.build(lrx.linear_schedule(NUMBER, NUMBER, 3)), case.needs) for case in CASES
+}
+AROUND = {f"{k}_around": (wrap(lrx.adamw(NUMBER, weight_decay=NUMBER)), ()) for k, wrap in WRAPPERS.items()}
+OTHERS = {
+    "reduce_on_plateau": (lrx.chain(lrx.sgd(NUMBER), lrx.reduce_on_plateau()), ("value",)),
+    "last_link_trace": (lrx.chain(lrx.ema(0.9), lrx.trace(0.9)), ()),
+    "polynomial_averaging": (lrx.chain(lrx.sgd(NUMBER), lrx.polynomial_averaging()), ()),
+    "pack": (lrx.pack(lrx.adam(NUMBER)), ()),
+}
+OPTIMIZERS = {**CONSTANT, **SCHEDULED, **AROUND, **OTHERS}
+SCALARS = {"w": 0.5, "b": 0.25}
+
+
+def loss(params):
+    return sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+
+
+def scalars():
+    return {name: jnp.float32(x) for name, x in SCALARS.items()}
+
+
+def shared(state, **users):
+    """The paths of a state's leaves that share a buffer with another, or with one of the user's."""
+    holders = {}
+    for path, x in jax.tree_util.tree_leaves_with_path((users, state)):
+        if isinstance(x, jax.Array) and x.size:
+            holders.setdefault(x.unsafe_buffer_pointer(), []).append(jax.tree_util.keystr(path))
+    return [paths for paths in holders.values() if len(paths) > 1 and any(p.startswith("[1]") for p in paths)]
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_no_buffer_of_a_state_is_in_another_place(name):
+    """Parameters that are scalars, which a broadcast does not copy, and a matrix."""
+    tx, needs = OPTIMIZERS[name]
+    extra = {k: v for k, v in {"value": jnp.float32(1.0), "value_fn": loss}.items() if k in needs}
+    for params in (scalars(), {"w": jnp.ones((2, 3)), "b": jnp.ones(3)}):
+        grads = jax.tree.map(jnp.array, params)
+        users = {"params": params, "grads": grads, "number": NUMBER, "value": extra.get("value")}
+        state = tx.init(params)
+        assert not shared(state, **users)
+        for _ in range(2):
+            updates, state = tx.update(grads, state, params, **extra)
+            assert not shared(state, updates=updates if "masked" not in name else None, **users)
+
+
+def test_jitted_init_and_a_donated_step_of_the_whole_list():
+    """In one program: donating a buffer twice is an error of XLA's, and deletes what the user holds."""
+    params = {name: scalars() for name in OPTIMIZERS}
+    states = jax.jit(lambda: {name: tx.init(scalars()) for name, (tx, _) in OPTIMIZERS.items()})()
+    assert not shared(states, params=params, number=NUMBER)
+
+    def step(params, states):
+        new = {}
+        for name, (tx, needs) in OPTIMIZERS.items():
+            extra = {k: v for k, v in {"value": 1.0, "value_fn": loss}.items() if k in needs}
+            new[name] = tx.update(params[name], states[name], params[name], **extra)
+        return {name: lrx.apply_updates(params[name], u) for name, (u, _) in new.items()}, {
+            name: state for name, (_, state) in new.items()
+        }
+
+    step = jax.jit(step, donate_argnums=(0, 1))
+    for _ in range(2):
+        params, states = step(params, states)
+        assert not shared(states, params=params, number=NUMBER)
+    eager = {name: tx.init(scalars()) for name, (tx, _) in OPTIMIZERS.items()}
+    params, _ = step({name: scalars() for name in OPTIMIZERS}, eager)
+    assert float(NUMBER) == pytest.approx(0.01)
+    assert all(bool(jnp.isfinite(x)) for x in jax.tree.leaves(params))

@@ -1,0 +1,547 @@
+"""Wrappers and links: what each does to the updates, and that the state stays readable through all of them."""
+
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import lrx
+from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train
+from tests.optimizers.wrappers import JOINED, LABELS, MASK, WRAPPERS
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
+wrapped = pytest.mark.parametrize("wrap", [*WRAPPERS.values(), *JOINED.values()], ids=[*WRAPPERS, *JOINED])
+shaped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
+COMPUTING = ["accumulate", "apply_if_finite", "cautious", "lookahead", "partition", "with_weight_decay", "chain"]
+computing = pytest.mark.parametrize("wrap", [WRAPPERS[k] for k in COMPUTING], ids=COMPUTING)
+INNER = lrx.adamw(lrx.linear_schedule(2e-3, 1e-3, 10))
+"""Its rate falls, and compiles fast: each wrapper compiles it anew."""
+
+
+def gradients(steps, seed=0):
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda p: rng.normal(size=(steps, *p.shape)).astype(np.float32), PARAMS)
+
+
+# ---------------------------------------------------------------- what every wrapper promises
+
+
+@wrapped
+def test_state_is_read_and_edited_through_it_and_nothing_is_traced_again(wrap, traces):
+    tx = wrap(INNER)
+    step = jax.jit(lambda p, s, g: one_step(tx, p, s, g))
+    state = tx.init(PARAMS)
+    assert lrx.learning_rate(state) == np.float32(2e-3)
+    before = len(lrx.hyperparams(state))
+    params, state = step(jax.tree.map(jnp.asarray, PARAMS), state, GRADS)
+    first = traces.count
+    state = lrx.with_hyperparams(state, learning_rate={"init_value": 0.5, "transition_steps": 20}, b1=0.5)
+    for _ in range(3):
+        params, state = step(params, state, GRADS)
+    assert traces.count == first
+    assert step._cache_size() == 1
+    count = int(lrx.count(state))
+    assert count in (2, 4)
+    assert lrx.learning_rate(state) == pytest.approx(0.5 + (1e-3 - 0.5) * (count - 1) / 20)
+    assert len(lrx.hyperparams(state)) == before
+    assert lrx.hyperparams(state)[next(k for k in lrx.hyperparams(state) if k.endswith(".b1"))] == 0.5
+
+
+@wrapped
+def test_state_is_constant_from_init_on(wrap):
+    tx = wrap(INNER)
+    state = tx.init(PARAMS)
+    assert avals(jax.jit(tx.update)(GRADS, state, PARAMS)[1]) == avals(state)
+    assert avals(jax.eval_shape(tx.init, PARAMS)) == jax.tree.map(jax.typeof, jax.eval_shape(lambda: state))
+
+
+@pytest.mark.parametrize("name", [name for name in WRAPPERS if "optax" not in name])  # its chain compares by identity
+def test_equal_wrappers_are_equal_and_other_numbers_are_not(name):
+    wrap = WRAPPERS[name]
+    tx, other = wrap(INNER), wrap(lrx.adamw(lrx.linear_schedule(3e-3, 1e-3, 10)))
+    assert tx == wrap(INNER)
+    assert hash(tx) == hash(wrap(INNER))
+    assert tx != other
+    assert tx.update != other.update
+    assert pickle.loads(pickle.dumps(wrap(lrx.sgd(0.1)))).init(PARAMS) is not None
+
+
+@computing
+def test_vmap_over_the_rate_is_the_loop(wrap):
+    grads = gradients(4)
+    rates = jnp.array([1e-3, 1e-1])
+    swept = jax.jit(jax.vmap(lambda rate: scan(wrap(lrx.adam(rate)), PARAMS, grads)))(rates)
+    alone = jax.jit(lambda: [scan(wrap(lrx.adam(float(rate))), PARAMS, grads) for rate in np.asarray(rates)])()
+    for i in range(2):
+        assert distance(jax.tree.map(lambda x, i=i: x[i], swept), alone[i]) < 1e-6
+
+
+@computing
+def test_gradient_with_respect_to_the_rate(wrap):
+    grads = gradients(4)
+
+    def loss(rate):
+        return sum(jnp.sum(x[-1] ** 2) for x in jax.tree.leaves(scan(wrap(lrx.sgd(rate, momentum=0.9)), PARAMS, grads)))
+
+    low, high = jax.jit(lambda: (loss(0.009), loss(0.011)))()
+    assert float(jax.jit(jax.grad(loss))(0.01)) == pytest.approx(float((high - low) / 0.002), rel=5e-2)
+
+
+@wrapped
+def test_mixed_precision_donation_and_empty_trees(wrap):
+    params = {"w": jnp.ones((2, 3), jnp.bfloat16), "b": jnp.ones(3, jnp.float16)}
+    tx = wrap(INNER)
+    step = jax.jit(lambda p, s: one_step(tx, p, s, jax.tree.map(lambda x: x * 0.3, params)), donate_argnums=1)
+    state = tx.init(params)
+    after, state = step(params, state)
+    assert avals(after) == avals(params)
+    assert finite(step(after, state))
+    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        train(tx, steps=2)
+
+
+@wrapped
+def test_resume_through_it(wrap):
+    """Constant to scheduled and back."""
+    grads = gradients(4)
+    constant, scheduled = wrap(lrx.adam(1e-3)), wrap(lrx.adam(lrx.linear_schedule(1.0, 0.0, 8)))
+    _, state = train(constant, grads=GRADS, steps=4)
+    resumed = lrx.resume(scheduled, PARAMS, state)
+    assert lrx.count(resumed) == lrx.count(state)
+    _, after = train_from(scheduled, resumed, grads)
+    done = int(lrx.count(after))
+    assert lrx.learning_rate(after) == pytest.approx(1 - (done - 1) / 8)
+    back = lrx.resume(constant, PARAMS, after)
+    assert lrx.count(back) == done
+    assert lrx.learning_rate(back) == np.float32(1e-3)
+
+
+def train_from(tx, state, grads):
+    def body(carry, g):
+        return one_step(tx, *carry, g), None
+
+    return jax.lax.scan(body, (jax.tree.map(jnp.asarray, PARAMS), state), grads)[0]
+
+
+@shaped
+def test_tree_map_params_of_optax(wrap):
+    tx = wrap(lrx.sgd(0.1, momentum=0.9))
+    state = tx.init(PARAMS)
+    is_leaf = lambda x: isinstance(x, optax.MaskedNode)  # noqa: E731
+    mapped = optax.tree_map_params(tx, lambda x: x if is_leaf(x) else x + 1, state, is_leaf=is_leaf)
+    assert same(lrx.hyperparams(mapped), lrx.hyperparams(state))
+    assert lrx.count(mapped) == 0
+
+
+# ---------------------------------------------------------------- masks, groups, freezing
+
+
+def test_masked_is_that_of_optax():
+    grads = gradients(5)
+    ours, theirs = (scan(m.masked(lrx.adam(0.1), MASK), PARAMS, grads) for m in (lrx, optax))
+    assert same(ours, theirs)
+    by_function = scan(lrx.masked(lrx.adam(0.1), lambda p: jax.tree.map(lambda x: x.ndim > 1, p)), PARAMS, grads)
+    assert same(by_function, theirs)
+
+
+def test_named_chain_is_that_of_optax():
+    made = (m.named_chain(("clip", m.clip(0.5)), ("step", m.sgd(0.1, 0.9))) for m in (lrx, optax))
+    ours, theirs = (scan(tx, PARAMS, gradients(4)) for tx in made)
+    assert distance(ours, theirs) < 1e-6
+
+
+def test_partition_is_that_of_optax():
+    grads = gradients(5)
+    groups = {"body": lrx.adamw(0.1), "head": lrx.sgd(lrx.linear_schedule(1.0, 0.0, 4))}
+    ours, theirs = (scan(m.partition(groups, LABELS), PARAMS, grads) for m in (lrx, optax))
+    assert same(ours, theirs)
+    _, state = train(lrx.partition(groups, lambda p: LABELS), steps=2)
+    rates = lrx.learning_rates(state)
+    assert {k: round(float(v), 6) for k, v in rates.items()} == {
+        "body.scale_by_learning_rate.learning_rate": 0.1,
+        "head.scale_by_learning_rate.learning_rate": 0.75,
+    }
+    with pytest.raises(ValueError, match="holds 2 rates: body"):
+        lrx.learning_rate(state)
+    edited = lrx.with_hyperparams(state, **{"body.scale_by_learning_rate.learning_rate": 0.5})
+    assert lrx.learning_rates(edited)["body.scale_by_learning_rate.learning_rate"] == 0.5
+    with pytest.raises(ValueError, match=r"is the name of 2 hyperparameters: body\.scale.*head"):
+        lrx.with_hyperparams(state, learning_rate=0.5)
+
+
+def test_partition_names_the_labels_that_have_no_transformation():
+    tx = lrx.partition({"body": lrx.sgd(0.1)}, LABELS)
+    with pytest.raises(ValueError, match=r"got the labels \['head'\]; there are transforms for \['body'\]"):
+        tx.init(PARAMS)
+
+
+def test_optax_477_a_frozen_group_keeps_no_memory_and_costs_no_gradient():
+    """Also optax#290, #993: inside one jit XLA does not compute what nothing uses."""
+    params = {"body": jnp.ones((64, 64)), "head": jnp.ones((64, 64))}
+    tx = lrx.partition({"head": lrx.adam(0.1), "body": lrx.freeze(True)}, {"body": "body", "head": "head"})
+    state = tx.init(params)
+    assert sum(x.size for x in jax.tree.leaves(state)) < 2 * 64 * 64 + 20
+
+    def flops(loss):
+        def step(params, state):
+            return one_step(tx, params, state, jax.grad(loss)(params))
+
+        return jax.jit(step).lower(params, state).compile().cost_analysis()["flops"]
+
+    def loss(params, stop=lambda x: x):
+        return jnp.sum((stop(params["body"]) @ params["head"]) ** 2)
+
+    assert flops(loss) == flops(lambda p: loss(p, jax.lax.stop_gradient))
+
+
+def test_optax_1371_part_of_a_partition_is_initialised_anew():
+    """A group's state is a subtree under its label: it can be replaced, and nothing else moves."""
+    groups = {"body": lrx.adam(0.1), "head": lrx.adam(0.2)}
+    tx = lrx.partition(groups, LABELS)
+    params, state = train(tx, steps=3)
+    groups = {**state.memory.inner_states, "head": tx.init(params).memory.inner_states["head"]}
+    state = state._replace(memory=state.memory._replace(inner_states=groups))
+    _, state = tx.update(GRADS, state, params)
+    counts = {k: int(s["scale_by_adam"].memory.count) for k, s in state.memory.inner_states.items()}
+    assert counts == {"body": 4, "head": 1}
+
+
+def test_by_path_labels_by_the_first_pattern_that_is_found():
+    tree = {"enc": {"block_0": {"w": 1.0, "bias": 1.0}, "block_1": {"w": 1.0}}, "head": 1.0}
+    depths = lrx.by_path({r"block_(\d+)": lambda m: int(m[1]), "head": 2})(tree)
+    assert depths == {"enc": {"block_0": {"w": 0, "bias": 0}, "block_1": {"w": 1}}, "head": 2}
+    assert lrx.adamw(0.1, mask=lrx.by_path({"bias": False, "": True})) == lrx.adamw(
+        0.1, mask=lrx.by_path({"bias": False, "": True})
+    )
+    with pytest.raises(ValueError, match=r"no pattern for the parameter 'head'"):
+        lrx.by_path({"enc": 0})(tree)
+
+
+def test_timm_2532_layer_decay_acts_in_the_update():
+    """timm's rule: max(min_scale, decay^(last − depth)), whatever sets the rate, also on the decoupled decay."""
+    params = {f"layer_{i}": jnp.ones(2) for i in range(4)}
+    depths = lrx.by_path({r"layer_(\d)": lambda m: int(m[1])})
+    tx = lrx.chain(lrx.adamw(0.1, weight_decay=0.5), lrx.layer_wise_decay(0.5, depths, min_scale=0.2))
+    updates, _ = tx.update(params, tx.init(params), params)
+    for i, scale in enumerate([0.2, 0.25, 0.5, 1.0]):
+        np.testing.assert_allclose(updates[f"layer_{i}"], -0.1 * 1.5 * scale, rtol=1e-6)
+
+
+# ---------------------------------------------------------------- accumulation
+
+
+@pytest.mark.parametrize("every", [1, 2, 3])
+def test_accumulate_takes_the_mean_gradient(every):
+    grads = gradients(6)
+    ours = scan(lrx.accumulate(lrx.adam(0.1), every), PARAMS, grads)
+    means = jax.tree.map(lambda g: g.reshape(-1, every, *g.shape[1:]).mean(axis=1), grads)
+    alone = scan(lrx.adam(0.1), PARAMS, means)
+    assert distance(jax.tree.map(lambda x: x[::every], ours), alone) < 1e-6
+
+
+def test_accumulate_is_multi_steps_of_optax():
+    grads = gradients(7)
+    theirs = optax.MultiSteps(lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10)), 3).gradient_transformation()
+    ours = lrx.accumulate(lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10)), 3)
+    assert distance(scan(ours, PARAMS, grads), scan(theirs, PARAMS, grads)) < 1e-6
+
+
+def test_optax_472_the_inner_optimizer_runs_on_the_last_micro_step_only():
+    """By the cost of the two branches, and by a callback in the inner update."""
+    runs = []
+
+    def update(updates, state, params=None):
+        jax.debug.callback(lambda: runs.append(1))
+        return updates, state
+
+    tx = lrx.accumulate(optax.GradientTransformation(lambda params: (), update), 3)
+    step, state = jax.jit(tx.update), tx.init(PARAMS)
+    for _ in range(7):
+        _, state = step(GRADS, state, PARAMS)
+    jax.effects_barrier()
+    assert len(runs) == 2
+
+
+def test_a_non_finite_micro_gradient_is_skipped_and_counted():
+    """Where optax's MultiSteps is poisoned for ever."""
+    good = gradients(4)
+    bad = jax.tree.map(lambda g: g.copy(), good)
+    bad["b"][1, 0], bad["w"][2] = np.nan, np.inf
+    tx = lrx.accumulate(lrx.sgd(1.0), 4)
+    state = tx.init(PARAMS)
+    for i in range(4):
+        updates, state = tx.update(jax.tree.map(lambda g, i=i: g[i], bad), state, PARAMS)
+    expected = jax.tree.map(lambda g: -(g[0] + g[3]) / 2, good)
+    assert distance(updates, expected) < 1e-6
+    assert state.memory.skipped == 2
+    theirs = optax.MultiSteps(optax.sgd(1.0), 4).gradient_transformation()
+    assert not finite(scan(theirs, PARAMS, jax.tree.map(lambda g: np.concatenate([g, g]), bad)))
+
+
+def test_a_window_without_a_finite_micro_gradient_makes_no_update():
+    tx = lrx.accumulate(lrx.adamw(0.1, weight_decay=0.5), 2)
+    state = tx.init(PARAMS)
+    nan = jax.tree.map(lambda g: g * np.nan, GRADS)
+    for _ in range(2):
+        updates, state = tx.update(nan, state, PARAMS)
+        assert distance(updates, jax.tree.map(np.zeros_like, GRADS)) == 0
+    assert lrx.count(state) == 0
+    assert state.memory.mini_step == 0
+    for _ in range(2):
+        updates, state = tx.update(GRADS, state, PARAMS)
+    assert lrx.count(state) == 1
+    assert finite(updates)
+
+
+def test_extra_arguments_reach_the_inner_optimizer_and_value_is_the_mean():
+    seen = []
+
+    def update(updates, state, params=None, *, value, key, **extra):
+        jax.debug.callback(lambda v, k: seen.append((float(v), int(k))), value, key)
+        return updates, state
+
+    tx = lrx.accumulate(optax.GradientTransformationExtraArgs(lambda params: (), update), 2)
+    state = tx.init(PARAMS)
+    for i in range(4):
+        _, state = tx.update(GRADS, state, PARAMS, value=jnp.float32(i), key=i)
+    jax.effects_barrier()
+    assert seen == [(0.5, 1), (2.5, 3)]
+
+
+def test_plateau_of_optax_works_inside_accumulate():
+    """Inside optax's MultiSteps in a chain it is a TypeError, since the value is dropped."""
+    plateau = optax.contrib.reduce_on_plateau(factor=0.5, patience=1)
+    tx = lrx.chain(lrx.accumulate(lrx.chain(lrx.sgd(1.0), plateau), 2))
+    state = tx.init(PARAMS)
+    for _ in range(6):
+        updates, state = tx.update(GRADS, state, PARAMS, value=1.0)
+    assert updates["b"][0] > -GRADS["b"][0]
+
+
+def test_the_number_of_micro_steps_is_data():
+    tx = lrx.accumulate(lrx.sgd(1.0), 4)
+    step = jax.jit(tx.update)
+    _, state = step(GRADS, tx.init(PARAMS), PARAMS)
+    state = lrx.with_hyperparams(state, every=2)
+    updates, state = step(GRADS, state, PARAMS)
+    assert distance(updates, jax.tree.map(lambda g: -g, GRADS)) < 1e-7
+    assert step._cache_size() == 1
+
+
+def test_bf16_micro_gradients_are_averaged_in_float32():
+    grads = jnp.full(3, 1.0, jnp.bfloat16)
+    tx = lrx.accumulate(lrx.sgd(1.0), 512)
+    state = tx.init(grads)
+    assert state.memory.gradients.dtype == jnp.float32
+    assert lrx.accumulate(lrx.sgd(1.0), 2, accumulator_dtype="bfloat16").init(grads).memory.gradients.dtype == (
+        jnp.bfloat16
+    )
+
+
+# ---------------------------------------------------------------- non-finite updates
+
+
+def test_apply_if_finite_is_that_of_optax():
+    grads = gradients(9)
+    for i in (1, 2, 5, 6, 7):
+        grads["b"][i, 0] = np.nan
+    ours, theirs = (scan(m.apply_if_finite(lrx.sgd(0.1), 2), PARAMS, grads) for m in (lrx, optax))
+    assert jax.tree.all(jax.tree.map(lambda a, b: np.array_equal(a, b, equal_nan=True), ours, theirs))
+    assert not finite(ours)  # the third in a row was let through
+
+
+# ---------------------------------------------------------------- averages and slow parameters
+
+
+def test_params_ema_is_the_weighted_mean():
+    grads = gradients(6)
+    tx = lrx.chain(lrx.sgd(0.5), lrx.params_ema(0.8))
+    path = scan(tx, PARAMS, grads)["w"]
+    _, state = train_from(tx, tx.init(PARAMS), grads)
+    weights = 0.8 ** np.arange(5, -1, -1.0)
+    expected = np.tensordot(weights / weights.sum(), np.asarray(path[1:], np.float64), 1)
+    np.testing.assert_allclose(lrx.eval_params(state, PARAMS)["w"], expected, rtol=1e-5)
+
+
+def test_eval_params_says_what_is_missing():
+    with pytest.raises(ValueError, match=r"no averaged parameters. One rule that keeps them is needed"):
+        lrx.eval_params(lrx.adam(0.1).init(PARAMS), PARAMS)
+    twice = lrx.chain(lrx.sgd(0.1), lrx.params_ema(0.9), lrx.params_ema(0.5))
+    with pytest.raises(ValueError, match="several averages: params_ema, params_ema_2"):
+        lrx.eval_params(twice.init(PARAMS), PARAMS)
+
+
+def test_eval_params_under_a_mask_and_in_low_precision():
+    params = {"w": jnp.ones((2, 3), jnp.bfloat16), "b": jnp.ones(3)}
+    state = lrx.masked(lrx.params_ema(0.9), MASK).init(params)
+    assert state.memory.inner_state.memory.averaged["w"].dtype == jnp.float32
+    assert avals(lrx.eval_params(state, params)) == avals(params)
+
+
+def test_lookahead_of_pairs_is_that_of_optax():
+    grads = gradients(7)
+    pair = optax.LookaheadParams.init_synced(jax.tree.map(jnp.asarray, PARAMS))
+
+    def run(library):
+        tx = library.lookahead(lrx.adam(0.1), 3, 0.5, reset_state=True)
+
+        def body(carry, g):
+            params, state = carry
+            updates, state = tx.update(g, state, params)
+            params = optax.apply_updates(params, updates)
+            return (params, state), params
+
+        return jax.lax.scan(body, (pair, tx.init(pair)), grads)[1]
+
+    ours, theirs = run(lrx), run(optax)
+    assert distance(ours, theirs) < 1e-6
+    tx = lrx.lookahead(lrx.adam(0.1), 3, 0.5, reset_state=True)
+    plain, state = train_from(tx, tx.init(PARAMS), grads)
+    assert distance(plain, jax.tree.map(lambda x: x[-1], ours.fast)) < 1e-6
+    assert distance(lrx.eval_params(state, plain), jax.tree.map(lambda x: x[-1], ours.slow)) < 1e-6
+
+
+# ---------------------------------------------------------------- weight decay
+
+
+@pytest.mark.parametrize(
+    ("law", "factor"), [("rate", lambda n: n), ("independent", lambda n: 1.0), ("squared", lambda n: n * n / 0.5)]
+)
+def test_laws_of_weight_decay(law, factor):
+    schedule = lrx.linear_schedule(0.5, 0.1, 4)
+    largest = {"max_learning_rate": 0.5} if law == "squared" else {}
+    tx = lrx.with_weight_decay(lrx.sgd(schedule), 0.25, MASK, law=law, **largest)
+    state = tx.init(PARAMS)
+    zero = jax.tree.map(np.zeros_like, GRADS)
+    for t in range(4):
+        updates, state = tx.update(zero, state, PARAMS)
+        np.testing.assert_allclose(updates["w"], -0.25 * factor(float(schedule(t))) * PARAMS["w"], rtol=1e-6)
+        np.testing.assert_array_equal(updates["b"], zero["b"])
+
+
+def test_law_of_the_rate_is_adamw():
+    grads = gradients(5)
+    ours = scan(lrx.with_weight_decay(lrx.adam(lrx.linear_schedule(0.1, 0.01, 10)), 0.3), PARAMS, grads)
+    assert distance(ours, scan(lrx.adamw(lrx.linear_schedule(0.1, 0.01, 10), weight_decay=0.3), PARAMS, grads)) < 1e-6
+
+
+def test_weight_decay_follows_its_own_schedule():
+    tx = lrx.with_weight_decay(lrx.sgd(0.0), lrx.linear_schedule(1.0, 0.0, 4), law="independent")
+    state = tx.init(PARAMS)
+    for t in range(3):
+        updates, state = tx.update(GRADS, state, PARAMS)
+        np.testing.assert_allclose(updates["w"], -(1 - t / 4) * PARAMS["w"], rtol=1e-6)
+
+
+# ---------------------------------------------------------------- clipping
+
+
+@pytest.mark.parametrize("name", ["clip", "clip_by_block_rms", "clip_by_global_norm", "adaptive_grad_clip"])
+def test_clipping_is_that_of_optax(name):
+    shapes = {"scalar": (), "vector": (5,), "dense": (4, 3), "heads": (4, 2, 3), "conv": (3, 3, 2, 4), "empty": (0, 2)}
+    rng = np.random.default_rng(3)
+    params = {k: rng.normal(size=s).astype(np.float32) for k, s in shapes.items()}
+    grads = {k: (10 * rng.normal(size=s)).astype(np.float32) for k, s in shapes.items()}
+    params, grads = jax.tree.map(jnp.asarray, (params, grads))
+    ours, theirs = (getattr(library, name)(0.7) for library in (lrx, optax))
+    ours, theirs = (tx.update(grads, tx.init(params), params)[0] for tx in (ours, theirs))
+    assert distance(ours, {**theirs, "empty": grads["empty"]}) < 1e-5
+    assert distance(ours, grads) > 1
+
+
+# ---------------------------------------------------------------- rounding of low-precision parameters
+
+
+def test_optax_1444_stochastic_rounding_keeps_the_expected_value():
+    params = jnp.ones(20_000, jnp.bfloat16)
+    updates = jnp.full_like(params, 2.0**-10)  # an eighth of the gap above 1
+    nearest = lrx.apply_updates(params, updates)
+    rounded = lrx.apply_updates(params, updates, rounding="stochastic", key=jax.random.key(0))
+    assert jnp.all(nearest == 1)
+    assert set(np.unique(np.asarray(rounded, np.float64))) == {1.0, 1 + 2.0**-7}
+    assert np.mean(np.asarray(rounded, np.float64) - 1) == pytest.approx(2.0**-10, rel=0.06)
+    assert rounded.dtype == params.dtype
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+@pytest.mark.parametrize("x", [1e-7, -3.3e-6, 0.1, -1.0, 2.0, 777.7, 6e4])
+def test_stochastic_rounding_is_unbiased_between_the_two_neighbours(dtype, x):
+    params = jnp.zeros(40_000, dtype)
+    rounded = lrx.apply_updates(params, jnp.full(40_000, x, jnp.float32), rounding="stochastic", key=jax.random.key(1))
+    values = np.asarray(rounded, np.float64)
+    x = float(np.float32(x))
+    nearest = float(jnp.asarray(x, dtype))
+    low, high = values.min(), values.max()
+    assert low <= x <= high
+    assert len(np.unique(values)) == (1 if nearest == x else 2)
+    assert nearest in values
+    assert values.mean() == pytest.approx(x, abs=4 * (high - low) / 2 / 200 + 1e-12)
+
+
+def test_float32_parameters_infinities_and_nans_are_rounded_to_the_nearest():
+    params = {"a": jnp.array([jnp.inf, -jnp.inf, jnp.nan], jnp.bfloat16), "b": jnp.ones(2)}
+    rounded = lrx.apply_updates(params, params, rounding="stochastic", key=jax.random.key(0))
+    np.testing.assert_array_equal(np.asarray(rounded["a"], np.float32), [np.inf, -np.inf, np.nan])
+    assert same(rounded["b"], 2 * jnp.ones(2))
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_compensated_sum_follows_float64(dtype):
+    rng = np.random.default_rng(0)
+    steps = rng.normal(size=(1000, 16)) * 1e-3
+    params = compensation = jnp.zeros(16, dtype)
+    params = params + jnp.asarray(1, dtype)
+    plain, exact = params, np.ones(16)
+    add = jax.jit(lambda p, u, c: lrx.apply_updates(p, u, rounding="kahan", compensation=c))
+    for u in steps:
+        u = jnp.asarray(u, dtype)
+        exact = exact + np.asarray(u, np.float64)
+        params, compensation = add(params, u, compensation)
+        plain = lrx.apply_updates(plain, u)
+    error = np.abs(np.asarray(params, np.float64) - np.asarray(compensation, np.float64) - exact).max()
+    assert error < 0.02 * np.abs(np.asarray(plain, np.float64) - exact).max()
+    assert np.abs(np.asarray(params, np.float64) - exact).max() <= float(jnp.finfo(dtype).eps)
+
+
+def test_rounding_says_what_it_needs():
+    with pytest.raises(ValueError, match=r"apply_updates\(key=...\) must be a random key"):
+        lrx.apply_updates(PARAMS, GRADS, rounding="stochastic")
+    with pytest.raises(ValueError, match=r"jax.tree.map\(jnp.zeros_like, params\)"):
+        lrx.apply_updates(PARAMS, GRADS, rounding="kahan")
+    with pytest.raises(ValueError, match="must be one of 'nearest', 'stochastic', 'kahan', got 'up'"):
+        lrx.apply_updates(PARAMS, GRADS, rounding="up")
+
+
+# ---------------------------------------------------------------- refused
+
+REFUSED = [
+    (lambda: lrx.accumulate(lrx.sgd(1.0), 0), ValueError, "accumulate(every=...) must be positive, got 0."),
+    (lambda: lrx.accumulate(1, 2), TypeError, "accumulate(tx=...) must be a gradient transformation, got 1."),
+    (lambda: lrx.masked(lrx.sgd(1.0), 3), TypeError, "masked(mask=...) must be a tree of bools or a function"),
+    (lambda: lrx.partition({"a": 1}, "a"), TypeError, "partition(transforms['a']=...) must be a gradient transf"),
+    (lambda: lrx.partition({1: lrx.sgd(1.0), "1": lrx.sgd(1.0)}, 1), ValueError, "needs labels that differ as strings"),
+    (lambda: lrx.named_chain(lrx.sgd(1.0)), TypeError, "named_chain(...) takes pairs (name, transformation)"),
+    (lambda: lrx.named_chain(*[("a", lrx.sgd(1.0))] * 2), ValueError, "named_chain(...) needs names that differ"),
+    (lambda: lrx.lookahead(lrx.sgd(1.0), 0, 0.5), ValueError, "lookahead(sync_period=...) must be positive, got 0."),
+    (lambda: lrx.cautious(lrx.sgd(1.0), min_share=0), ValueError, "cautious(min_share=...) must be positive, got 0."),
+    (lambda: lrx.params_ema(1.0), ValueError, "params_ema(decay=...) must be in [0, 1) in float32, got 1.0."),
+    (
+        lambda: lrx.with_weight_decay(lrx.sgd(1.0), 0.1, law="squared"),
+        ValueError,
+        'with_weight_decay(max_learning_rate=...) must be given for the law "squared" and for no other, got None.',
+    ),
+    (lambda: lrx.layer_wise_decay(0.5, {"w": 0.5}), TypeError, "layer_wise_decay(depths=...) must be a tree of whole"),
+    (lambda: lrx.by_path({"(": 1}), ValueError, "by_path(patterns=...) must be regular expressions"),
+    (lambda: lrx.clip(0), ValueError, "clip(max_delta=...) must be positive, got 0."),
+    (lambda: lrx.apply_if_finite(lrx.sgd(1.0), -1), ValueError, "must not be negative, got -1."),
+]
+
+
+@pytest.mark.parametrize(("call", "kind", "message"), REFUSED, ids=[r[2][:60] for r in REFUSED])
+def test_bad_input_is_refused(call, kind, message):
+    with pytest.raises(kind) as error:
+        call()
+    assert message in str(error.value)

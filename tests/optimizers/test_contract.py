@@ -1,0 +1,200 @@
+"""What every optimizer promises: one list of records, the same questions to all.
+
+What is compiled is compiled for a part of the list at a time: one program costs a fraction of many.
+"""
+
+import copy
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrx
+from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, warmup_cosine
+from tests.optimizers.cases import CASES, MIXED, VARIANTS
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
+every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+every_variant = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
+FALLING = lrx.linear_schedule(0.01, 0.001, 10)
+"""A rate that differs from update to update, and compiles fast."""
+
+
+def in_parts(cases, size=13):
+    """The list in parts whose cases share their programs, one of each kind in all of them."""
+    parts = [cases[i :: -(-len(cases) // size)] for i in range(-(-len(cases) // size))]
+    return pytest.mark.parametrize("cases", parts, ids=[f"{part[0].name}_and_{len(part) - 1}_more" for part in parts])
+
+
+def jitted(cases, function, **options):
+    """One program that calls `function(case, *arguments)` for each case, its arguments taken from dicts by name."""
+    return jax.jit(lambda *trees: {c.name: function(c, *(tree[c.name] for tree in trees)) for c in cases}, **options)
+
+
+def of_each(cases, function):
+    return {case.name: function(case) for case in cases}
+
+
+@every_variant
+def test_first_update_keeps_the_avals_of_the_state(case):
+    for rate in (0.01, FALLING):
+        tx = case.build(rate)
+        state = tx.init(PARAMS)
+        assert avals(tx.update(GRADS, state, PARAMS, **case.extra)[1]) == avals(state)
+
+
+@in_parts(CASES + VARIANTS)
+def test_dtypes_hold_under_mixed_precision(cases):
+    params = of_each(cases, lambda case: case.mixed())
+    states = of_each(cases, lambda case: case.build().init(case.mixed()))
+    update = jitted(cases, lambda case, params, state: case.build().update(params, state, params, **case.extra))
+    for name, (updates, after) in update(params, states).items():
+        assert avals(after) == avals(states[name]), name
+        assert avals(updates) == avals(params[name]), name
+        assert finite(updates), name
+        assert {x.dtype.name for x in lrx.hyperparams(after).values()} <= {"float32", "int32"}, name
+
+
+@in_parts(CASES + VARIANTS)
+def test_runs_under_strict_promotion_and_debug_nans(cases):
+    real = {"w": MIXED["w"], "b": MIXED["b"][:2]}  # JAX itself refuses complex times real under strict promotion
+    txs = of_each(cases, lambda case: case.build(FALLING))
+    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        step = jitted(cases, lambda case, carry, grads: one_step(txs[case.name], *carry, grads, **case.extra))
+        carry = of_each(cases, lambda case: (real, txs[case.name].init(real)))
+        carry = step(carry, of_each(cases, lambda _: jax.tree.map(jnp.zeros_like, real)))
+        step(carry, of_each(cases, lambda _: real))
+
+
+@in_parts(CASES)
+def test_donated_loop_compiles_once_and_gives_what_scan_gives(cases):
+    txs = of_each(cases, lambda case: case.build(FALLING))
+
+    def donated(case, params, state, grads):
+        return one_step(txs[case.name], params, state, grads, **case.extra)
+
+    step = jitted(cases, donated, donate_argnums=(0, 1))
+    params = of_each(cases, lambda _: jax.tree.map(jnp.array, PARAMS))
+    states = of_each(cases, lambda case: txs[case.name].init(params[case.name]))
+    for _ in range(3):
+        after = step(params, states, of_each(cases, lambda _: GRADS))
+        params, states = ({name: pair[i] for name, pair in after.items()} for i in (0, 1))
+    assert step._cache_size() == 1
+    grads = jax.tree.map(lambda g: jnp.stack([g] * 3), GRADS)
+    paths = jitted(cases, lambda case: scan(txs[case.name], PARAMS, grads, **case.extra))()
+    for name, path in paths.items():
+        assert lrx.count(states[name]) == 3, name
+        assert distance(jax.tree.map(lambda p: p[-1], path), params[name]) < 1e-6, name
+
+
+@in_parts(CASES)
+def test_float64_parameters_are_computed_in_float64(cases, x64):
+    params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float64), PARAMS)
+    grads = jax.tree.map(lambda p: jnp.asarray(np.random.default_rng(0).normal(size=(4, *p.shape))), PARAMS)
+    wide = jitted(cases, lambda case: scan(case.build(), params, grads, **case.extra))()
+    short = jax.tree.map(lambda g: g.astype(jnp.float32), grads)
+    narrow = jitted(cases, lambda case: scan(case.build(), PARAMS, short, **case.extra))()
+    for case in cases:
+        assert {x.dtype.name for x in jax.tree.leaves(wide[case.name])} == {"float64"}, case.name
+        assert 0 < distance(wide[case.name], narrow[case.name]) < 1e-5, case.name
+
+
+@every_variant
+def test_state_holds_no_float64(case, x64):
+    state = case.build().init(PARAMS)
+    assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}
+
+
+def final(case, numbers, grads):
+    return scan(case.build(**numbers), PARAMS, grads, **case.extra)
+
+
+@in_parts(CASES)
+def test_vmap_over_every_hyperparameter(cases):
+    grads = jax.tree.map(lambda g: jnp.stack([g, -2 * g, g]), GRADS)
+
+    def two(case):
+        return {k: jnp.stack([jnp.float32(v), jnp.float32(v * 0.9)]) for k, v in case.numbers().items()}
+
+    grid = of_each(cases, two)
+    swept = jitted(cases, lambda case, numbers: jax.vmap(lambda n: final(case, n, grads))(numbers))(grid)
+    # each alone is built of numbers, as the code gives them
+    lone = of_each(cases, lambda case: [case.build(**{k: v[i] for k, v in grid[case.name].items()}) for i in range(2)])
+    alone = jitted(cases, lambda case: [scan(tx, PARAMS, grads, **case.extra) for tx in lone[case.name]])()
+    for case in cases:
+        for i in range(2):
+            assert distance(jax.tree.map(lambda x, i=i: x[i], swept[case.name]), alone[case.name][i]) < 1e-6, case.name
+
+
+@in_parts([case for case in CASES if case.differentiable])
+def test_gradient_with_respect_to_every_hyperparameter_is_finite(cases):
+    """Also where a gradient was zero from the start, and a root therefore has no derivative."""
+    grads = {"w": jnp.stack([0 * GRADS["w"]] * 3), "b": jnp.stack([GRADS["b"], 0 * GRADS["b"], 2 * GRADS["b"]])}
+
+    def slopes(case, numbers):
+        def loss(numbers, grads):
+            return sum(jnp.sum(x[-1] ** 2) for x in jax.tree.leaves(final(case, numbers, grads)))
+
+        return jax.grad(loss, argnums=(0, 1))(numbers, grads)
+
+    numbers = of_each(cases, lambda case: {k: jnp.float32(v) for k, v in case.numbers().items()})
+    for name, (by_number, by_grad) in jitted(cases, slopes)(numbers).items():
+        assert finite(by_number), name
+        assert finite(by_grad), name
+        assert by_number["learning_rate"] != 0, name
+
+
+@every
+def test_equal_optimizers_are_equal_and_other_numbers_are_not(case):
+    tx = case.build()
+    assert tx == case.build()
+    assert hash(tx) == hash(case.build())
+    assert tx != case.build(0.02)
+    assert tx.update == case.build().update
+    assert tx.update != case.build(0.02).update
+
+
+@every
+def test_pickle_and_copy_give_an_equal_optimizer(case):
+    tx = case.build(warmup_cosine())
+    expected = tx.update(GRADS, tx.init(PARAMS), PARAMS, **case.extra)
+    for other in (pickle.loads(pickle.dumps(tx)), copy.copy(tx), copy.deepcopy(tx)):
+        assert other == tx
+        assert hash(other) == hash(tx)
+        assert same(other.update(GRADS, other.init(PARAMS), PARAMS, **case.extra), expected)
+
+
+@every
+def test_repr_names_the_numbers(case):
+    assert "learning_rate=0.01" in repr(case.build())
+
+
+@every
+def test_init_on_shapes_alone(case):
+    tx = case.build()
+    abstract = jax.eval_shape(tx.init, jax.eval_shape(lambda: jax.tree.map(jnp.asarray, PARAMS)))
+    assert avals(abstract) == avals(tx.init(PARAMS))
+
+
+@every
+def test_unknown_extra_arguments_are_ignored(case):
+    tx = case.build()
+    state = tx.init(PARAMS)
+    with_extra = tx.update(GRADS, state, PARAMS, **{"value": 1.0, "anything": "else", **case.extra})
+    assert same(with_extra, tx.update(GRADS, state, PARAMS, **case.extra))
+
+
+@in_parts(CASES)
+def test_zero_gradients_do_not_move_the_parameters(cases):
+    def still(case):
+        return case.build(**({"weight_decay": 0.0} if "weight_decay" in case.numbers() else {}))
+
+    zero = jax.tree.map(np.zeros_like, GRADS)
+    step = jitted(cases, lambda case, carry: one_step(still(case), *carry, zero, **case.extra))
+    carry = of_each(cases, lambda case: (jax.tree.map(jnp.asarray, PARAMS), still(case).init(PARAMS)))
+    for _ in range(3):
+        carry = step(carry)
+    for name, (params, _) in carry.items():
+        assert same(params, jax.tree.map(jnp.asarray, PARAMS)), name

@@ -1,0 +1,87 @@
+"""Parameters in eight bits or fewer: computed in float32, with float32 moments."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrx
+from tests.common import avals, finite
+from tests.optimizers.cases import CASES, VARIANTS
+from tests.optimizers.wrappers import WRAPPERS
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
+DTYPES = [
+    name
+    for name in dir(jnp)
+    if name.startswith(("float8_", "float4_")) and name != "float8_e8m0fnu" and "scale" not in name
+]
+RATE = lrx.linear_schedule(0.01, 0.001, 10)
+OPTIMIZERS = {case.name: (case.build(RATE), case.needs) for case in CASES + VARIANTS}
+OPTIMIZERS |= {f"{name}_around": (wrap(lrx.adamw(RATE)), ()) for name, wrap in WRAPPERS.items()}
+OPTIMIZERS["pack"] = lrx.pack(lrx.adam(RATE)), ()
+
+
+def params(dtype):
+    return {"w": jnp.ones((2, 3), dtype), "b": jnp.ones(3, dtype)}
+
+
+def loss(params):
+    return sum(jnp.sum(p.astype(jnp.float32) ** 2) for p in jax.tree.leaves(params))
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_takes_every_dtype(name):
+    """As types for all of them, since each would be another program; with numbers for one."""
+    tx, needs = OPTIMIZERS[name]
+    extra = {k: v for k, v in {"value": 1.0, "value_fn": loss}.items() if k in needs}
+    for dtype in DTYPES:
+        given = jax.eval_shape(lambda dtype=dtype: params(dtype))
+        state = jax.eval_shape(tx.init, given)
+        updates, after = jax.eval_shape(lambda g, s: tx.update(g, s, g, **extra), given, state)
+        assert jax.tree.map(jnp.shape, after) == jax.tree.map(jnp.shape, state)
+        assert [x.dtype for x in jax.tree.leaves(after)] == [x.dtype for x in jax.tree.leaves(state)]
+        # what brings a narrow weight to its target may need more digits than the weight has
+        expected = jnp.dtype(jnp.float32 if name.startswith("master_weights") else dtype)
+        assert [x.dtype for x in jax.tree.leaves(updates)] == [expected] * 2
+        assert not any(x.dtype == dtype for x in jax.tree.leaves(state) if "mu" in name)
+
+
+def test_the_numbers_are_those_of_float32_rounded():
+    for dtype in DTYPES:
+        tx, given = lrx.adamw(0.5), params(dtype)
+        state = tx.init(given)
+        assert state["scale_by_adam"].memory.mu["w"].dtype == jnp.float32
+        updates, after = tx.update(given, state, given)
+        assert avals(after) == avals(state)
+        wide = jax.tree.map(lambda p: p.astype(jnp.float32), given)
+        expected = tx.update(wide, tx.init(wide), wide)[0]
+        assert jax.tree.all(jax.tree.map(lambda u, e, d=dtype: bool((u == e.astype(d)).all()), updates, expected))
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "stochastic", "kahan"])
+def test_updates_are_applied_and_masters_kept(rounding):
+    for dtype in DTYPES:
+        given = params(dtype)
+        key, rest = jax.random.key(0), jax.tree.map(jnp.zeros_like, given)
+        new = lrx.apply_updates(given, given, rounding=rounding, key=key, compensation=rest)
+        new = new[0] if rounding == "kahan" else new
+        assert avals(new) == avals(given)
+        np.testing.assert_array_equal(np.asarray(new["w"], np.float32), 2)
+    for dtype in ("float8_e4m3fn", "float8_e5m2"):  # a step of a sixteenth, sixteen times
+        given = {"w": jnp.ones(200, dtype)}
+        tx = lrx.master_weights(lrx.sgd(1 / 64), rounding)
+        state, grads = tx.init(given), {"w": jnp.ones(200, dtype)}
+        for _ in range(32):
+            updates, state = tx.update(grads, state, given)
+            given = lrx.apply_updates(given, updates)
+        assert finite(given)
+        assert float(given["w"].astype(jnp.float32).mean()) == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_dtype_without_zero_is_refused():
+    """float8_e8m0fnu holds the scales of a block: powers of two."""
+    scales = jnp.ones(3, "float8_e8m0fnu")
+    for tx in (lrx.sgd(0.1), lrx.adam(0.1), lrx.lion(0.1)):
+        with pytest.raises(TypeError, match="float8_e8m0fnu has powers of two alone"):
+            tx.update(scales, tx.init(scales), scales)

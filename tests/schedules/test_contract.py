@@ -1,0 +1,193 @@
+"""What every schedule promises, asked of each in turn: one list of records, the same questions to all."""
+
+import copy
+import dataclasses
+import functools
+import pickle
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrx
+from tests.common import finite, same
+from tests.schedules.cases import CASES, INT32_MAX, is_count
+
+every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
+# one for each factory, where another shape or another length asks nothing new
+FACTORIES = {case.factory: case for case in reversed(CASES)}.values()
+every_factory = pytest.mark.parametrize("case", FACTORIES, ids=lambda case: case.name)
+cheap = pytest.mark.usefixtures("cheap_compiles")
+
+
+def floats_of(schedule):
+    """The real numbers of a schedule by path, and the function that puts others in their place."""
+    leaves, treedef = jax.tree_util.tree_flatten_with_path(schedule)
+    floats = {jax.tree_util.keystr(path): jnp.float32(x) for path, x in leaves if not is_count(x)}
+
+    def put(floats):
+        return treedef.unflatten([floats.get(jax.tree_util.keystr(path), x) for path, x in leaves])
+
+    return floats, put
+
+
+@every_factory
+@cheap
+def test_output_is_float32_in_the_shape_of_the_count(case):
+    schedule = case.build()
+    for count in (3, np.int64(3), jnp.uint8(3), 3.0):
+        rate = schedule(count)
+        assert isinstance(rate, jax.Array)
+        assert (rate.shape, rate.dtype) == ((), jnp.float32)
+        assert not rate.weak_type
+    assert schedule(np.zeros((2, 3), np.int64)).shape == (2, 3)
+    assert schedule(np.zeros(0, np.int32)).shape == (0,)
+
+
+def assert_close(got, want, case):
+    """Two evaluations of one formula: numbers may be folded or fused, which moves a value by an ulp or two."""
+    np.testing.assert_allclose(got, want, rtol=3e-7, atol=3e-7 * case.floor)
+
+
+@every_factory
+@cheap
+def test_array_and_scan_give_the_values_of_single_counts(case):
+    schedule, counts = case.build(), case.counts()
+    values = schedule(counts)
+    for i in (0, 2, 5):
+        assert_close(schedule(int(counts[i])), values[i], case)
+    assert_close(jax.lax.scan(lambda _, count: (_, schedule(count)), None, counts)[1], values, case)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.exact], ids=lambda case: case.name)
+def test_landmarks_are_the_same_eager_jitted_and_in_a_state(case):
+    schedule = case.build()
+    tx = lrx.sgd(schedule)
+    start = tx.init(jnp.ones(1))
+
+    @jax.jit
+    def applied(count):
+        memory = start["scale_by_learning_rate"].memory._replace(count=count)
+        state = {"scale_by_learning_rate": start["scale_by_learning_rate"]._replace(memory=memory)}
+        return lrx.learning_rate(tx.update(jnp.ones(1), state)[1]), schedule(count)
+
+    for count in (0, case.last):
+        assert same(applied(jnp.int32(count)), (schedule(count), schedule(count)))
+
+
+@every_factory
+@cheap
+def test_vmap_over_every_number(case):
+    """Also over lengths, which optax's factories refuse to trace."""
+    schedule = case.build()
+    others = jax.tree.map(lambda x: x + 1 if is_count(x) else x * 0.9, schedule)
+    grid = jax.tree.map(lambda x, y: np.stack([x, y]).astype(np.int32 if is_count(x) else np.float32), schedule, others)
+    counts = case.counts()
+    swept = jax.jit(jax.vmap(lambda s: s(counts)))(grid)
+    for values, alone in zip(swept, (schedule, others), strict=True):
+        assert_close(values, alone(counts), case)
+
+
+@every_factory
+@cheap
+def test_factory_takes_tracers(case):
+    numbers = {k: v for k, v in case.arguments.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    others = {k: v for k, v in case.arguments.items() if k not in numbers}
+    traced = jax.jit(lambda numbers: case.factory(**numbers, **others)(jnp.arange(40)))(numbers)
+    assert_close(traced, case.build()(jnp.arange(40)), case)
+
+
+@functools.cache
+def gradients(name):
+    """The derivatives with respect to every real number of a schedule, a function of (numbers, counts)."""
+    _, put = floats_of(next(case for case in CASES if case.name == name).build())
+    return jax.jit(jax.vmap(jax.grad(lambda floats, count: put(floats)(count)), (None, 0)))
+
+
+@every_factory
+@cheap
+def test_gradient_with_respect_to_every_number_is_finite_at_every_count(case):
+    floats, _ = floats_of(case.build())
+    assert finite(gradients(case.name)(floats, case.counts()))
+    assert finite(gradients(case.name)({k: jnp.zeros_like(x) for k, x in floats.items()}, case.counts()))
+
+
+@every
+@cheap
+def test_gradient_is_that_of_the_formula(case):
+    floats, put = floats_of(case.build())
+    counts = np.arange(1, 97, 3, np.int32)
+    for name, by_number in gradients(case.name)(floats, counts).items():
+        if "length_multiplier" in name:
+            continue  # cycles start at whole steps: the derivative is that of a step function
+        for count, got in list(zip(counts, by_number, strict=True))[::3]:
+            low, value, high = (moved(case, put, floats, name, int(count), h) for h in (-(2.0**-9), 0, 2.0**-9))
+            slopes = [(value - low) * 2**9, (high - value) * 2**9]
+            if abs(slopes[0] - slopes[1]) > 0.1 * (abs(slopes[0]) + abs(slopes[1])) + 1e-3:
+                continue  # a corner lies between them
+            assert float(np.sum(got)) == pytest.approx(np.mean(slopes), rel=2e-2, abs=2e-4), (name, count)
+
+
+def moved(case, put, floats, name, count, by):
+    """The float64 formula with one number moved, or all numbers of one array."""
+    moved = {k: np.asarray(x, np.float64) + by * (k == name) for k, x in floats.items()}
+    schedule = put({k: x if x.ndim else float(x) for k, x in moved.items()})
+    return dataclasses.replace(case, arguments={**case.arguments, **as_arguments(schedule)}).reference(count)
+
+
+def as_arguments(schedule):
+    """The arguments of the factory that the schedule's fields stand for."""
+    return schedule.call()
+
+
+@every
+def test_copies_pickles_repr_and_json_are_equal(case):
+    schedule = case.build()
+    others = [copy.copy(schedule), copy.deepcopy(schedule), pickle.loads(pickle.dumps(schedule))]
+    others += [
+        eval(repr(schedule), {**vars(lrx), case.factory.__name__: case.factory}),
+        lrx.from_json(schedule.to_json()),
+    ]
+    for other in others:
+        assert type(other) is type(schedule)
+        assert other == schedule
+        assert hash(other) == hash(schedule)
+        assert same(other(case.counts()), schedule(case.counts()))
+
+
+@every_factory
+@cheap
+def test_strict_promotion_and_debug_nans(case):
+    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
+        assert finite(jax.jit(case.build())(case.counts()))
+        case.build()(5)
+
+
+@every_factory
+@cheap
+def test_x64_changes_nothing(case):
+    expected = jax.jit(case.build())(case.counts())
+    with jax.enable_x64(True):
+        assert same(jax.jit(case.build())(case.counts()), expected)
+        assert same(case.build()(np.int64(case.last)), case.build()(case.last))
+        state = lrx.sgd(case.build()).init(np.ones(1))
+        assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}
+
+
+@every
+def test_counts_beyond_int32_hold_the_last_value_and_negative_ones_the_first(case):
+    schedule = case.build()
+    for count in (2**31, 10**12, 10**30, np.int64(2**40), np.uint32(2**32 - 1)):
+        assert same(schedule(count), schedule(INT32_MAX))
+    assert same(schedule(-5), schedule(0))
+
+
+@every_factory
+@cheap
+def test_a_step_of_an_optimizer_uses_the_value_at_its_count(case):
+    tx = lrx.sgd(case.build())
+    state, update = tx.init(jnp.ones(1)), jax.jit(tx.update)
+    for count in range(3):
+        updates, state = update(jnp.ones(1), state)
+        assert_close(-updates[0], case.build()(count), case)

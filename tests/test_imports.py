@@ -1,0 +1,63 @@
+"""What imports what, inside lrx."""
+
+import ast
+import graphlib
+import subprocess
+import sys
+from pathlib import Path
+
+import lrx
+
+ROOT = Path(lrx.__file__).parent
+FILES = {".".join(p.relative_to(ROOT.parent).with_suffix("").parts): p for p in ROOT.rglob("*.py")}
+MODULES = {name.removesuffix(".__init__"): path for name, path in FILES.items()}
+
+
+def imported(module: str) -> set[str]:
+    """The modules of lrx that a module imports, inside functions too."""
+    path = MODULES[module]
+    package = module.split(".") if path.name == "__init__.py" else module.split(".")[:-1]
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = package[: len(package) + 1 - node.level] if node.level else []
+            source = ".".join([*base, *([node.module] if node.module else [])])
+            names = {f"{source}.{alias.name}" for alias in node.names}
+            found |= {name if name in MODULES else source for name in names}
+    return {name for name in found if name.split(".")[0] == "lrx"}
+
+
+def test_imports_make_no_circle():
+    graph = {module: imported(module) for module in MODULES}
+    assert set().union(*graph.values()) <= set(MODULES)
+    assert "lrx.tuning._find" in graph["lrx"] and "lrx.tuning._report_words" in graph["lrx.cli"]  # also in a function
+    order = list(graphlib.TopologicalSorter(graph).static_order())  # a CycleError names the modules
+    assert order.index("lrx.charts") < order.index("lrx.tuning._sweep") < order.index("lrx")
+
+
+def test_charts_know_no_result_and_no_training():
+    reached, waiting = set(), ["lrx.charts"]
+    while waiting:
+        module = waiting.pop()
+        if module not in reached:
+            reached.add(module)
+            waiting += imported(module)
+    assert "lrx.schedules._schedule" in reached
+    above = "lrx.tuning", "lrx.diagnosis", "lrx.problems", "lrx.optimizers", "lrx.controllers"
+    assert not [m for m in reached if m.startswith(above)]
+
+
+def test_plot_and_report_stay_functions_whatever_is_imported():
+    """A module of the same name would take the place of the function when it is imported."""
+    script = f"""if True:
+        import importlib, types
+        import lrx
+        before = dict(vars(lrx))
+        for module in {[m for m in MODULES if m != "lrx.__main__"]}:
+            importlib.import_module(module)
+        assert callable(lrx.plot) and callable(lrx.report)
+        assert {{k: v for k, v in vars(lrx).items() if k in before}} == before
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)

@@ -1,0 +1,204 @@
+"""Every public factory has a contract record, a reference and a doctest, and wrong arguments are type errors."""
+
+import ast
+import inspect
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, NamedTuple, get_type_hints
+
+import pytest
+
+import lrx
+from tests.optimizers import cases as optimizers
+from tests.optimizers.wrappers import JOINED, WRAPPERS
+from tests.schedules import cases as schedules
+from tests.schedules import combined
+
+ROOT = Path(__file__).parent
+FUNCTIONS = {name: x for name, x in vars(lrx).items() if inspect.isfunction(x)}
+RETURNS = {name: get_type_hints(x).get("return", Any) for name, x in FUNCTIONS.items()}
+KINDS = (lrx.Transformation, lrx.Schedule, lrx.Controller)
+FACTORIES = [name for name, kind in RETURNS.items() if isinstance(kind, type) and issubclass(kind, KINDS)]
+COMPOSITION = {"chain", "named_chain", "masked", "partition", "accumulate"}
+"""What is in so many comparisons that its parts are not compared by it."""
+CALL = re.compile(r"\b([a-z_0-9]+)\(")
+
+
+def names_in(text: str) -> set[str]:
+    return set(CALL.findall(text))
+
+
+class Record(NamedTuple):
+    factory: str
+    """The factory that it calls."""
+    parts: set[str]
+    """What the repr of the result names."""
+
+
+RECORDS = [
+    *(
+        Record(getattr(case.make, "__wrapped__", case.make).__name__, names_in(repr(case.build())))
+        for case in optimizers.CASES + optimizers.VARIANTS
+    ),
+    *(Record(case.factory.__name__, names_in(repr(case.build()))) for case in schedules.CASES + schedules.VARIANTS),
+    *(Record("", names_in(repr(case.schedule))) for case in combined.CASES),
+    *(
+        Record(getattr(wrap, "__name__", ""), names_in(repr(wrap(lrx.adam(0.1)))))
+        for wrap in (WRAPPERS | JOINED).values()
+    ),
+]
+
+
+TWINS = {
+    "freeze": "optimizers/test_composition.py::test_optax_477_a_frozen_group_keeps_no_memory_and_costs_no_gradient",
+    "layer_wise_decay": "optimizers/test_composition.py::test_timm_2532_layer_decay_acts_in_the_update",
+    "pack": "optimizers/test_pack.py::test_twenty_steps_are_those_of_the_optimizer_itself",
+}
+"""Compositions whose twin is the formula or the bare optimizer in one test."""
+
+
+def names_of(tree: ast.AST, module: str) -> set[str]:
+    return {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == module}
+
+
+def compared() -> set[str]:
+    """The names that a reference in NumPy, another library's twin or recorded values are compared with."""
+    found = {name for case in combined.CASES for name in names_in(repr(case.schedule))}  # with a formula each
+    for name, test in TWINS.items():
+        file, function = test.split("::")
+        assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8")
+        found.add(name)
+    for file in ROOT.rglob("*.py"):
+        tree = ast.parse(file.read_text(encoding="utf-8"))
+        # optax's function of the name in the same file, or both libraries in a loop: `for m in (lrx, optax)`
+        found |= names_of(tree, "lrx") & (names_of(tree, "optax") | names_of(tree, "optax.contrib"))
+        found |= names_of(tree, "m") if "(lrx, optax)" in ast.unparse(tree) else set()
+        if file.name != "test_agreement.py" and file.parent.name != "reference":
+            continue
+        found |= names_of(tree, "lrx")
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)  # as in Case("adam"), of which `getattr` makes both
+            elif isinstance(node, ast.FunctionDef) and file.parent.name == "reference":
+                found.add(node.name)
+    return found
+
+
+def test_factories_are_found():
+    assert len(FACTORIES) > 140
+    assert {"adam", "scale_by_adam", "chain", "wsd_schedule", "plateau", "alig", "with_warmup"} <= set(FACTORIES)
+    # what gives Any makes no schedule, controller or transformation of a class of its own
+    assert sorted(name for name, kind in RETURNS.items() if kind is Any) == [
+        "apply_updates",
+        "as_schedule",
+        "eval_params",
+        "from_json",
+        "plot",
+        "report",
+        "resume",
+        "with_hyperparams",
+    ]
+
+
+def test_every_factory_has_a_contract_record():
+    asked = set().union(*({record.factory, *record.parts} for record in RECORDS))
+    assert [name for name in FACTORIES if name not in asked] == []
+
+
+def test_every_factory_has_an_independent_reference():
+    """Its own, or that of an optimizer of which it is a part."""
+    known = compared()
+    for record in RECORDS:
+        if record.factory in known - COMPOSITION:
+            known |= record.parts
+    assert [name for name in FACTORIES if name not in known] == []
+
+
+def test_every_factory_has_a_doctest():
+    def calls(name):
+        lines = (inspect.getdoc(FUNCTIONS[name]) or "").splitlines()
+        return any(re.search(rf"\b{name}\(", line) for line in lines if line.lstrip().startswith((">>>", "...")))
+
+    assert [name for name in FACTORIES if not calls(name)] == []
+
+
+# ---------------------------------------------------------------- types
+
+VALID = """
+import jax, jax.numpy as jnp, numpy as np, optax
+import pytest
+
+import lrx
+from lrx import extend
+
+lrx.adam(1)
+lrx.adam(1e-3, b1=0.8)
+lrx.adam(np.float64(1e-3))
+lrx.adam(jnp.float32(1e-3))
+lrx.adam(lrx.cosine_decay_schedule(0.1, 100) * 0.5)
+lrx.adam(optax.linear_schedule(0.1, 0.0, 10))
+lrx.adam(lambda count: 0.1 / (1 + count))
+lrx.adam(lrx.plateau(lrx.polyak(0.1), mode="max", metric="reported", nan="skip"))
+rate: lrx.LearningRate = lrx.dog()
+lrx.chain(lrx.clip(1.0), optax.scale_by_adam(), lrx.scale_by_learning_rate(rate))
+lrx.wsd_schedule(0.1, 10, decay_steps=10, total_steps=100, shape="mirror-cosine")
+state = lrx.adamw(1e-3).init({"w": jnp.ones(2)})
+state["scale_by_adam"].mu
+found: lrx.Found
+best: lrx.Best
+"""
+WRONG = """
+import pytest
+
+import lrx
+
+lrx.adam("nonsense")
+lrx.plateau(0.1, mode="maxx")
+lrx.plateau(0.1, metric="loss")
+lrx.plateau(0.1, nan="ignore")
+lrx.hypergradient(0.1, hyper_learning_rate=1e-3, mode="add")
+lrx.polyak(0.1, variant="sps-")
+lrx.wsd_schedule(0.1, 10, decay_steps=10, total_steps=100, shape="sqrt")
+lrx.with_warmup(0.1, 10, shape="cos")
+lrx.triangular_schedule(0.1, 0.2, half_cycle_steps=3, mode="triangle")
+lrx.interpolated_schedule([0], [0.1], kind="spline")
+lrx.master_weights(lrx.adam(0.1), "up")
+lrx.with_weight_decay(lrx.adam(0.1), 0.1, law="cube")
+lrx.scale_by_lion(mode="soft")
+lrx.adan(0.1, convention="torch")
+lrx.transfer_batch_size(0.1, 8, 16, rule="cube")
+lrx.adam(b1=0.9)
+lrx.scale_by_adam(b1="0.9")
+lrx.cosine_decay_schedule("0.1", 100)
+"""
+
+
+@pytest.fixture(scope="module")
+def errors(tmp_path_factory):
+    """The lines that pyright finds fault with, in each of the two files."""
+    pytest.importorskip("pyright")
+    folder = tmp_path_factory.mktemp("types")
+    (folder / "valid.py").write_text(VALID)
+    (folder / "wrong.py").write_text(WRONG)
+    settings = {"typeCheckingMode": "standard", "reportUnusedExpression": False, "extraPaths": [str(ROOT.parent)]}
+    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "-p", str(folder)]
+    out = subprocess.run(command, capture_output=True, text=True, cwd=folder)
+    found = json.loads(out.stdout)
+    assert found["summary"]["filesAnalyzed"] == 2, out.stderr
+    lines = {"valid.py": {}, "wrong.py": {}}
+    for error in found["generalDiagnostics"]:
+        lines[Path(error["file"]).name][error["range"]["start"]["line"]] = error["message"]
+    return lines
+
+
+def test_valid_arguments_are_no_type_errors(errors):
+    assert errors["valid.py"] == {}
+
+
+def test_wrong_arguments_are_type_errors(errors):
+    calls = [i for i, line in enumerate(WRONG.splitlines()) if line.startswith("lrx.")]
+    assert [WRONG.splitlines()[i] for i in calls if i not in errors["wrong.py"]] == []
