@@ -94,9 +94,10 @@ def chain(*transformations: optax.GradientTransformation) -> Transformation:
     reach every link that takes them. lrx's links also get `grad=`, the gradient given to the chain, unless the caller
     gave another.
 
-    A chain with a controller, or with an optimizer that finds its own rate, skips updates that are not usable: the
-    gradient, the loss or the rate is not finite, or its square is not. The updates are then zero, the memory of every
-    link stays as it was, and the state counts the update as `skipped`.
+    A chain with a controller, or with an optimizer that finds its own rate, skips updates whose gradient is not finite,
+    or too large to be squared: they are zero, the memory of every link stays as it was, and the state counts them as
+    `skipped`. Where only the loss or the rate is not finite, the update is zero and counted too; the rate's own numbers
+    stay as they were, and moments keep the gradient.
 
     Args:
       *transformations: lrx's or optax's, in the order in which they get the updates. Without any it is the identity.

@@ -44,7 +44,7 @@ def resume(tx: Any, params: Any, restored: Any) -> Any:
       >>> print(lrx.count(state), lrx.learning_rate(state))
       2 0.9
     """
-    if jax.tree.leaves(restored) == [restored]:
+    if restored is None or jax.tree.leaves(restored) == [restored]:
         raise TypeError(f"resume(restored=...) must be a state, or the dicts and lists of one, got {restored!r}.")
     fresh, restored = tx.init(params), _unboxed(restored)
     used: set[tuple[str, ...]] = set()

@@ -9,7 +9,7 @@ A controller is a pytree dataclass with two methods::
 the update was given: `params`, `grad`, `value`, `value_fn`, and as `extra` all its extra arguments. A controller
 lists in `needs` those that it must have. Its base is a number, a schedule or another controller: the functions below
 take any of the three. A rate is a number, or a tree of numbers like `direction`: one for each leaf. A rate that is not
-finite says that the update is not usable: it is skipped, and the memory stays as it was (`lrx._skipping`).
+finite says that the update is not usable: it is skipped, and the numbers remembered stay (`lrx._skipping`).
 """
 
 import dataclasses

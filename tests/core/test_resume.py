@@ -122,3 +122,9 @@ def test_accumulated_state_resumes_under_a_schedule():
     state = lrx.resume(scheduled, PARAMS, train(constant, steps=5)[1])
     assert lrx.count(state) == 2
     assert state.mini_step == 1
+
+
+@pytest.mark.parametrize("restored", [3.0, None, "state", np.ones(3)])
+def test_what_is_no_state_is_refused_in_one_line(restored):
+    with pytest.raises(TypeError, match=r"resume\(restored=...\) must be a state"):
+        lrx.resume(CONSTANT, PARAMS, restored)

@@ -210,6 +210,52 @@ def test_unknown_field_of_a_schedule_lists_its_fields():
         lrx.with_hyperparams(SCHEDULED, learning_rate={"peak": 1.0})
 
 
+PLATEAU = lrx.sgd(lrx.plateau(0.1))
+ACCUMULATED = lrx.accumulate(lrx.adam(0.1), 4)
+COSINE = lrx.adamw(lrx.cosine_decay_schedule(0.1, 10))
+AS_THE_FACTORY = [
+    (COSINE, {"b1": 1.5}, r"\(b1=...\) must be in \[0, 1\) in float32, got 1.5"),
+    (COSINE, {"b1": float("nan")}, r"\(b1=...\) must be in \[0, 1\)"),
+    (COSINE, {"eps": -1e-8}, r"\(eps=...\) must not be negative"),
+    (COSINE, {"decay_steps": 0}, r"\(decay_steps=...\) must be positive, got 0"),
+    (COSINE, {"learning_rate": {"decay_steps": -1}}, r"\(decay_steps=...\) must"),
+    (lrx.sgd(0.1), {"learning_rate": -1.0}, r"\(learning_rate=...\) must not be negative, got -1.0"),
+    (lrx.sgd(0.1), {"learning_rate": float("inf")}, r"\(learning_rate=...\) must be finite"),
+    (ACCUMULATED, {"every": 0}, r"\(every=...\) must be positive"),
+    (PLATEAU, {"patience": -1}, r"\(patience=...\) must not be negative"),
+]
+
+
+@pytest.mark.parametrize(("tx", "edit", "message"), AS_THE_FACTORY, ids=[str(e) for _, e, _ in AS_THE_FACTORY])
+def test_an_edit_is_checked_as_the_factory_checks(tx, edit, message):
+    with pytest.raises(ValueError, match="with_hyperparams" + message):
+        lrx.with_hyperparams(tx.init(PARAMS), **edit)
+
+
+def test_each_number_of_a_batch_is_checked():
+    tx = lrx.adam(0.1)
+    states = jax.vmap(lambda r: lrx.with_hyperparams(tx.init(PARAMS), learning_rate=r))(jnp.array([0.1, 0.2]))
+    lrx.with_hyperparams(states, b1=jnp.array([0.5, 0.9]))
+    with pytest.raises(ValueError, match=r"with_hyperparams\(b1=...\) must be in \[0, 1\)"):
+        lrx.with_hyperparams(states, b1=jnp.array([0.5, 1.9]))
+
+
+@pytest.mark.parametrize("rate", [float("nan"), float("inf"), -0.1])
+def test_a_rate_that_is_none_is_refused(rate):
+    for make in (lrx.sgd, lrx.adam, lrx.scale_by_learning_rate):
+        with pytest.raises(ValueError, match=rf"{make.__name__}\(learning_rate=...\) must"):
+            make(rate)
+
+
+def test_count_where_one_group_is_a_batch():
+    one = train(lrx.sgd(1.0), steps=2)[1]
+    states = jax.tree.map(lambda x: jnp.stack([x] * 3), one)
+    assert lrx.count({"a": one, "b": states}) == 2
+    assert lrx.count(states).tolist() == [2, 2, 2]
+    with pytest.raises(ValueError, match="counts that differ"):
+        lrx.count({"a": train(lrx.sgd(1.0), steps=1)[1], "b": states})
+
+
 # ---------------------------------------------------------------- batched and traced
 
 

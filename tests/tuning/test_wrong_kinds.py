@@ -79,3 +79,24 @@ def test_swept_hyperparameters_meet_the_checks_of_the_factory():
 def test_counts_may_be_floats_and_the_key_a_number():
     a = lrx.sweep(bowl(), lrx.sgd, learning_rate=0.1, steps=4.0, seeds=2.0, key=7)
     assert a.losses.shape == (1, 1, 2, 4)
+
+
+CALLS = {
+    "sweep": lambda make: lrx.sweep(bowl(), make, learning_rate=[0.1], steps=4),
+    "find": lambda make: lrx.find(bowl(), make, steps=100),
+    "range_test": lambda make: lrx.range_test(bowl(), make),
+    "halving": lambda make: lrx.halving(bowl(), make, learning_rate=[0.1, 0.2], steps=40, budget=2),
+    "tune": lambda make: lrx.tune(bowl(), optimizers={"mine": make}, steps=40),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=CALLS.keys())
+def test_an_error_in_make_optimizer_names_what_stands_there(call):
+    with pytest.raises(ValueError, match=r"^adam\(b1=...\) must be in \[0, 1\)"):
+        call(lambda learning_rate: lrx.adam(learning_rate, b1=1.5))
+
+
+def test_an_error_in_a_schedule_names_what_stands_there():
+    schedule = {"mine": lambda peak, steps: lrx.cosine_decay_schedule(peak, 0)}
+    with pytest.raises(ValueError, match=r"^cosine_decay_schedule\(decay_steps=...\) must be positive"):
+        lrx.sweep(bowl(), lrx.sgd, learning_rate=[0.1], steps=4, schedule=schedule)
