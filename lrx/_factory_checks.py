@@ -15,17 +15,22 @@ from ._numbers import is_key, is_tracer
 from ._pytree import arguments, factory_name, fields_of, is_node
 from ._stamp import stamp_of
 
-_alive: weakref.WeakValueDictionary[int, Any] = weakref.WeakValueDictionary()
+# by stamp and identity: of equal rules, one may die before the other
+_alive: weakref.WeakValueDictionary[tuple[int, int], Any] = weakref.WeakValueDictionary()
 
 
 def remember(rule: Any) -> None:
     """Keep a rule findable by its stamp for as long as it lives."""
-    _alive[int(stamp_of(rule))] = rule
+    _alive[int(stamp_of(rule)), id(rule)] = rule
+
+
+def _find(stamp: int) -> Any:
+    return next((rule for (key, _), rule in list(_alive.items()) if key == stamp), None)
 
 
 def verify(call: str, hyperparams: Any, stamp: Any) -> None:
     """Raise what the factory of the rule with this `stamp` raises for numbers, in the name of `call`."""
-    rule = None if is_tracer(stamp) or not np.size(stamp) else _alive.get(int(np.asarray(stamp).flat[0]))
+    rule = None if is_tracer(stamp) or not np.size(stamp) else _find(int(np.asarray(stamp).flat[0]))
     if rule is None:
         return
     with check.calling(call):

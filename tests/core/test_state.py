@@ -1,5 +1,6 @@
 """Reading and editing the state of an optimizer."""
 
+import gc
 import re
 
 import jax
@@ -230,6 +231,18 @@ AS_THE_FACTORY = [
 def test_an_edit_is_checked_as_the_factory_checks(tx, edit, message):
     with pytest.raises(ValueError, match="with_hyperparams" + message):
         lrx.with_hyperparams(tx.init(PARAMS), **edit)
+
+
+def test_an_edit_is_checked_though_an_equal_optimizer_died():
+    def rate(step):  # a user's function: optimizers with one are not shared
+        return 0.1 / (1 + step)
+
+    tx, twin = (lrx.accumulate(lrx.adam(rate), 4) for _ in range(2))
+    assert tx.update is not twin.update
+    del twin
+    gc.collect()
+    with pytest.raises(ValueError, match=r"\(every=...\) must be positive"):
+        lrx.with_hyperparams(tx.init(PARAMS), every=0)
 
 
 def test_each_number_of_a_batch_is_checked():
