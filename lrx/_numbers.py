@@ -5,7 +5,7 @@ it prints and serialises as typed. In a state it is a JAX array of the field's d
 int32 for a `Count`, whatever the Python value was. `adam(1)` has a float32 rate.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.core
@@ -15,7 +15,10 @@ import numpy as np
 Scalar = float | jax.Array
 """A field that holds one real number, float32 in every state."""
 
-Count = int | jax.Array
+if TYPE_CHECKING:
+    Count = float | jax.Array  # factories round a number of steps such as `0.05 * total_steps`
+else:
+    Count = int | jax.Array
 """A field that holds one whole number of steps, int32 in every state."""
 
 F32, I32 = np.dtype("float32"), np.dtype("int32")

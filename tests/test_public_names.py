@@ -145,6 +145,7 @@ lrx.adam(lrx.plateau(lrx.polyak(0.1), mode="max", metric="reported", nan="skip")
 rate: lrx.LearningRate = lrx.dog()
 lrx.chain(lrx.clip(1.0), optax.scale_by_adam(), lrx.scale_by_learning_rate(rate))
 lrx.wsd_schedule(0.1, 10, decay_steps=10, total_steps=100, shape="mirror-cosine")
+lrx.warmup_cosine_decay_schedule(0.0, 0.1, 0.05 * 1234, 1234.5)
 state = lrx.adamw(1e-3).init({"w": jnp.ones(2)})
 state["scale_by_adam"].mu
 found: lrx.Found
