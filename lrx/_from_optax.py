@@ -31,15 +31,12 @@ from optax.transforms import ConditionFn as ConditionFn
 
 # utilities
 from optax import bias_correction as bias_correction
-from optax import global_norm as global_norm
 from optax import incremental_update as incremental_update
 from optax import periodic_update as periodic_update
 from optax import safe_increment as safe_increment
-from optax import safe_int32_increment as safe_int32_increment
 from optax import safe_norm as safe_norm
 from optax import safe_root_mean_squares as safe_root_mean_squares
 from optax import scale_gradient as scale_gradient
-from optax import tree_map_params as tree_map_params
 from optax import update_infinity_moment as update_infinity_moment
 from optax import update_moment as update_moment
 from optax import update_moment_per_elem_norm as update_moment_per_elem_norm

@@ -1,9 +1,13 @@
-"""lrx's own, under the names that optax gives them: the types of states, and two functions.
+"""lrx's own, under the names that optax gives them: the types of states, and some functions.
 
 In a state of lrx's, `isinstance(x, lrx.ScaleByAdamState)` finds Adam's memory: the moments and the count, whose numbers
 stand beside it. The state of a rule that lrx does not have, or that remembers nothing, is optax's.
 """
 
+from optax import safe_increment
+
+from ._arithmetic import global_norm
+from ._map_params import tree_map_params
 from .controllers import _metric, distance
 from .optimizers import _dadapt, adadelta, cocob, mechanize, partition, rmsprop, sm3
 from .optimizers.adabelief import ScaleByBeliefState
@@ -60,11 +64,15 @@ __all__ = (
     "ScaleBySM3State",
     "ScheduleFreeState",
     "TraceState",
+    "global_norm",
     "multi_transform",
+    "safe_int32_increment",
     "schedule_free_eval_params",
+    "tree_map_params",
 )
 
 multi_transform = partition.partition
+safe_int32_increment = safe_increment  # to optax 0.2.8 the old name is a warning
 
 COCOBState = cocob.ScaleByCocobState
 DAdaptAdamWState = _dadapt.DadaptState

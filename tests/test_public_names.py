@@ -101,6 +101,7 @@ def test_factories_are_found():
         "report",
         "resume",
         "schedule_free_eval_params",
+        "tree_map_params",
         "with_hyperparams",
     ]
 
