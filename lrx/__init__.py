@@ -4,6 +4,12 @@ from ._version import __version__ as __version__
 
 # isort: split
 
+# what is optax's own, and what has another name there
+from ._from_optax import *  # noqa: F403  # all of it, under its name
+from ._optax_names import *  # noqa: F403
+
+# isort: split
+
 # schedules
 from .schedules import Schedule as Schedule
 from .schedules import as_schedule as as_schedule
@@ -144,6 +150,7 @@ from .controllers.reduce_on_plateau import reduce_on_plateau as reduce_on_platea
 
 # optimizers that estimate their own rate
 from .optimizers.cocob import cocob as cocob
+from .optimizers.cocob import scale_by_cocob as scale_by_cocob
 from .optimizers.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
 from .optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
 from .optimizers.dadapt_sgd import dadapt_sgd as dadapt_sgd
@@ -231,3 +238,13 @@ from .tuning._tuned import Tuned as Tuned
 # charts
 from . import charts as charts
 from .charts import plot as plot
+
+# isort: split
+
+# the modules that optax has too, and the answer to a name that is nowhere here
+from . import contrib as contrib
+from . import schedules as schedules
+from . import transforms as transforms
+from ._elsewhere import answer_in as _answer_in
+
+_answer_in(__name__)

@@ -8,6 +8,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
+import pytest
 
 import lrx
 
@@ -15,6 +17,12 @@ PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.ze
 GRADS = {"w": np.full((2, 3), 0.3, np.float32), "b": np.full(3, 0.3, np.float32)}
 WARMUP_COSINE = {"init_value": 0.0, "peak_value": 1e-3, "warmup_steps": 10, "decay_steps": 100}
 REPOSITORY = Path(__file__).parents[1]
+
+
+def needs_optax(version):
+    """Skip the test where optax is older: what it compares with came with that version."""
+    if tuple(map(int, optax.__version__.split(".")[:3])) < tuple(map(int, version.split("."))):
+        pytest.skip(f"compares with what came with optax {version}; {optax.__version__} is installed")
 
 
 def warmup_cosine(**changes):

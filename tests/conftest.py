@@ -8,10 +8,14 @@ import resource
 from pathlib import Path
 
 import jax
+import jax.experimental
 import pytest
 from jax._src import compiler
 
 from lrx.optimizers.adam import ScaleByAdam
+
+if not hasattr(jax, "enable_x64"):  # before JAX 0.8; lrx itself does not call it
+    jax.enable_x64 = jax.experimental.enable_x64
 
 # thousands of compiled programs live in a worker: each full collection would walk all of them
 gc.set_threshold(50_000, 50, 1000)

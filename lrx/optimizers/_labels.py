@@ -64,7 +64,8 @@ def spread(where: str, tree: StaticTree | Callable[[Any], Any], over: Any, kind:
     """The value that stands for each leaf of `over`, of which the tree is a prefix; `where` is the argument's name."""
     values = tree.tree() if isinstance(tree, StaticTree) else tree(over)
     try:
-        leaves = jax.tree.leaves(jax.tree.broadcast(values, over))
+        leaves: list[Any] = []  # not `jax.tree.broadcast`, which JAX 0.6.0 does not have
+        jax.tree.map(lambda x, part: leaves.extend([x] * len(jax.tree.leaves(part))), values, over)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{where} must be a tree like the parameters, or a prefix of it: {reason}") from None

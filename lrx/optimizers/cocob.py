@@ -9,7 +9,7 @@ from .. import _check as check
 from .._arithmetic import full_like_second, map_leaves, real, select, vary_like, wide_zeros_like, zero_count
 from .._chain import chain
 from .._numbers import F32, Scalar
-from .._pytree import pytree_dataclass
+from .._pytree import pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
@@ -36,10 +36,11 @@ class ScaleByCocobState(NamedTuple):
 
 @pytree_dataclass
 class ScaleByCocob(SkipsUnusable):
-    """See `cocob`."""
+    """See `scale_by_cocob`."""
 
     alpha: Scalar = 100.0
     eps: Scalar = 1e-8
+    ascent: bool = static(default=False)
 
     elementwise = True
 
@@ -53,7 +54,7 @@ class ScaleByCocob(SkipsUnusable):
     def step(
         self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any
     ) -> tuple[Any, ScaleByCocobState, jax.Array]:
-        """Minus the change of the bet, on each leaf."""
+        """The change of the bet, on each leaf, or minus it."""
         del params, extra
 
         def leaf(g: jax.Array, c: Any, scale: Any, total: Any, reward: Any) -> tuple[jax.Array, ...]:
@@ -72,13 +73,50 @@ class ScaleByCocob(SkipsUnusable):
             # where a reward overflows, the coordinate does not move
             return select(
                 jnp.isfinite(new),
-                (old - new, c - g, new_scale, new_total, new_reward),
+                (old - new if self.ascent else new - old, c - g, new_scale, new_total, new_reward),
                 (jnp.zeros_like(g), c, scale, total, reward),
             )
 
         updates, *memory = map_leaves(leaf, 5, updates, *state[:4])
         new = ScaleByCocobState(*memory, last_alpha=jnp.array(self.alpha, F32), skipped=state.skipped)
         return updates, new, jnp.zeros((), bool)
+
+
+@check.public
+def scale_by_cocob(alpha: Scalar = 100.0, eps: Scalar = 1e-8, *, ascent: bool = False) -> Transformation:
+    """Replace the gradients by the changes of a bet on each coordinate: see `cocob`.
+
+    With b_t the bet of `cocob`::
+
+      u_t = b_t − b_{t−1}          or, with `ascent`, b_{t−1} − b_t
+
+    Args:
+      alpha: keeps the first bets small, > 0.
+      eps: L_0 > 0.
+      ascent: whether the updates still have to be negated, as `scale_by_learning_rate` does it. As in optax they are
+        to be added to the parameters as they are.
+
+    Returns:
+      A transformation.
+
+    Raises:
+      ValueError: if a number is out of its range.
+      TypeError: if `ascent` is no bool.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.scale_by_cocob(alpha=4.0)
+      >>> updates, _ = tx.update(jnp.array([2.0]), tx.init(jnp.array([1.0])))
+      >>> print(updates)
+      [-0.25]
+
+    References:
+      Orabona, Tommasi, Training deep networks without learning rates through coin betting (NeurIPS 2017),
+      arXiv 1705.07795, algorithm 2.
+    """
+    check.positive(alpha=alpha, eps=eps)
+    check.flag(ascent=ascent)
+    return transformation(ScaleByCocob(alpha, eps, ascent))
 
 
 @check.public
@@ -130,9 +168,8 @@ def cocob(
       arXiv 1705.07795, algorithm 2; that changes may be scaled so: Defazio, Cutkosky, Mehta, Mishchenko, Optimal linear
       decay learning rate schedules and further refinements (2023), arXiv 2310.07831.
     """
-    check.positive(alpha=alpha, eps=eps)
     return chain(
-        transformation(ScaleByCocob(alpha, eps)),
+        scale_by_cocob(alpha, eps, ascent=True),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )

@@ -22,6 +22,13 @@ a power or an exponent of 0 is the constant that 0⁰ = 1 makes of the formula; 
 out. In lrx's own functions a phase of no steps is skipped, and its end value holds.
 """
 
+from .._elsewhere import answer_in as _answer_in
+from .._from_optax import InjectHyperparamsState as InjectHyperparamsState
+from .._from_optax import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from .._from_optax import StatefulSchedule as StatefulSchedule
+from .._from_optax import WrappedSchedule as WrappedSchedule
+from .._from_optax import inject_hyperparams as inject_hyperparams
+from .._from_optax import inject_stateful_hyperparams as inject_stateful_hyperparams
 from ._schedule import Schedule as Schedule
 from ._schedule import as_schedule as as_schedule
 from ._text import from_json as from_json
@@ -76,3 +83,5 @@ from .units import steps as steps
 from .warmup_cooldown import with_cooldown as with_cooldown
 from .warmup_cooldown import with_warmup as with_warmup
 from .wsd import wsd_schedule as wsd_schedule
+
+_answer_in(__name__)

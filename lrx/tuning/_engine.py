@@ -18,6 +18,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from .._jax_versions import set_mesh
 from ..problems._problem import Problem
 from . import _compiled as compiled
 from ._compiled import Chunk, Setup
@@ -165,4 +166,4 @@ def seed_keys(key: jax.Array, seeds: int) -> tuple[jax.Array, jax.Array]:
 
 def _on(layout: Layout) -> contextlib.AbstractContextManager[Any]:
     # a mesh that the caller has set, with other kinds of axes, would not be ours
-    return contextlib.nullcontext() if layout.mesh is None else jax.set_mesh(layout.mesh)
+    return contextlib.nullcontext() if layout.mesh is None else set_mesh(layout.mesh)

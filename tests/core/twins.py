@@ -18,6 +18,8 @@ class Twin:
     not_edited: tuple[str, ...] = ()
     tolerance: float = 5e-5
     """Of the parameters after 50 steps, relative to how far they went."""
+    since: str = "0.2.5"
+    """The version in which optax has it first."""
 
     def factory(self, library):
         place = library if library is lrx or hasattr(optax, self.name) else optax.contrib
@@ -59,7 +61,7 @@ TWINS = [
     Twin("momo", RATE),
     Twin("momo_adam", RATE),
     Twin("cocob", {"learning_rate": 1.0}, not_edited=("learning_rate",)),  # a rate that changes is lrx's own
-    Twin("signum", RATE),
+    Twin("signum", RATE, since="0.2.7"),
     # optax forgets by which b1 the parameters were mixed: the average jumps where b1 changes
     Twin("schedule_free_sgd", RATE, not_edited=("b1",)),
     Twin("schedule_free_adamw", RATE, not_edited=("b1",)),
