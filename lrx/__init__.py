@@ -102,6 +102,8 @@ from .optimizers.momentum import trace as trace
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.nadam import scale_by_nadam as scale_by_nadam
+from .optimizers.normalize import centralize as centralize
+from .optimizers.normalize import normalize_by_update_norm as normalize_by_update_norm
 from .optimizers.novograd import novograd as novograd
 from .optimizers.novograd import scale_by_novograd as scale_by_novograd
 from .optimizers.radam import radam as radam
@@ -111,16 +113,20 @@ from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from .optimizers.rprop import rprop as rprop
 from .optimizers.rprop import scale_by_rprop as scale_by_rprop
+from .optimizers.scale import scale as scale
+from .optimizers.scale import scale_by_schedule as scale_by_schedule
 from .optimizers.sgd import sgd as sgd
 from .optimizers.sign import scale_by_sign as scale_by_sign
 from .optimizers.sign import sign_sgd as sign_sgd
 from .optimizers.sign import signum as signum
 from .optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from .optimizers.sm3 import sm3 as sm3
+from .optimizers.trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
 from .optimizers.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
 from .optimizers.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from .optimizers.yogi import scale_by_yogi as scale_by_yogi
 from .optimizers.yogi import yogi as yogi
+from .optimizers.zero_nans import zero_nans as zero_nans
 
 # isort: split
 

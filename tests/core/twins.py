@@ -71,6 +71,11 @@ TWINS = [
     Twin("adaptive_grad_clip", {"clipping": 0.1}),
     Twin("add_decayed_weights", {"weight_decay": 0.1}),
     Twin("scale_by_learning_rate", RATE),
+    Twin("scale", {"step_size": 0.5}),
+    Twin("scale_by_schedule", {"step_size_fn": optax.linear_schedule(1.0, 0.1, 40)}, static=("step_size_fn",)),
+    Twin("normalize_by_update_norm"),
+    Twin("centralize"),
+    Twin("zero_nans"),
 ]
 TWINS += [
     Twin(f"scale_by_{rule}")
@@ -84,6 +89,7 @@ TWINS += [
         "belief",
         "lion",
         "novograd",
+        "param_block_norm",
         "param_block_rms",
         "radam",
         "rms",
