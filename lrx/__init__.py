@@ -92,6 +92,7 @@ from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.ema import ema as ema
+from .optimizers.fromage import fromage as fromage
 from .optimizers.lamb import lamb as lamb
 from .optimizers.lars import lars as lars
 from .optimizers.lion import lion as lion
@@ -102,10 +103,16 @@ from .optimizers.momentum import trace as trace
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.nadam import scale_by_nadam as scale_by_nadam
+from .optimizers.noise import add_noise as add_noise
+from .optimizers.noise import noisy_sgd as noisy_sgd
 from .optimizers.normalize import centralize as centralize
 from .optimizers.normalize import normalize_by_update_norm as normalize_by_update_norm
 from .optimizers.novograd import novograd as novograd
 from .optimizers.novograd import scale_by_novograd as scale_by_novograd
+from .optimizers.optimistic import optimistic_adam as optimistic_adam
+from .optimizers.optimistic import optimistic_adam_v2 as optimistic_adam_v2
+from .optimizers.optimistic import optimistic_gradient_descent as optimistic_gradient_descent
+from .optimizers.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
 from .optimizers.radam import radam as radam
 from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import rmsprop as rmsprop
@@ -150,13 +157,17 @@ from .controllers.reduce_on_plateau import reduce_on_plateau as reduce_on_platea
 
 # optimizers that estimate their own rate
 from .optimizers.cocob import cocob as cocob
+from .optimizers.cocob import scale_by_cocob as scale_by_cocob
 from .optimizers.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
 from .optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
 from .optimizers.dadapt_sgd import dadapt_sgd as dadapt_sgd
+from .optimizers.distance_over_gradients import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from .optimizers.hdm import hdm as hdm
 from .optimizers.mechanize import mechanize as mechanize
 from .optimizers.momo import momo as momo
 from .optimizers.momo import momo_adam as momo_adam
+from .optimizers.polyak_sgd import polyak_sgd as polyak_sgd
+from .optimizers.polyak_sgd import scale_by_polyak as scale_by_polyak
 from .optimizers.prodigy import prodigy as prodigy
 from .optimizers.schedule_free import schedule_free as schedule_free
 from .optimizers.schedule_free_radam import schedule_free_radam as schedule_free_radam

@@ -28,6 +28,8 @@ class Case:
     rate: float = 0.01
     differentiable: bool = True
     """In reverse mode: a loop whose length depends on the data is not."""
+    dtypes: tuple[str, ...] = ()
+    """What its memory has besides float32 and int32."""
 
     @property
     def extra(self):
@@ -85,6 +87,17 @@ def around(wrapper, optimizer):
 def on_plateau(learning_rate, **numbers):
     """SGD whose updates, not whose rate, are reduced on a plateau."""
     return lrx.chain(lrx.sgd(learning_rate), lrx.reduce_on_plateau(**numbers))
+
+
+def polyak_sgd(learning_rate, scaling=1.0, eps=0.0):
+    """With the bound as its rate."""
+    return lrx.polyak_sgd(learning_rate, scaling, eps=eps)
+
+
+def own_steps(learning_rate, reps_rel=1e-2, f_min=0.0):
+    """Two rules that find the sizes of their steps."""
+    found = lrx.scale_by_distance_over_gradients(reps_rel), lrx.scale_by_polyak(f_min)
+    return lrx.chain(*found, lrx.scale_by_learning_rate(learning_rate))
 
 
 SIGNALS = {"value": 1.0, "value_fn": lambda params: 0.0}
@@ -193,4 +206,11 @@ VARIANTS = [
     Case("momo_adapting", lrx.momo, {"adapt_lower_bound": True}, needs=("value",)),
     Case("prodigy_sliced", lrx.prodigy, {"slice_p": 2, "safeguard_warmup": True}),
     Case("schedule_free_plus", lrx.schedule_free_adamw, {"inner_momentum": 0.9, "polyak": True}, needs=("value",)),
+    Case("optimistic_gradient_descent", lrx.optimistic_gradient_descent, {"alpha": 0.5}, dtypes=("bool",)),
+    Case("optimistic_adam", lrx.optimistic_adam, {"optimism": 0.02}, dtypes=("bool",)),
+    Case("optimistic_adam_v2", lrx.optimistic_adam_v2, dtypes=("bool",)),
+    Case("fromage", lrx.fromage),
+    Case("noisy_sgd", lrx.noisy_sgd, dtypes=("key<fry>",)),
+    Case("polyak_sgd", polyak_sgd, needs=("value",)),
+    Case("own_steps", own_steps, needs=("value",)),
 ]
