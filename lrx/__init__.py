@@ -95,6 +95,11 @@ from .optimizers.ema import ema as ema
 from .optimizers.fromage import fromage as fromage
 from .optimizers.lamb import lamb as lamb
 from .optimizers.lars import lars as lars
+from .optimizers.lbfgs import lbfgs as lbfgs
+from .optimizers.lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from .optimizers.line_searches import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
+from .optimizers.line_searches import scale_by_zoom_linesearch as scale_by_zoom_linesearch
+from .optimizers.line_searches import value_and_grad_from_state as value_and_grad_from_state
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
 from .optimizers.mars import mars as mars

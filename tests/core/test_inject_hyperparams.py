@@ -24,6 +24,8 @@ REFUSED = {"scale_by_sm3", "scale_by_rprop", "scale_by_adopt"}
 ELSEWHERE = {"optimistic_adam", "scale_by_cocob"}
 """Compared in `optimizers/test_optax_rules.py`: the first is deprecated in optax, and what scales COCOB's updates is
 part of its bets in optax alone."""
+ELSEWHERE |= {"lbfgs", "scale_by_backtracking_linesearch", "scale_by_zoom_linesearch"}
+"""Compared in `optimizers/test_lbfgs.py`: their updates need the loss as a function."""
 
 
 def injected(twin, library):

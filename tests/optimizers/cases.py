@@ -102,6 +102,7 @@ def own_steps(learning_rate, reps_rel=1e-2, f_min=0.0):
 
 SIGNALS = {"value": 1.0, "value_fn": lambda params: 0.0}
 MASK = {"w": True, "b": False}
+BACKTRACKING = lrx.scale_by_backtracking_linesearch(3, store_grad=True)
 SMALL = {"min_dim_size_to_factor": 2}
 PER_LEAF = {"hyper_learning_rate": 1e-3, "per_leaf": True}
 
@@ -212,5 +213,7 @@ VARIANTS = [
     Case("fromage", lrx.fromage),
     Case("noisy_sgd", lrx.noisy_sgd, dtypes=("key<fry>",)),
     Case("polyak_sgd", polyak_sgd, needs=("value",)),
+    Case("lbfgs", lrx.lbfgs, needs=("value", "value_fn")),
+    Case("lbfgs_backtracking", lrx.lbfgs, {"linesearch": BACKTRACKING}, needs=("value", "value_fn")),
     Case("own_steps", own_steps, needs=("value",)),
 ]
