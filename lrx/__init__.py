@@ -118,6 +118,8 @@ from .optimizers.optimistic import optimistic_adam as optimistic_adam
 from .optimizers.optimistic import optimistic_adam_v2 as optimistic_adam_v2
 from .optimizers.optimistic import optimistic_gradient_descent as optimistic_gradient_descent
 from .optimizers.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
+from .optimizers.privacy import differentially_private_aggregate as differentially_private_aggregate
+from .optimizers.privacy import dpsgd as dpsgd
 from .optimizers.radam import radam as radam
 from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import rmsprop as rmsprop

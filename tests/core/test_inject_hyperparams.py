@@ -26,6 +26,8 @@ ELSEWHERE = {"optimistic_adam", "scale_by_cocob"}
 part of its bets in optax alone."""
 ELSEWHERE |= {"lbfgs", "scale_by_backtracking_linesearch", "scale_by_zoom_linesearch"}
 """Compared in `optimizers/test_lbfgs.py`: their updates need the loss as a function."""
+ELSEWHERE |= {"differentially_private_aggregate", "dpsgd"}
+"""Compared in `optimizers/test_privacy.py`: their updates are the gradients of single examples."""
 
 
 def injected(twin, library):
@@ -87,7 +89,7 @@ def test_every_factory_of_both_libraries_is_a_twin():
     """What both have and takes numbers is in the list above; wrappers take transformations, not numbers."""
     shared = set()
     for name in dir(lrx):
-        theirs = getattr(optax, name, None) or getattr(optax.contrib, name, None)
+        theirs = getattr(optax.contrib, name, None) or getattr(optax, name, None)
         if not inspect.isfunction(theirs) or not inspect.isfunction(getattr(lrx, name)):
             continue
         if "GradientTransformation" in str(inspect.signature(theirs).return_annotation):

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import lrx
+from lrx import extend
 from tests.extend import outside
 
 MIXED = {"w": jnp.ones(3, jnp.bfloat16), "b": [jnp.ones(3, jnp.float16), jnp.ones((2, 2)), jnp.ones(2, jnp.complex64)]}
@@ -98,6 +100,22 @@ def own_steps(learning_rate, reps_rel=1e-2, f_min=0.0):
     """Two rules that find the sizes of their steps."""
     found = lrx.scale_by_distance_over_gradients(reps_rel), lrx.scale_by_polyak(f_min)
     return lrx.chain(*found, lrx.scale_by_learning_rate(learning_rate))
+
+
+@extend.pytree_dataclass
+class Twice(extend.Rule):
+    """The gradients of a batch of two examples that are the same."""
+
+    def init(self, params):
+        return ()
+
+    def update(self, updates, state, params=None, **extra):
+        return jax.tree.map(lambda u: jnp.stack([u, u]), updates), state
+
+
+@functools.wraps(lrx.dpsgd)
+def of_examples(**arguments):
+    return lrx.chain(extend.transformation(Twice()), lrx.dpsgd(**arguments))
 
 
 SIGNALS = {"value": 1.0, "value_fn": lambda params: 0.0}
@@ -213,6 +231,7 @@ VARIANTS = [
     Case("fromage", lrx.fromage),
     Case("noisy_sgd", lrx.noisy_sgd, dtypes=("key<fry>",)),
     Case("polyak_sgd", polyak_sgd, needs=("value",)),
+    Case("dpsgd", of_examples, {"l2_norm_clip": 100.0, "noise_multiplier": 0.0, "seed": 0}, dtypes=("key<fry>",)),
     Case("lbfgs", lrx.lbfgs, needs=("value", "value_fn")),
     Case("lbfgs_backtracking", lrx.lbfgs, {"linesearch": BACKTRACKING}, needs=("value", "value_fn")),
     Case("own_steps", own_steps, needs=("value",)),
