@@ -98,8 +98,14 @@ from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.ema import ema as ema
+from .optimizers.fromage import fromage as fromage
 from .optimizers.lamb import lamb as lamb
 from .optimizers.lars import lars as lars
+from .optimizers.lbfgs import lbfgs as lbfgs
+from .optimizers.lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from .optimizers.line_searches import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
+from .optimizers.line_searches import scale_by_zoom_linesearch as scale_by_zoom_linesearch
+from .optimizers.line_searches import value_and_grad_from_state as value_and_grad_from_state
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
 from .optimizers.mars import mars as mars
@@ -108,8 +114,18 @@ from .optimizers.momentum import trace as trace
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.nadam import scale_by_nadam as scale_by_nadam
+from .optimizers.noise import add_noise as add_noise
+from .optimizers.noise import noisy_sgd as noisy_sgd
+from .optimizers.normalize import centralize as centralize
+from .optimizers.normalize import normalize_by_update_norm as normalize_by_update_norm
 from .optimizers.novograd import novograd as novograd
 from .optimizers.novograd import scale_by_novograd as scale_by_novograd
+from .optimizers.optimistic import optimistic_adam as optimistic_adam
+from .optimizers.optimistic import optimistic_adam_v2 as optimistic_adam_v2
+from .optimizers.optimistic import optimistic_gradient_descent as optimistic_gradient_descent
+from .optimizers.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
+from .optimizers.privacy import differentially_private_aggregate as differentially_private_aggregate
+from .optimizers.privacy import dpsgd as dpsgd
 from .optimizers.radam import radam as radam
 from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import rmsprop as rmsprop
@@ -117,16 +133,20 @@ from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from .optimizers.rprop import rprop as rprop
 from .optimizers.rprop import scale_by_rprop as scale_by_rprop
+from .optimizers.scale import scale as scale
+from .optimizers.scale import scale_by_schedule as scale_by_schedule
 from .optimizers.sgd import sgd as sgd
 from .optimizers.sign import scale_by_sign as scale_by_sign
 from .optimizers.sign import sign_sgd as sign_sgd
 from .optimizers.sign import signum as signum
 from .optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from .optimizers.sm3 import sm3 as sm3
+from .optimizers.trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
 from .optimizers.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
 from .optimizers.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from .optimizers.yogi import scale_by_yogi as scale_by_yogi
 from .optimizers.yogi import yogi as yogi
+from .optimizers.zero_nans import zero_nans as zero_nans
 
 # isort: split
 
@@ -154,10 +174,13 @@ from .optimizers.cocob import scale_by_cocob as scale_by_cocob
 from .optimizers.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
 from .optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
 from .optimizers.dadapt_sgd import dadapt_sgd as dadapt_sgd
+from .optimizers.distance_over_gradients import scale_by_distance_over_gradients as scale_by_distance_over_gradients
 from .optimizers.hdm import hdm as hdm
 from .optimizers.mechanize import mechanize as mechanize
 from .optimizers.momo import momo as momo
 from .optimizers.momo import momo_adam as momo_adam
+from .optimizers.polyak_sgd import polyak_sgd as polyak_sgd
+from .optimizers.polyak_sgd import scale_by_polyak as scale_by_polyak
 from .optimizers.prodigy import prodigy as prodigy
 from .optimizers.schedule_free import schedule_free as schedule_free
 from .optimizers.schedule_free_radam import schedule_free_radam as schedule_free_radam

@@ -106,9 +106,11 @@ def _fields(x: Any) -> tuple[str, ...]:
 
 
 def _is_clock(x: Any) -> bool:
-    """Whether `x` is the memory of a rule that has a learning rate, or that skips updates itself."""
+    """Whether `x` is the memory of a rule with a learning rate or a scheduled factor, or that skips updates itself."""
     fields = _fields(x)
-    return "skipped" in fields or "num_updates" in fields or ("count" in fields and "learning_rate" in fields)
+    if "skipped" in fields or "num_updates" in fields:
+        return True
+    return "count" in fields and ("learning_rate" in fields or "step_size" in fields)
 
 
 def _is_node(x: Any) -> bool:

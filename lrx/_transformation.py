@@ -249,7 +249,10 @@ def update_where(
 
 
 def _zeros(t: Any, like: Any) -> Any:
-    return np.zeros(t.shape, t.dtype) if t.dtype == jax.dtypes.float0 else jnp.zeros_like(like, dtype=t.dtype)
+    if t.dtype == jax.dtypes.float0:
+        return np.zeros(t.shape, t.dtype)
+    # what sums over a batch gives other shapes than it gets
+    return jnp.zeros_like(like, dtype=t.dtype) if np.shape(like) == t.shape else jnp.zeros(t.shape, t.dtype)
 
 
 # ---------------------------------------------------------------- one object for equal updates

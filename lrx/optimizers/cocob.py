@@ -40,7 +40,7 @@ class ScaleByCocob(SkipsUnusable):
 
     alpha: Scalar = 100.0
     eps: Scalar = 1e-8
-    ascent: bool = static(default=False)
+    flip_sign: bool = static(default=False)
 
     elementwise = True
 
@@ -54,7 +54,7 @@ class ScaleByCocob(SkipsUnusable):
     def step(
         self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any
     ) -> tuple[Any, ScaleByCocobState, jax.Array]:
-        """The change of the bet, on each leaf, or minus it."""
+        """The change of the bet, on each leaf."""
         del params, extra
 
         def leaf(g: jax.Array, c: Any, scale: Any, total: Any, reward: Any) -> tuple[jax.Array, ...]:
@@ -73,7 +73,7 @@ class ScaleByCocob(SkipsUnusable):
             # where a reward overflows, the coordinate does not move
             return select(
                 jnp.isfinite(new),
-                (old - new if self.ascent else new - old, c - g, new_scale, new_total, new_reward),
+                (old - new if self.flip_sign else new - old, c - g, new_scale, new_total, new_reward),
                 (jnp.zeros_like(g), c, scale, total, reward),
             )
 
@@ -83,31 +83,32 @@ class ScaleByCocob(SkipsUnusable):
 
 
 @check.public
-def scale_by_cocob(alpha: Scalar = 100.0, eps: Scalar = 1e-8, *, ascent: bool = False) -> Transformation:
-    """Replace the gradients by the changes of a bet on each coordinate: see `cocob`.
+def scale_by_cocob(alpha: Scalar = 100.0, eps: Scalar = 1e-8, *, flip_sign: bool = False) -> Transformation:
+    """Replace the gradient by the change of a coordinate's bet: see `cocob`.
 
-    With b_t the bet of `cocob`::
+    With b_t the bet, whose formula is there::
 
-      u_t = b_t − b_{t−1}          or, with `ascent`, b_{t−1} − b_t
+      u_t = b_t − b_{t−1}
+
+    Added to the parameters as they are, these updates are those of `cocob`. An update whose gradient is not finite is
+    skipped, and counted in the state as `skipped`.
 
     Args:
       alpha: keeps the first bets small, > 0.
       eps: L_0 > 0.
-      ascent: whether the updates still have to be negated, as `scale_by_learning_rate` does it. As in optax they are
-        to be added to the parameters as they are.
+      flip_sign: whether to give b_{t−1} − b_t, for `scale_by_learning_rate` after it.
 
     Returns:
-      A transformation.
+      A transformation. It keeps four words per parameter.
 
     Raises:
-      ValueError: if a number is out of its range.
-      TypeError: if `ascent` is no bool.
+      ValueError: if a number is not positive.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
       >>> tx = lrx.scale_by_cocob(alpha=4.0)
-      >>> updates, _ = tx.update(jnp.array([2.0]), tx.init(jnp.array([1.0])))
-      >>> print(updates)
+      >>> updates, _ = tx.update(jnp.array([2.0]), tx.init(jnp.ones(1)))
+      >>> print(updates)  # C = −2, L = G = 2, R = 0: −2 / (2 · 8) · 2
       [-0.25]
 
     References:
@@ -115,8 +116,7 @@ def scale_by_cocob(alpha: Scalar = 100.0, eps: Scalar = 1e-8, *, ascent: bool = 
       arXiv 1705.07795, algorithm 2.
     """
     check.positive(alpha=alpha, eps=eps)
-    check.flag(ascent=ascent)
-    return transformation(ScaleByCocob(alpha, eps, ascent))
+    return transformation(ScaleByCocob(alpha, eps, flip_sign))
 
 
 @check.public
@@ -168,8 +168,9 @@ def cocob(
       arXiv 1705.07795, algorithm 2; that changes may be scaled so: Defazio, Cutkosky, Mehta, Mishchenko, Optimal linear
       decay learning rate schedules and further refinements (2023), arXiv 2310.07831.
     """
+    check.positive(alpha=alpha, eps=eps)
     return chain(
-        scale_by_cocob(alpha, eps, ascent=True),
+        transformation(ScaleByCocob(alpha, eps, flip_sign=True)),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )

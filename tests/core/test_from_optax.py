@@ -189,7 +189,6 @@ def test_dog_from_a_rate_waits_for_the_first_gradient(per_leaf):
         (lambda: lrx.dog(init_rate=0.1, init_distance=0.1), ValueError, r"dog\(init_rate=...\) must not be given with"),
         (lambda: lrx.dog(init_rate=-0.1), ValueError, r"dog\(init_rate=...\) must be positive"),
         (lambda: lrx.scale_by_cocob(alpha=0.0), ValueError, r"scale_by_cocob\(alpha=...\) must be positive"),
-        (lambda: lrx.scale_by_cocob(ascent="up"), TypeError, r"scale_by_cocob\(ascent=...\)"),
     ],
 )
 def test_wrong_arguments(make, error, message):

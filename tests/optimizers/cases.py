@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import lrx
+from lrx import extend
 from tests.extend import outside
 
 MIXED = {"w": jnp.ones(3, jnp.bfloat16), "b": [jnp.ones(3, jnp.float16), jnp.ones((2, 2)), jnp.ones(2, jnp.complex64)]}
@@ -28,6 +30,8 @@ class Case:
     rate: float = 0.01
     differentiable: bool = True
     """In reverse mode: a loop whose length depends on the data is not."""
+    dtypes: tuple[str, ...] = ()
+    """What its memory has besides float32 and int32."""
 
     @property
     def extra(self):
@@ -87,8 +91,36 @@ def on_plateau(learning_rate, **numbers):
     return lrx.chain(lrx.sgd(learning_rate), lrx.reduce_on_plateau(**numbers))
 
 
+def polyak_sgd(learning_rate, scaling=1.0, eps=0.0):
+    """With the bound as its rate."""
+    return lrx.polyak_sgd(learning_rate, scaling, eps=eps)
+
+
+def own_steps(learning_rate, reps_rel=1e-2, f_min=0.0):
+    """Two rules that find the sizes of their steps."""
+    found = lrx.scale_by_distance_over_gradients(reps_rel), lrx.scale_by_polyak(f_min)
+    return lrx.chain(*found, lrx.scale_by_learning_rate(learning_rate))
+
+
+@extend.pytree_dataclass
+class Twice(extend.Rule):
+    """The gradients of a batch of two examples that are the same."""
+
+    def init(self, params):
+        return ()
+
+    def update(self, updates, state, params=None, **extra):
+        return jax.tree.map(lambda u: jnp.stack([u, u]), updates), state
+
+
+@functools.wraps(lrx.dpsgd)
+def of_examples(**arguments):
+    return lrx.chain(extend.transformation(Twice()), lrx.dpsgd(**arguments))
+
+
 SIGNALS = {"value": 1.0, "value_fn": lambda params: 0.0}
 MASK = {"w": True, "b": False}
+BACKTRACKING = lrx.scale_by_backtracking_linesearch(3, store_grad=True)
 SMALL = {"min_dim_size_to_factor": 2}
 PER_LEAF = {"hyper_learning_rate": 1e-3, "per_leaf": True}
 
@@ -193,4 +225,14 @@ VARIANTS = [
     Case("momo_adapting", lrx.momo, {"adapt_lower_bound": True}, needs=("value",)),
     Case("prodigy_sliced", lrx.prodigy, {"slice_p": 2, "safeguard_warmup": True}),
     Case("schedule_free_plus", lrx.schedule_free_adamw, {"inner_momentum": 0.9, "polyak": True}, needs=("value",)),
+    Case("optimistic_gradient_descent", lrx.optimistic_gradient_descent, {"alpha": 0.5}, dtypes=("bool",)),
+    Case("optimistic_adam", lrx.optimistic_adam, {"optimism": 0.02}, dtypes=("bool",)),
+    Case("optimistic_adam_v2", lrx.optimistic_adam_v2, dtypes=("bool",)),
+    Case("fromage", lrx.fromage),
+    Case("noisy_sgd", lrx.noisy_sgd, dtypes=("key<fry>",)),
+    Case("polyak_sgd", polyak_sgd, needs=("value",)),
+    Case("dpsgd", of_examples, {"l2_norm_clip": 100.0, "noise_multiplier": 0.0, "seed": 0}, dtypes=("key<fry>",)),
+    Case("lbfgs", lrx.lbfgs, needs=("value", "value_fn")),
+    Case("lbfgs_backtracking", lrx.lbfgs, {"linesearch": BACKTRACKING}, needs=("value", "value_fn")),
+    Case("own_steps", own_steps, needs=("value",)),
 ]
