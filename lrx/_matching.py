@@ -13,7 +13,7 @@ import numpy as np
 
 from ._boxes import is_boxed, value_of
 from ._numbers import is_tracer
-from ._optax_states import OPTAX_FIELDS, Around, Source, reading_of
+from ._optax_states import OPTAX_FIELDS, Around, Source, controller_of, reading_of
 from ._pytree import key_name
 from ._rule import COUNTS
 from ._state_parts import MISSING, UPDATE_COUNTS, Part, Parts, Place, entry, known_fields, shown
@@ -63,6 +63,8 @@ class Matching:
         self.new, self.old = Parts(fresh, known), Parts(old_tree, known)
         self.used: set[Place] = set()
         """The paths of the old state that were taken."""
+        self.controllers: set[Part] = set()
+        """The states of optax's that became controllers."""
         self.leaves = self._leaves(fresh)
         self.clocks: dict[Place, Part] = {
             (*new.place, "count"): new for new in self.new.parts if new.count is not MISSING
@@ -71,6 +73,7 @@ class Matching:
         self.readings = {(new, old): reading_of(new, old) for new in self.new.parts for old in self.old.parts}
         self.own = self._named_alike()
         self.counts = list(self._counts())
+        self.choices: dict[Place, tuple[Part | None, str]] = {}
         self.sources: dict[Part, list[Part]] = {}
         """New part with leaves of parameters -> the old ones that they come from."""
         for leaf in self.leaves.values():
@@ -88,6 +91,12 @@ class Matching:
 
     def _chosen(self, leaf: Leaf) -> tuple[Part | None, str]:
         """The part that a leaf comes from, or why there is none."""
+        place = self.place_of(leaf)
+        if place not in self.choices:
+            self.choices[place] = self._choice(leaf)
+        return self.choices[place]
+
+    def _choice(self, leaf: Leaf) -> tuple[Part | None, str]:
         holders = [old for old in self.old.parts if self._has(leaf.part, old, leaf)]
         own = self.own.get(leaf.part)
         if own in holders:
@@ -120,14 +129,29 @@ class Matching:
             return False
         return _is_leaf(new.at(leaf.field, leaf.path)) and any(self._has(new, old, leaf) for old in holders)
 
+    def of_controller(self, leaf: Leaf) -> Found:
+        """What an optimizer of optax's has for the memory of a controller."""
+        readings = {old: controller_of(leaf.part, old) for old in self.old.parts}
+        readings = {old: reading for old, reading in readings.items() if reading and leaf.path[0] in reading}
+        if len(readings) != 1:
+            return Found()
+        ((old, reading),) = readings.items()
+        source, path = reading[leaf.path[0]], leaf.path[1:]
+        self.controllers.add(old)
+        self.used |= {(*old.places[f], *path) for f in source.fields}
+        values = [old.at(f, path) for f in source.fields]
+        return Found() if any(x is MISSING for x in values) else Found(self._made(source, leaf.part, old, path, values))
+
+    def _made(self, source: Source, new: Part, old: Part, path: Place, values: list[Any]) -> Any:
+        if source.make is None:
+            return values[0]
+        return source.make(Around(new, old, value_of(entry(self.params, path))), *values)
+
     def _value(self, leaf: Leaf, old: Part) -> Any:
         source: Source = (self.readings[leaf.part, old] or {})[leaf.field]
         path = source.path(leaf.path)
         self.used |= {(*old.places[f], *path) for f in source.fields}
-        values = [old.at(f, path) for f in source.fields]
-        if source.make is None:
-            return values[0]
-        return source.make(Around(leaf.part, old, value_of(entry(self.params, leaf.path))), *values)
+        return self._made(source, leaf.part, old, leaf.path, [old.at(f, path) for f in source.fields])
 
     # ------------------------------------------------------------ numbers of a rule as a whole
 
@@ -158,7 +182,8 @@ class Matching:
         """Whether optax's state of the same rule does without a leaf: then it is as `init` makes it."""
         olds = self.sources.get(leaf.part, self.old.parts if leaf.part not in self.sources else [])
         readings = [self.readings[leaf.part, old] for old in olds if not old.is_ours and leaf.part.is_ours]
-        return any(reading is not None and leaf.field not in reading for reading in readings)
+        # the slow parameters of a lookahead are parameters, which no state of optax's has
+        return leaf.field != "averaged" and any(r is not None and leaf.field not in r for r in readings)
 
     # ------------------------------------------------------------ counts of updates
 
@@ -241,7 +266,7 @@ class Matching:
                 spared |= {(*old.place, "count")} if old.count is not MISSING else set()
                 controlled = [new for new in self.new.parts if "controller" in new.fields and self.rate_of(new) is old]
                 fields |= {"skipped"} if controlled else {"skipped", "controller"} if old.is_rate else set()
-            elif "hyperparams" in old.fields:
+            elif "hyperparams" in old.fields or old in self.controllers:
                 fields |= set(old.fields)
             for new in self.new.parts:
                 reading = self.readings[new, old]

@@ -154,6 +154,7 @@ READINGS = [
         same("scale", "best_value", "plateau_count", "cooldown_count", "count", "avg_value"),
     ),
     _reading("count step_size", "count", same("count")),
+    _reading("steps_since_sync averaged", "steps_since_sync", same("steps_since_sync")),
     *(
         _reading(
             "mini_step gradients",
@@ -169,6 +170,21 @@ READINGS = [
         for rest in ("", " skip_state")
     ),
 ]
+
+_DISTANCE = {"params0": Source(("init_params",)), "moved": Source(("init_params",), _distance)}
+CONTROLLERS = {
+    frozenset({"is_init_step", "init_params", "max_dist", "sum_sq_norm_grads"}): {
+        **_DISTANCE,
+        "reach": Source(("max_dist",)),
+        "total": Source(("sum_sq_norm_grads",)),
+    },
+    frozenset({"init_params", "weighted_sq_norm_grads", "estim_sq_dist"}): {
+        **_DISTANCE,
+        "reach": Source(("estim_sq_dist",), lambda around, squared: jnp.sqrt(jnp.asarray(squared))),
+        "total": Source(("weighted_sq_norm_grads",)),
+    },
+}
+"""The fields of optax's DoG and DoWG -> the fields of the memory of the controllers of these names."""
 
 OPTAX_FIELDS = frozenset(
     frozenset(fields.split())
@@ -219,6 +235,15 @@ def reading_of(new: Part, old: Part) -> dict[str, Source] | None:
         return same(*new.fields)
     held = frozenset(old.fields) - {"learning_rate"}
     return same(*new.fields) if names - _NUMBERS == held - _NUMBERS else None
+
+
+def controller_of(new: Part, old: Part) -> dict[str, Source] | None:
+    """Which fields of an optimizer of optax's give the memory of a controller; None if it is another's."""
+    found, memory = CONTROLLERS.get(frozenset(old.fields)), new.fields.get("controller")
+    if found is None or old.is_ours or not set(found) <= set(getattr(memory, "_fields", ())):
+        return None
+    is_dog = "reps_rel" in (new.numbers or {}).get("controller", {})
+    return found if is_dog == ("max_dist" in old.fields) else None
 
 
 def _may_be_one_kind(new: str, old: str) -> bool:

@@ -15,7 +15,7 @@ from ._matching import Found, Leaf, Matching
 from ._pytree import key_name
 from ._resume_at_step import at_step, is_step, placed_like
 from ._rules_in import applied_last, rules_in
-from ._state_parts import MISSING, UPDATE_COUNTS, Place, entry, shown
+from ._state_parts import MISSING, UPDATE_COUNTS, Part, Place, entry, shown
 
 _log = logging.getLogger("lrx")
 
@@ -130,6 +130,8 @@ class _Filling:
         self.faults: list[str] = []
         self.resized: list[str] = []
         self.notes: list[str] = []
+        self.given = {id(x) for x in jax.tree.leaves(matching.params)}
+        """The arrays that somebody has: two leaves of one buffer cannot be donated."""
         self.left: list[Place] = []
 
     def leaf(self, path: Any, fresh: Any) -> Any:
@@ -139,7 +141,7 @@ class _Filling:
         names: Place = tuple(map(key_name, path))
         leaf = self.matching.leaves.get(names)
         if names in self.matching.clocks:
-            return self._taken(names, fresh, self.matching.clock(self.matching.clocks[names]), copied=True)
+            return self._taken(names, fresh, self.matching.clock(self.matching.clocks[names]))
         if leaf is None:  # of a state that is no rule's
             self.matching.used.add(names)
             return self._taken(names, fresh, Found(entry(self.matching.old_tree, names)))
@@ -160,14 +162,15 @@ class _Filling:
         if leaf.field in UPDATE_COUNTS:
             found = matching.count_for(leaf.part)
             ours = any(old.is_ours for old in matching.old.parts)
-            if found.value is MISSING and not found.fault and leaf.field == "num_updates" and not ours:
+            if found.value is MISSING and not found.fault and not ours and _needs_no_count(leaf.part):
                 # optax's state of a constant rate has no count, and its next step needs none
                 self.notes.append(f"{shown(names)} starts at 0: the checkpoint counts no updates")
                 return fresh
-            return self._taken(names, fresh, found, copied=True)
+            return self._taken(names, fresh, found)
         old = matching.rate_of(leaf.part)
-        if old is None or leaf.field not in old.fields:  # there was no controller
-            return fresh
+        if old is None or leaf.field not in old.fields:  # there was no controller, or an optimizer in its place
+            found = matching.of_controller(leaf) if leaf.field == "controller" else Found()
+            return fresh if found.value is MISSING else self._taken(names, fresh, found)
         matching.used.add((*old.places[leaf.field], *leaf.path))
         return self._taken(names, fresh, Found(old.at(leaf.field, leaf.path)))
 
@@ -176,12 +179,12 @@ class _Filling:
         matching = self.matching
         found = matching.applied_last(leaf)
         if found is not MISSING:
-            return placed_like(fresh, found)
+            return self._given(fresh, found)
         count, rule = matching.count_for(leaf.part).value, self.rules.get(leaf.part.place)
         applied = None if rule is None or count is MISSING else applied_last(rule, count)
         return fresh if applied is None else placed_like(fresh, applied)
 
-    def _taken(self, names: Place, fresh: Any, found: Found, copied: bool = False) -> Any:
+    def _taken(self, names: Place, fresh: Any, found: Found) -> Any:
         if found.fault:
             self.faults.append(found.fault)
             return fresh
@@ -192,8 +195,13 @@ class _Filling:
             shapes = f"has shape {np.shape(found.value)} in the checkpoint, {np.shape(fresh)} in tx"
             self.resized.append(f"{shown(names)} {shapes}")
             return fresh
-        # a copy: two leaves of one buffer cannot be donated
-        return placed_like(fresh, jnp.array(found.value) if copied else found.value)
+        return self._given(fresh, found.value)
+
+    def _given(self, fresh: Any, value: Any) -> Any:
+        """A value with the dtype and the placement of the fresh one, in a buffer of its own."""
+        again = id(value) in self.given
+        self.given.add(id(value))
+        return placed_like(fresh, jnp.array(value) if again else value)
 
     def check(self, missing: str, extra: str) -> None:
         """The error, if what was found does not fit."""
@@ -218,6 +226,14 @@ class _Filling:
             *(f"{text}: starts fresh" for text in self.resized),
             *(f"{shown(names)} is in the checkpoint, but tx has no place for it: dropped" for names in self.left),
         ]
+
+
+def _needs_no_count(rate: Part) -> bool:
+    """Whether a rate does not depend on the count: a number, or a controller of a number."""
+    if "controller" not in rate.fields:
+        return "num_updates" in rate.fields
+    base = (rate.numbers or {}).get("controller", {}).get("learning_rate", {})
+    return not hasattr(base, "keys")
 
 
 def _unboxed(restored: Any) -> Any:

@@ -144,10 +144,10 @@ def entry(tree: Any, names: Place) -> Any:
     """The entry of `tree` at a path, or MISSING. Containers may have become dicts or lists in a file."""
     for name in names:
         if hasattr(tree, "keys"):
-            keys = {str(k): k for k in tree}
-            if name not in keys:
+            key = name if name in tree else next((k for k in tree if str(k) == name), MISSING)
+            if key is MISSING:
                 return MISSING
-            tree = tree[keys[name]]
+            tree = tree[key]
         elif isinstance(tree, list | tuple) and name.isdecimal():
             if int(name) >= len(tree):
                 return MISSING

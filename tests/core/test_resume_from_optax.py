@@ -2,17 +2,20 @@
 
 import functools
 import pickle
+import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import serialization
+from flax import nnx, serialization
 
 import lrx
+from lrx._optax_states import OPTAX_FIELDS
 from tests.common import as_restored, avals, same
 from tests.core.twins import RATE, TWINS, Twin
+from tests.loops.common import restored, written
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 
@@ -108,6 +111,8 @@ COMPOSED = {
     "schedule_free": (
         optax.contrib.schedule_free(optax.sgd(0.1), 0.1, b1=0.9), lrx.schedule_free(lrx.sgd(0.1), 0.1, b1=0.9)
     ),
+    "dog": (optax.contrib.dog(1.0, ("heuristic", 1e-2)), lrx.sgd(lrx.dog(1.0, reps_rel=1e-2))),
+    "dowg": (optax.contrib.dowg(), lrx.sgd(lrx.dowg())),
     "reduce_on_plateau": (
         optax.chain(optax.sgd(0.1), optax.contrib.reduce_on_plateau(patience=1)),
         lrx.chain(lrx.sgd(0.1), lrx.reduce_on_plateau(patience=1)),
@@ -172,3 +177,48 @@ def test_what_a_file_gives_back_is_read_as_the_live_state_is(form):
         live = lrx.resume(tx, p, state, report=quiet)
         assert avals(live) == avals(tx.init(PARAMS)), name
         assert same(lrx.resume(tx, p, FORMS[form](state), report=quiet), live), name
+        buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((live, p)) if x.size]
+        assert len(set(buffers)) == len(buffers), name  # a step may donate them
+
+
+def test_what_orbax_restores_without_a_target(tmp_path):
+    names, _, ours, (params, states) = both()
+    for name in ("masked", "frozen", "multi_steps", "injected_schedule", "named_chain"):
+        tx, p, state = ((x[names.index(name)]) for x in (ours, params, states))
+        written(state, tmp_path / name)
+        live = lrx.resume(tx, p, state, report=quiet)
+        assert same(lrx.resume(tx, p, restored(tmp_path / name), report=quiet), live), name
+
+
+def test_an_optimizer_of_nnx_in_its_boxes():
+    model = nnx.Linear(2, 3, rngs=nnx.Rngs(0))
+    optimizer = nnx.Optimizer(model, optax.adam(1e-3), wrt=nnx.Param)
+    optimizer.update(model, jax.tree.map(jnp.ones_like, nnx.state(model, nnx.Param)))
+    params, tx = nnx.state(model, nnx.Param), lrx.adam(DECAY)
+    new = lrx.resume(tx, params, optimizer.opt_state, report=pytest.fail)
+    assert avals(new) == avals(tx.init(params))
+    for held in (nnx.state(optimizer), nnx.to_pure_dict(nnx.state(optimizer))):
+        assert same(lrx.resume(tx, params, held["opt_state"], report=pytest.fail), new)
+    assert lrx.count(new) == 1
+    np.testing.assert_allclose(new["scale_by_adam"].mu["kernel"][...], 0.1, rtol=1e-6)
+
+
+def test_a_lookahead_of_a_pair_of_parameters():
+    """The slow parameters are in the pair. Without it they would start anew, which is an error by path."""
+    pair = optax.LookaheadParams.init_synced(PARAMS)
+    state = optax.lookahead(optax.adam(DECAY), 3, 0.5).init(pair)._replace(steps_since_sync=jnp.int32(2))
+    tx = lrx.lookahead(lrx.adam(DECAY), 3, 0.5)
+    assert lrx.resume(tx, pair, state, report=pytest.fail).steps_since_sync == 2
+    with pytest.raises(ValueError, match=r"averaged\.b is not in the checkpoint"):
+        lrx.resume(tx, PARAMS, state)
+
+
+def test_each_state_of_optax_is_known_by_its_fields():
+    """Those that files hold: not the parts of searches, which do not outlive a step."""
+    modules = [m for name, m in sys.modules.items() if name.split(".")[0] == "optax"]
+    classes = [x for m in modules for x in vars(m).values()]
+    states = [x for x in classes if isinstance(x, type) and x.__name__.endswith("State") and hasattr(x, "_fields")]
+    unknown = [x.__name__ for x in states if x._fields and frozenset(x._fields) not in OPTAX_FIELDS]
+    assert [name for name in unknown if "search" not in name.lower() and "Element" not in name] == [
+        "AccumulateAvgUpdatesState"
+    ]
