@@ -168,13 +168,14 @@ class Matching:
         if values and not _agree(values):
             listed = ", ".join(f"{shown((*old.place, leaf.field))}={x}" for old, x in zip(held, values, strict=True))
             return Found(fault=f"{shown(self.place_of(leaf))} is one number in tx, and the checkpoint has {listed}")
-        if not values and leaf.field in COUNTS and sources != []:
+        if not values and leaf.field in COUNTS and (sources or leaf.part.is_rate):
             return self.count_for(leaf.part)
         return Found(values[0]) if values else Found()
 
     def clock(self, part: Part) -> Found:
         """The count at which the schedules of a part's hyperparameters are evaluated."""
-        olds = self.sources.get(part) or ([self.own[part]] if part in self.own else [])
+        named = self.named(part)
+        olds = self.sources.get(part) or ([] if named is None else [named])
         values = [old.count for old in olds if old.count is not MISSING and old.count is not None]
         return Found(values[0]) if values and _agree(values) else self.count_for(part)
 
@@ -189,7 +190,8 @@ class Matching:
 
     def count_for(self, part: Part) -> Found:
         """The number of updates completed, for a part whose count the old state lacks: that of what lies around it."""
-        own = [count for count in self.counts if part in self.own and count.place == self.own[part].place]
+        named = self.named(part)
+        own = [count for count in self.counts if named is not None and count.place == named.place]
         found = own[:1] or [count for place in self._anchors(part) for count in self._near(place)]
         self.used |= {count.used for count in found}
         if found and not _agree([count.value for count in found]):
@@ -197,19 +199,35 @@ class Matching:
             return Found(fault=f"{shown(part.place)} needs one count of updates, and the checkpoint has {listed}")
         return Found(found[0].value) if found else Found()
 
+    def named(self, part: Part) -> Part | None:
+        """The old part of the same names, unless the parameters of its group are now in others."""
+        own = self.own.get(part)
+        if own is None or not own.labels:
+            return own
+        group, around = self.old.groups[own.labels], self._around(part)
+        return None if around and all(place[: len(group)] != group for place in around) else own
+
     def _anchors(self, part: Part) -> list[Place]:
         """Where in the old state the counts lie that a part goes by; nowhere if its rule is wholly new."""
-        if part in self.own:
-            return [self.own[part].place]
-        mine = [new for new in self.sources if new.labels[: len(part.labels)] == part.labels]
-        for end in range(len(part.place), -1, -1):
-            around = [new for new in mine if new.place[:end] == part.place[:end]]
-            if around:
-                return list(dict.fromkeys(old.place for new in around for old in self.sources[new]))
+        named = self.named(part)
+        if named is not None:
+            return [named.place]
+        around = self._around(part)
+        if around is not None:
+            return around
         group = self.old.groups.get(part.labels, ())
         if part.labels and self.old.groups:
             return [(*group, "")] if any(group and old.place[: len(group)] == group for old in self.old.parts) else []
         return [()]
+
+    def _around(self, part: Part) -> list[Place] | None:
+        """The old parts that the leaves nearest to a part come from, in its group; None if there are no leaves."""
+        mine = [new for new in self.sources if new.labels[: len(part.labels)] == part.labels]
+        for end in range(len(part.place), -1, -1):
+            near = [new for new in mine if new.place[:end] == part.place[:end]]
+            if near:
+                return list(dict.fromkeys(old.place for new in near for old in self.sources[new]))
+        return None
 
     def _near(self, place: Place) -> list[Count]:
         """The counts nearest to a path, from the chain around it outwards."""
@@ -231,8 +249,9 @@ class Matching:
 
     def rates_of(self, part: Part) -> list[Part]:
         """The old learning rates, of lrx's, that a new one goes on from: several where groups become one."""
-        if part in self.own:
-            return [self.own[part]]
+        named = self.named(part)
+        if named is not None:
+            return [named]
         near = {count.place for place in self._anchors(part) for count in self._near(place)}
         return [old for old in self.old.parts if old.place in near and old.is_rate and old.is_ours]
 

@@ -253,7 +253,10 @@ def _may_be_one_kind(new: str, old: str) -> bool:
 
 
 def _is_one_rule(new: Part, old: Part) -> bool:
-    """Whether two parts of lrx's may be of one rule: their keys in a chain say it, or the names of their numbers."""
+    """Whether two parts of lrx's may be of one rule: their classes say it, or their keys, or the names of numbers."""
+    kinds = {part.kind.replace("Scheduled", "") for part in (new, old)} - {""}
+    if len(kinds) > 1:
+        return False
     if new.name[-1:] == old.name[-1:] and new.name:
         return True
     stems = [part.name[-1].rstrip("0123456789").removesuffix("_") if part.name else "" for part in (new, old)]

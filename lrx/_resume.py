@@ -152,7 +152,7 @@ class _Filling:
         found = self.matching.of_param(leaf) if leaf.of_param else self.matching.of_rule(leaf)
         if found.value is MISSING and not found.fault and self.matching.is_as_init(leaf):
             if leaf.field in UPDATE_COUNTS:
-                self.notes.append(f"{shown(names)} starts at 0: the checkpoint counts no updates")
+                self.notes.append(f"{shown(names)} starts at 0: the checkpoint has no count for it")
             return fresh
         return self._taken(names, fresh, found)
 
@@ -164,13 +164,17 @@ class _Filling:
             ours = any(old.is_ours for old in matching.old.parts)
             if found.value is MISSING and not found.fault and not ours and _needs_no_count(leaf.part):
                 # optax's state of a constant rate has no count, and its next step needs none
-                self.notes.append(f"{shown(names)} starts at 0: the checkpoint counts no updates")
+                self.notes.append(f"{shown(names)} starts at 0: the checkpoint has no count for it")
                 return fresh
             return self._taken(names, fresh, found)
         old = matching.rate_of(leaf.part)
         if old is None or leaf.field not in old.fields:  # there was no controller, or an optimizer in its place
             found = matching.of_controller(leaf) if leaf.field == "controller" else Found()
-            return fresh if found.value is MISSING else self._taken(names, fresh, found)
+            if found.value is not MISSING:
+                return self._taken(names, fresh, found)
+            if leaf.field == "controller":
+                self.notes.append(f"{shown(leaf.part.places[leaf.field])} starts fresh: the checkpoint has none")
+            return fresh
         matching.used.add((*old.places[leaf.field], *leaf.path))
         return self._taken(names, fresh, Found(old.at(leaf.field, leaf.path)))
 
@@ -221,7 +225,7 @@ class _Filling:
     def lines(self) -> list[str]:
         """What starts fresh and what is dropped."""
         return [
-            *self.notes,
+            *dict.fromkeys(self.notes),
             *(f"{shown(names)} is not in the checkpoint: starts fresh" for names in self.absent),
             *(f"{text}: starts fresh" for text in self.resized),
             *(f"{shown(names)} is in the checkpoint, but tx has no place for it: dropped" for names in self.left),
