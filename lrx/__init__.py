@@ -65,6 +65,7 @@ from .schedules import repeat as repeat
 from .schedules import reverse as reverse
 from .schedules import scale_schedule as scale_schedule
 from .schedules import shift as shift
+from .schedules import start_at as start_at
 from .schedules import stretch as stretch
 from .schedules import total as total
 from .schedules import with_cooldown as with_cooldown

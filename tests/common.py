@@ -55,6 +55,15 @@ def one_step(tx, params, state, grads, **extra):
     return lrx.apply_updates(params, updates), state
 
 
+def as_restored(tree):
+    """What a checkpoint without a target restores to: named tuples are dicts in alphabetical order, tuples lists."""
+    if hasattr(tree, "_asdict"):
+        tree = tree._asdict()
+    if isinstance(tree, dict):
+        return {str(k): as_restored(tree[k]) for k in sorted(tree)}
+    return [as_restored(x) for x in tree] if isinstance(tree, tuple | list) else np.asarray(tree)
+
+
 def avals(tree):
     """Structure, shapes, dtypes and weak types: what decides whether a jitted function is traced again."""
     return jax.tree.map(jax.typeof, tree)

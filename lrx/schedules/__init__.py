@@ -78,6 +78,7 @@ from .polynomial import warmup_linear_schedule as warmup_linear_schedule
 from .power_law import power_schedule as power_schedule
 from .restarts import sgdr_schedule as sgdr_schedule
 from .rex import rex_schedule as rex_schedule
+from .start_at import start_at as start_at
 from .tanh import tanh_schedule as tanh_schedule
 from .units import steps as steps
 from .warmup_cooldown import with_cooldown as with_cooldown

@@ -179,6 +179,9 @@ def test_shifts_add_up_and_carry_through(s, n, m):
     np.testing.assert_array_equal(at(lrx.shift(lrx.shift(s, n), m), T), at(lrx.shift(s, n + m), T))
     np.testing.assert_array_equal(at(lrx.shift(s * s, n), T), at(lrx.shift(s, n) * lrx.shift(s, n), T))
     np.testing.assert_array_equal(at(lrx.with_warmup(s, n), T + n), at(s, T))
+    np.testing.assert_array_equal(at(lrx.start_at(lrx.start_at(s, n), m), T), at(s, T + n + m))
+    np.testing.assert_array_equal(at(lrx.start_at(lrx.shift(s, n), n), T), at(s, T))
+    assert at(lrx.start_at(s, n), [LAST, LAST - n]).tolist() == at(s, [LAST, LAST]).tolist()
 
 
 @quick

@@ -55,6 +55,8 @@ SCHEDULES = {
         {"end_1": 30, "period": 40, "warmup_end": 100, "peak": 120, "end_2": 1000},
     ),
     "shifted": (lrx.shift(warm, 7), {"begin": 7, "warmup_end": 107, "peak": 107, "end": 1007}),
+    "started": (lrx.start_at(warm, 70), {"warmup_end": 30, "peak": 30, "end": 930}),
+    "started_later": (lrx.start_at(warm, 700), {"peak": 0, "end": 300}),
     "stretched": (lrx.stretch(warm, 501), {"warmup_end": 51, "peak": 51, "end": 501}),
     "repeated": (lrx.repeat(warm, 300), {"warmup_end": 100, "peak": 100, "period": 300}),
     "reversed": (lrx.reverse(warm, 1200), {"begin": 200, "peak": 1100, "warmup_end": 1100, "end": 1200}),
