@@ -50,6 +50,7 @@ from .schedules import wsd_schedule as wsd_schedule
 
 # the algebra of schedules
 from .schedules import clip_schedule as clip_schedule
+from .schedules import every as every
 from .schedules import maximum as maximum
 from .schedules import minimum as minimum
 from .schedules import noisy as noisy
