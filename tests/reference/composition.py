@@ -126,6 +126,33 @@ def adaptive_grad_clip(clipping, eps=1e-3):
     return clip
 
 
+def skip_spikes(losses, norms, window, sigmas, min_samples, max_consecutive):
+    """Yield for each update whether it is taken, by the losses and the norms of the gradients.
+
+    Of the sizes x_1 … x_n of the last n ≤ `window` updates that were taken, x is a spike if
+
+        x > m + k·max(s, 10⁻⁶·|m|)      m = Σx_i/n,  s² = Σ(x_i − m)²/(n − 1),  n ≥ min_samples
+
+    with k = sigmas, or if it is not finite. A finite spike after `max_consecutive` in a row is taken all the same, and
+    n begins at 0 again. Source: the rule of OLMo-core's SkipStepOptimizer, where every x enters.
+    """
+    past, in_a_row = [[], []], 0
+    for sizes in zip(losses, norms, strict=True):
+        finite = bool(np.all(np.isfinite(sizes)))
+        spike = not finite
+        for x, xs in zip(sizes, past, strict=True):
+            last = np.array(xs[-window:], np.float64)
+            if finite and last.size >= min_samples:
+                m, s = np.mean(last), np.std(last, ddof=1)
+                spike |= bool(x > m + f32(sigmas) * max(s, 1e-6 * abs(m)))
+        in_a_row = in_a_row + 1 if spike else 0
+        if spike and finite and in_a_row > max_consecutive:
+            past, in_a_row, spike = [[], []], 0, False
+        if not spike:
+            past = [[*xs, x] for x, xs in zip(sizes, past, strict=True)]
+        yield not spike
+
+
 # ---------------------------------------------------------------- around the parameters
 
 
