@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import optax
 
 from .. import _check as check
-from .._arithmetic import add_one, global_norm, map_leaves, real, sqrt, vary_like, zero_count
+from .._arithmetic import add_one, global_norm, map_leaves, real, sqrt, zero_count
 from .._numbers import F32, Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
@@ -66,10 +66,8 @@ class SkipSpikes(Rule):
 
     def init(self, params: Any) -> SkipSpikesState:
         """The state before the first update."""
-        empty = SkipSpikesState(
-            zero_count(), zero_count(), zero_count(), self._empty(), self._empty(), self.inner.init(params)
-        )
-        return vary_like(empty, params)
+        inner = self.inner.init(params)
+        return SkipSpikesState(zero_count(), zero_count(), zero_count(), self._empty(), self._empty(), inner)
 
     def _empty(self) -> Window:
         return Window(jnp.zeros(self.window, F32), zero_count())

@@ -249,6 +249,77 @@ def test_accumulate_is_multi_steps_of_optax():
     assert distance(scan(ours, PARAMS, grads), scan(theirs, PARAMS, grads)) < 1e-6
 
 
+def test_a_scheduled_accumulation_is_multi_steps_of_optax():
+    """The schedule counts updates, and so do the inner ones; its numbers are in the state."""
+    grads, k_of = gradients(17), lambda step: 1 + step // 2
+    inner = lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10))
+    theirs = scan(optax.MultiSteps(inner, k_of).gradient_transformation(), PARAMS, grads)
+    rising = lrx.every(lrx.linear_schedule(1.0, 20.0, 19), 2)  # half a step is rounded
+    for every in (k_of, rising, lrx.scale_schedule(rising, 1.1)):
+        ours = scan(lrx.accumulate(inner, every), PARAMS, grads)
+        assert distance(ours, theirs) < 1e-6
+    tx = lrx.accumulate(lrx.sgd(1.0), rising)
+    step, state = jax.jit(tx.update), tx.init(PARAMS)
+    assert lrx.hyperparams(state)["every.k"] == 2
+    for emitted in (1, 2, 2, 3, 3, 4):
+        _, state = step(GRADS, state, PARAMS)
+        assert (state.gradient_step, lrx.count(state)) == (emitted, emitted)
+    state = lrx.with_hyperparams(state, every={"k": 10})
+    _, state = step(GRADS, state, PARAMS)
+    assert state.gradient_step == 5
+    assert step._cache_size() == 1
+
+
+def test_weights_flush_and_their_edges():
+    """A window of tokens: the mean over all of them; zero weight leaves out, flush ends early, also while traced."""
+    grads, tx = gradients(8), lrx.accumulate(lrx.sgd(1.0), 3)
+    weights = np.array([300, 100, 0, 0, 50, 0, 0, 7], np.float32)
+    flush = np.array([0, 0, 0, 0, 1, 0, 1, 1], bool)
+    losses = np.array([1.0, 3.0, np.nan, 5.0, 2.0, 1.0, 1.0, 9.0], np.float32)
+    grads["w"][2] = np.nan  # the mean over no tokens
+
+    def body(state, x):
+        g, w, f, value = x
+        updates, state = tx.update(g, state, PARAMS, weight=w, flush=f, value=value)
+        return state, (updates, state)
+
+    state, (updates, states) = jax.jit(lambda: jax.lax.scan(body, tx.init(PARAMS), (grads, weights, flush, losses)))()
+    assert states.gradient_step.tolist() == [0, 0, 1, 1, 2, 2, 2, 3]
+    assert states.mini_step.tolist() == [1, 2, 0, 1, 0, 1, 0, 0]
+    assert state.skipped == 0
+    means = jax.tree.map(lambda g: -(300 * g[0] + 100 * g[1]) / 400, grads)
+    expected = [
+        None,
+        None,
+        means,
+        None,
+        jax.tree.map(lambda g: -g[4], grads),
+        None,
+        None,
+        jax.tree.map(lambda g: -g[7], grads),
+    ]
+    for i, want in enumerate(expected):
+        got = jax.tree.map(lambda u, i=i: u[i], updates)
+        assert distance(got, jax.tree.map(jnp.zeros_like, GRADS) if want is None else want) < 1e-6
+    np.testing.assert_allclose(states.value, [1.0, 1.5, 0, 0, 0, 0, 0, 0])
+
+
+def test_the_weight_of_a_window_reaches_an_accumulation_inside():
+    grads = gradients(4)
+    tx = lrx.accumulate(lrx.accumulate(lrx.sgd(1.0), 2), 2)
+    state = tx.init(PARAMS)
+    for i, w in enumerate((1, 2, 3, 4)):
+        updates, state = tx.update(jax.tree.map(lambda g, i=i: g[i], grads), state, PARAMS, weight=w)
+    assert distance(updates, jax.tree.map(lambda g: -np.average(g, 0, [1, 2, 3, 4]), grads)) < 1e-6
+    for arguments, message in (
+        ({"weight": -1.0}, r"update\(weight=...\) must not be negative, got -1.0"),
+        ({"weight": jnp.ones(2)}, r"update\(weight=...\) must be one real number, got shape \(2,\)"),
+        ({"flush": 1}, r"update\(flush=...\) must be one bool, got shape \(\), int32"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tx.update(GRADS, state, PARAMS, **arguments)
+
+
 def test_optax_472_the_inner_optimizer_runs_on_the_last_micro_step_only():
     """By the cost of the two branches, and by a callback in the inner update."""
     runs = []
