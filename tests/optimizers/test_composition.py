@@ -437,6 +437,32 @@ def test_params_ema_is_the_weighted_mean():
     np.testing.assert_allclose(lrx.eval_params(state, PARAMS)["w"], expected, rtol=1e-5)
 
 
+def test_a_mean_whose_decay_is_a_schedule():
+    """The plain mean; no update has a weight while the decay is 1; a constant is the constant; numbers in the state."""
+    grads = gradients(6)
+
+    def averages(decay, debias=True):
+        tx = lrx.chain(lrx.sgd(0.5), lrx.params_ema(decay, debias=debias))
+        _, state = train_from(tx, tx.init(PARAMS), grads)
+        updates = scan(lrx.chain(lrx.ema(decay, debias=debias)), PARAMS, grads)
+        return lrx.eval_params(state, PARAMS), updates
+
+    path = scan(lrx.sgd(0.5), PARAMS, grads)
+    means, updates = averages(lambda t: 1 - 1 / (t + 1))
+    assert distance(means, jax.tree.map(lambda p: p[1:].mean(0), path)) < 1e-6
+    running = jax.tree.map(lambda g: np.cumsum(g, 0) / np.arange(1, 7).reshape(-1, *[1] * (g.ndim - 1)), grads)
+    assert distance(jax.tree.map(lambda u: np.diff(u, axis=0), updates), running) < 1e-6
+    late, updates = averages(lrx.piecewise_value_schedule([2], [1.0, 0.0]))
+    assert distance(late, jax.tree.map(lambda p: p[-1], path)) == 0
+    assert distance(jax.tree.map(lambda u: u[:3], updates), jax.tree.map(lambda p: np.stack([p] * 3), PARAMS)) == 0
+    for debias in (True, False):
+        constant, same_one = averages(0.75, debias), averages(lrx.constant_schedule(0.75), debias)
+        assert distance(constant, same_one) < 1e-6
+    state = lrx.params_ema(lrx.linear_schedule(0.9, 0.99, 10)).init(PARAMS)
+    state = lrx.with_hyperparams(state, decay={"end_value": 0.999})
+    assert lrx.hyperparams(state)["decay.end_value"] == np.float32(0.999)
+
+
 def test_eval_params_says_what_is_missing():
     with pytest.raises(ValueError, match=r"no averaged parameters. One rule that keeps them is needed"):
         lrx.eval_params(lrx.adam(0.1).init(PARAMS), PARAMS)

@@ -162,14 +162,16 @@ def ema_of_parameters(path, decay, debias):
         e ← ρ·e + (1 − ρ)·x_t           for t = 1, 2, …, from e_0 = x_0, or
         e ← e_t/(1 − ρ^t)               with debias, from e_0 = 0: then x_0 has no weight
 
-    Where there is no step yet the average is x_0. Source: Polyak & Juditsky 1992 for averaging; the correction is that
-    of Adam's moments.
+    A function as decay is ρ_t = decay(t − 1), rounded to float32, and ρ^t is ∏ρ_i. Where there is no step yet the
+    average is x_0. Source: Polyak & Juditsky 1992 for averaging; the correction is that of Adam's moments.
     """
-    rho, averages = f32(decay), [path[0]]
+    rho, averages, rest = of_count(decay), [path[0]], 1.0
     e = np.zeros_like(path[0]) if debias else path[0]
     for t, x in enumerate(path[1:], start=1):
-        e = rho * e + (1 - rho) * x
-        averages.append(e / (1 - rho**t) if debias else e)
+        r = f32(rho(t - 1))
+        e = r * e + (1 - r) * x
+        rest *= r
+        averages.append(e / (1 - rest) if debias else e)
     return np.stack(averages)
 
 
