@@ -56,6 +56,7 @@ from .schedules import wsd_schedule as wsd_schedule
 
 # the algebra of schedules
 from .schedules import clip_schedule as clip_schedule
+from .schedules import every as every
 from .schedules import maximum as maximum
 from .schedules import minimum as minimum
 from .schedules import noisy as noisy
@@ -214,6 +215,8 @@ from .optimizers.masking import masked as masked
 from .optimizers.master_weights import master_weights as master_weights
 from .optimizers.pack import pack as pack
 from .optimizers.partition import partition as partition
+from .optimizers.per_layer import per_layer as per_layer
+from .optimizers.skip_spikes import skip_spikes as skip_spikes
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
 from .optimizers.with_weight_decay import with_weight_decay as with_weight_decay
 

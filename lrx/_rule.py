@@ -49,6 +49,9 @@ class Rule:
     """Whether an update that is not usable (`lrx._skipping`) is skipped as a whole, by every link of its chain."""
     handles_nonfinite: ClassVar[bool] = False
     """Whether it handles gradients that are not finite, so that the chain around it need not."""
+    stacks: Any = "unrolled"
+    """How it runs in `per_layer` (`lrx._stacks`): "mapped" if it treats each leaf by itself; "whole" if it does not
+    look at the leaves, what it wraps apart; "unrolled" is always right."""
     inner: Any = ()
     """The transformations that it wraps: one, or a tuple of them, in a static field of this name."""
 

@@ -49,8 +49,13 @@ class SkipsUnusable(Rule):
 
 def guarded(update: Callable[[Any], tuple[Any, Any]], incoming: Any, state: Any) -> tuple[Any, Any]:
     """`update(state) -> (updates, state)` if what comes in is sound, else zeros and `state`, one update later."""
-    if _looked.get():
-        return update(state)
+    return update(state) if _looked.get() else taken_where(_is_sound(incoming), update, incoming, state)
+
+
+def taken_where(
+    wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], incoming: Any, state: Any
+) -> tuple[Any, Any]:
+    """`update(state) -> (updates, state)` where `wanted`, else zeros and `state`, one update later."""
 
     def take(state: Any) -> tuple[Any, Any]:
         token = _looked.set(True)
@@ -59,7 +64,7 @@ def guarded(update: Callable[[Any], tuple[Any, Any]], incoming: Any, state: Any)
         finally:
             _looked.reset(token)
 
-    return update_where(_is_sound(incoming), take, state, incoming, _skipped)
+    return update_where(wanted, take, state, incoming, _skipped)
 
 
 def settled(updates: Any, new: Any, old: Any, failed: Any = False) -> tuple[Any, Any]:

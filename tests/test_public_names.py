@@ -57,6 +57,7 @@ TWINS = {
     "freeze": "optimizers/test_composition.py::test_optax_477_a_frozen_group_keeps_no_memory_and_costs_no_gradient",
     "layer_wise_decay": "optimizers/test_composition.py::test_timm_2532_layer_decay_acts_in_the_update",
     "pack": "optimizers/test_pack.py::test_twenty_steps_are_those_of_the_optimizer_itself",
+    "per_layer": "optimizers/test_per_layer.py::test_it_is_the_optimizer_on_the_layers",
 }
 """Compositions whose twin is the formula or the bare optimizer in one test."""
 

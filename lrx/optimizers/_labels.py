@@ -15,6 +15,7 @@ from .._arithmetic import leaves_like
 from .._boxes import map_with_names
 from .._numbers import is_array, is_tracer
 from .._pytree import key_name
+from .._stacks import one_layer
 
 
 class StaticTree(NamedTuple):
@@ -62,7 +63,7 @@ def as_mask(argument: str, mask: Any) -> Any:
 
 def spread(where: str, tree: StaticTree | Callable[[Any], Any], over: Any, kind: type = object) -> list[Any]:
     """The value that stands for each leaf of `over`, of which the tree is a prefix; `where` is the argument's name."""
-    values = tree.tree() if isinstance(tree, StaticTree) else tree(over)
+    values = tree.tree() if isinstance(tree, StaticTree) else tree(one_layer(over))
     try:
         leaves: list[Any] = []  # not `jax.tree.broadcast`, which JAX 0.6.0 does not have
         jax.tree.map(lambda x, part: leaves.extend([x] * len(jax.tree.leaves(part))), values, over)

@@ -24,6 +24,8 @@ class ScaleByTrustRatio(Rule):
     eps: Scalar = 0.0
     mask: Any = static(default=None)
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params
@@ -52,6 +54,8 @@ class ScaleByParamBlockRms(Rule):
     """See `scale_by_param_block_rms`."""
 
     min_scale: Scalar = 1e-3
+
+    stacks = "mapped"
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

@@ -21,6 +21,8 @@ class AddDecayedWeights(Rule):
     weight_decay: Scalar = 0.0
     mask: Any = static(default=None)
 
+    stacks = "whole"
+
     @property
     def elementwise(self) -> bool:
         """Whether each coordinate is treated by itself: a mask tells one leaf from another."""

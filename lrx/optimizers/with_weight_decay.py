@@ -36,6 +36,7 @@ class WithWeightDecay(Rule):
     law: str = static(default="rate")
 
     renamed = (("inner", "tx"),)
+    stacks = "whole"
 
     @property
     def elementwise(self) -> bool:

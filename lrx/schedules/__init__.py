@@ -40,6 +40,7 @@ from .algebra import quotient as quotient
 from .algebra import scale_schedule as scale_schedule
 from .algebra import total as total
 from .chebyshev import chebyshev_schedule as chebyshev_schedule
+from .clock import every as every
 from .clock import repeat as repeat
 from .clock import reverse as reverse
 from .clock import shift as shift

@@ -245,9 +245,16 @@ def test_a_composition_is_that_of_the_float64_loop(composition):
     assert disagreement(expected, run(composition.ours(), gradients)) < 2e-6
 
 
+def warmed_decay(count):
+    """As TensorFlow's and Keras's averages have it with `num_updates`."""
+    rising = (1 + count) / (10 + count)
+    return np.minimum(0.99, rising) if isinstance(count, int) else jnp.minimum(0.99, rising)
+
+
 @pytest.mark.parametrize("debias", [False, True])
-def test_average_of_the_parameters_is_that_of_the_float64_loop(debias):
-    tx = lrx.chain(lrx.adam(0.01), lrx.params_ema(0.99, debias=debias))
+@pytest.mark.parametrize("decay", [0.99, warmed_decay], ids=["constant", "scheduled"])
+def test_average_of_the_parameters_is_that_of_the_float64_loop(decay, debias):
+    tx = lrx.chain(lrx.adam(0.01), lrx.params_ema(decay, debias=debias))
 
     def body(carry, g):
         params, state = one_step(tx, *carry, g)
@@ -256,7 +263,7 @@ def test_average_of_the_parameters_is_that_of_the_float64_loop(debias):
     start = jnp.zeros(8)
     averages = jax.lax.scan(body, (start, tx.init(start)), random_gradients())[1]
     path = reference_path(reference.adam(0.01), random_gradients())
-    expected = reference.ema_of_parameters(path, 0.99, debias=debias)[1:]
+    expected = reference.ema_of_parameters(path, decay, debias=debias)[1:]
     assert disagreement(expected, averages, whole_path=path) < 2e-6
 
 

@@ -18,6 +18,8 @@ WRAPPERS = {
     "master_weights_kahan": lambda tx: lrx.master_weights(tx, "kahan"),
     "master_weights_stochastic": lambda tx: lrx.master_weights(tx, "stochastic"),
     "partition": lambda tx: lrx.partition({"body": tx, "head": lrx.freeze(True)}, LABELS),
+    "per_layer": lambda tx: lrx.per_layer(tx, where={"w": True, "b": False}),
+    "skip_spikes": lambda tx: lrx.skip_spikes(tx, window=32),
     "with_weight_decay": lambda tx: lrx.with_weight_decay(tx, 0.1, MASK, law="squared", max_learning_rate=1.0),
     "chain": lambda tx: lrx.chain(lrx.clip(1.0), tx, lrx.params_ema(0.9)),
     "named_chain": lambda tx: lrx.named_chain(("clip", lrx.clip(1.0)), ("step", tx)),

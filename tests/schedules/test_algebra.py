@@ -165,6 +165,7 @@ def test_bounds_hold(s, t, a, b):
 def test_scaling_by_a_power_of_two_commutes_with_everything(s, n, m, shape):
     for f in (
         lambda s, k: lrx.shift(s, n),
+        lambda s, k: lrx.every(s, n),
         lambda s, k: lrx.repeat(s, n),
         lambda s, k: lrx.reverse(s, n),
         lambda s, k: lrx.with_warmup(s, n, init_value=k, shape=shape),
@@ -190,6 +191,23 @@ def test_reversed_twice_is_itself(s, n):
     once, twice = lrx.reverse(s, n), lrx.reverse(lrx.reverse(s, n), n)
     np.testing.assert_array_equal(at(twice, T)[: n + 1], at(s, T)[: n + 1])
     np.testing.assert_array_equal(at(once, T)[: n + 1], at(s, T)[n::-1])
+
+
+@quick
+@given(schedules(), lengths, lengths)
+def test_slower_clocks_multiply_and_hold_each_value(s, n, m):
+    np.testing.assert_array_equal(at(lrx.every(lrx.every(s, n), m), T), at(lrx.every(s, n * m), T))
+    np.testing.assert_array_equal(at(lrx.every(s, n), T), at(s, T // n))
+
+
+@pytest.mark.parametrize(("minibatches", "epochs", "updates"), [(4, 4, 611), (32, 10, 7), (1, 1, 5)])
+def test_the_decay_of_jaxmarl_and_purejaxrl_to_the_last_step(minibatches, epochs, updates):
+    """`linear_schedule` of their PPO scripts, as they write it, in float64."""
+    k, rate = minibatches * epochs, 2.5e-4
+    ours, counts = lrx.every(lrx.linear_schedule(rate, 0.0, updates), k), np.arange(k * updates)
+    np.testing.assert_allclose(at(ours, counts), np.float32(rate) * (1 - (counts // k) / updates), rtol=3e-7)
+    assert at(ours, k * updates) == 0
+    assert ours.end == k * updates
 
 
 @quick
@@ -342,6 +360,13 @@ def test_functions_and_callable_pytrees_are_parts():
             "stretch(base=...) must be a schedule that ends, got constant_schedule(value=0.5). "
             "Cut it with lrx.with_cooldown.",
         ),
+        (lambda: lrx.every(cosine, 0), ValueError, "every(k=...) must be positive, got 0."),
+        (lambda: lrx.every(cosine, 2.5), TypeError, "every(k=...) must be a whole number, got 2.5."),
+        (
+            lambda: lrx.every("s", 2),
+            TypeError,
+            "every(base=...) must be a number or a function of the count, got 's'.",
+        ),
         (lambda: lrx.repeat(cosine, 0), ValueError, "repeat(period_steps=...) must be positive, got 0."),
         (lambda: lrx.reverse(cosine, -1), ValueError, "reverse(total_steps=...) must not be negative, got -1."),
         (
@@ -387,6 +412,7 @@ def test_traced_numbers_skip_the_checks_and_give_a_total_function():
         made = [
             lrx.shift(cosine, n),
             lrx.stretch(lrx.linear_schedule(1.0, 0.5, n), n),
+            lrx.every(cosine, n),
             lrx.repeat(cosine, n),
             lrx.reverse(cosine, n),
             lrx.with_warmup(cosine, n, init_value=x, shape="exponential"),
