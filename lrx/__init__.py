@@ -67,6 +67,7 @@ from .schedules import with_warmup as with_warmup
 # isort: split
 
 # optimizers
+from .optimizers._dimension_numbers import MuonDimensionNumbers as MuonDimensionNumbers
 from .optimizers.adabelief import adabelief as adabelief
 from .optimizers.adabelief import scale_by_belief as scale_by_belief
 from .optimizers.adadelta import adadelta as adadelta
@@ -99,6 +100,10 @@ from .optimizers.lion import scale_by_lion as scale_by_lion
 from .optimizers.mars import mars as mars
 from .optimizers.mars import scale_by_mars as scale_by_mars
 from .optimizers.momentum import trace as trace
+from .optimizers.muon import MuonState as MuonState
+from .optimizers.muon import muon as muon
+from .optimizers.muon import scale_by_muon as scale_by_muon
+from .optimizers.muon import scale_by_shape as scale_by_shape
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.nadam import scale_by_nadam as scale_by_nadam

@@ -123,6 +123,7 @@ FAMILY = [
     Case("lars", lrx.lars, {"weight_decay": 0.1}),
     Case("lamb", lrx.lamb, {"weight_decay": 0.1}),
     Case("novograd", lrx.novograd, {"weight_decay": 0.1}),
+    Case("muon", lrx.muon, {"weight_decay": 0.1}),
     Case("sm3", lrx.sm3, takes_complex=False),
     Case("rprop", lrx.rprop, takes_complex=False),
 ]
@@ -181,6 +182,8 @@ VARIANTS = [
     ),
     Case("lars_masked", lrx.lars, {"trust_ratio_mask": MASK, "weight_decay_mask": not_biases, "nesterov": True}),
     Case("lamb_masked", lrx.lamb, {"weight_decay": 0.1, "mask": MASK}),
+    Case("muon_rms", lrx.muon, {"adam_learning_rate": 1e-3, "consistent_rms": 0.2, "ns_coeffs": "dion"}),
+    Case("muon_adaptive", lrx.muon, {"adaptive": True, "preconditioning": "aol", "ns_dtype": "bfloat16"}),
     # whose first updates only fill the second moment
     Case("schedule_free_radam", lrx.schedule_free_radam),
     Case("alig", under(lrx.alig), needs=("value",)),

@@ -138,6 +138,10 @@ CASES = [
     Case("adafactor", {"learning_rate": decaying, "decay_rate": 0.5, "weight_decay_rate": 1e-3}),
     Case("sm3"),
     Case("sm3", {"momentum": 0.5}, (3, 2, 4)),
+    Case("muon", {"learning_rate": decaying}, (4, 2), peer=optax.contrib),
+    Case("muon", {"ns_coeffs": "dion", "consistent_rms": 0.2, "weight_decay": 0.3}, (3, 5), peer=optax.contrib),
+    Case("muon", {"preconditioning": "aol", "nesterov": False}, (4, 2), peer=optax.contrib),
+    Case("muon", {"preconditioning": "spectral", "ns_steps": 3, "adaptive": True}, (2, 4), peer=optax.contrib),
 ]
 every = pytest.mark.parametrize("case", CASES, ids=str)
 

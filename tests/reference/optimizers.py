@@ -35,6 +35,7 @@ from tests.reference.factored import adam_mini as adam_mini
 from tests.reference.factored import sm3 as sm3
 from tests.reference.loop import descend, of_count
 from tests.reference.loop import trajectory as trajectory
+from tests.reference.matrices import muon as muon
 from tests.reference.recent import adan as adan
 from tests.reference.recent import ademamix as ademamix
 from tests.reference.recent import adopt as adopt
