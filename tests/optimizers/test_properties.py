@@ -60,6 +60,8 @@ TRAITS = {
     "adan": Traits(unscaled={"eps": 0.0, "eps_root": 0.0}),
     "adopt": Traits(unscaled={"eps": 0.0}),
     "ademamix": Traits(unscaled={"eps": 0.0}),
+    "acprop": Traits(),
+    "simplified_ademamix": Traits(unscaled={"eps": 0.0}),
     "mars": Traits(by_coordinate=False),
     "adam_mini": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
     "adafactor": Traits(by_coordinate=False, unscaled={"eps": 0.0}),

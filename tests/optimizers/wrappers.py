@@ -24,6 +24,7 @@ WRAPPERS = {
     "polynomial_averaging": lambda tx: lrx.chain(lrx.clip_by_global_norm(1.0), tx, lrx.polynomial_averaging()),
     "layer_wise_decay": lambda tx: lrx.chain(tx, lrx.layer_wise_decay(0.5, {"w": 0, "b": 1})),
     "adaptive_grad_clip": lambda tx: lrx.chain(lrx.adaptive_grad_clip(0.1), tx, lrx.freeze({"w": False, "b": True})),
+    "normalize": lambda tx: lrx.chain(lrx.normalize(), tx),
     "nested": lambda tx: lrx.accumulate(lrx.apply_if_finite(lrx.cautious(lrx.masked(tx, MASK)), 2), 2),
     "optax_inside": lambda tx: lrx.accumulate(optax.chain(optax.clip(1.0), tx), 2),
     "inside_optax": lambda tx: optax.chain(optax.clip(1.0), lrx.accumulate(tx, 2)),
