@@ -75,6 +75,9 @@ from .schedules import with_warmup as with_warmup
 # isort: split
 
 # optimizers
+from .optimizers._dimension_numbers import MuonDimensionNumbers as MuonDimensionNumbers
+from .optimizers.acprop import acprop as acprop
+from .optimizers.acprop import scale_by_acprop as scale_by_acprop
 from .optimizers.adabelief import adabelief as adabelief
 from .optimizers.adabelief import scale_by_belief as scale_by_belief
 from .optimizers.adadelta import adadelta as adadelta
@@ -110,9 +113,15 @@ from .optimizers.line_searches import scale_by_zoom_linesearch as scale_by_zoom_
 from .optimizers.line_searches import value_and_grad_from_state as value_and_grad_from_state
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
+from .optimizers.madgrad import madgrad as madgrad
+from .optimizers.madgrad import scale_by_madgrad as scale_by_madgrad
 from .optimizers.mars import mars as mars
 from .optimizers.mars import scale_by_mars as scale_by_mars
 from .optimizers.momentum import trace as trace
+from .optimizers.muon import MuonState as MuonState
+from .optimizers.muon import muon as muon
+from .optimizers.muon import scale_by_muon as scale_by_muon
+from .optimizers.muon import scale_by_shape as scale_by_shape
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.nadam import scale_by_nadam as scale_by_nadam
@@ -141,6 +150,8 @@ from .optimizers.sgd import sgd as sgd
 from .optimizers.sign import scale_by_sign as scale_by_sign
 from .optimizers.sign import sign_sgd as sign_sgd
 from .optimizers.sign import signum as signum
+from .optimizers.simplified_ademamix import scale_by_simplified_ademamix as scale_by_simplified_ademamix
+from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from .optimizers.sm3 import sm3 as sm3
 from .optimizers.trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
@@ -213,6 +224,7 @@ from .optimizers.lookahead import lookahead as lookahead
 from .optimizers.masking import freeze as freeze
 from .optimizers.masking import masked as masked
 from .optimizers.master_weights import master_weights as master_weights
+from .optimizers.normalize import normalize as normalize
 from .optimizers.pack import pack as pack
 from .optimizers.partition import partition as partition
 from .optimizers.per_layer import per_layer as per_layer

@@ -65,6 +65,10 @@ TWINS = [
     # optax forgets by which b1 the parameters were mixed: the average jumps where b1 changes
     Twin("schedule_free_sgd", RATE, not_edited=("b1",)),
     Twin("schedule_free_adamw", RATE, not_edited=("b1",)),
+    Twin("acprop", RATE),
+    Twin("simplified_ademamix", {"learning_rate": 1e-3}, static=("alpha",)),
+    Twin("madgrad", RATE),
+    Twin("muon", RATE | {"adam_learning_rate": 1e-3}, static=("ns_steps", "ns_coeffs")),
     Twin("trace", {"decay": 0.9}),
     Twin("ema", {"decay": 0.9}),
     Twin("clip", {"max_delta": 0.3}),

@@ -148,6 +148,8 @@ FAMILY = [
     Case("adan", lrx.adan, {"weight_decay": 0.1}),
     Case("adopt", lrx.adopt),
     Case("ademamix", lrx.ademamix, {"weight_decay": 0.1}),
+    Case("acprop", lrx.acprop, {"weight_decay": 0.1}),
+    Case("simplified_ademamix", lrx.simplified_ademamix, {"alpha": 2.0, "weight_decay": 0.1}),
     Case("mars", lrx.mars),
     Case("adam_mini", lrx.adam_mini),
     Case("adafactor", lrx.adafactor, SMALL, takes_complex=False),
@@ -155,6 +157,7 @@ FAMILY = [
     Case("lars", lrx.lars, {"weight_decay": 0.1}),
     Case("lamb", lrx.lamb, {"weight_decay": 0.1}),
     Case("novograd", lrx.novograd, {"weight_decay": 0.1}),
+    Case("muon", lrx.muon, {"weight_decay": 0.1}),
     Case("sm3", lrx.sm3, takes_complex=False),
     Case("rprop", lrx.rprop, takes_complex=False),
 ]
@@ -171,6 +174,7 @@ ADAPTIVE = [
     Case("momo", lrx.momo, needs=("value",)),
     Case("momo_adam", lrx.momo_adam, needs=("value",)),
     Case("hdm", lrx.hdm, needs=("value",)),
+    Case("madgrad", lrx.madgrad, {"weight_decay": 0.1}),
     Case("prodigy", lrx.prodigy, {"estim_lr0": 1e-2}),
     Case("dadapt_sgd", lrx.dadapt_sgd, {"momentum": 0.5, "estim_lr0": 1e-2}),
     Case("dadapt_adagrad", lrx.dadapt_adagrad, {"estim_lr0": 1e-2}),
@@ -213,6 +217,8 @@ VARIANTS = [
     ),
     Case("lars_masked", lrx.lars, {"trust_ratio_mask": MASK, "weight_decay_mask": not_biases, "nesterov": True}),
     Case("lamb_masked", lrx.lamb, {"weight_decay": 0.1, "mask": MASK}),
+    Case("muon_rms", lrx.muon, {"adam_learning_rate": 1e-3, "consistent_rms": 0.2, "ns_coeffs": "dion"}),
+    Case("muon_adaptive", lrx.muon, {"adaptive": True, "preconditioning": "aol", "ns_dtype": "bfloat16"}),
     # whose first updates only fill the second moment
     Case("schedule_free_radam", lrx.schedule_free_radam),
     Case("alig", under(lrx.alig), needs=("value",)),

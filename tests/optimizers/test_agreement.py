@@ -144,6 +144,21 @@ CASES = [
     Case("adafactor", {"learning_rate": decaying, "decay_rate": 0.5, "weight_decay_rate": 1e-3}),
     Case("sm3"),
     Case("sm3", {"momentum": 0.5}, (3, 2, 4)),
+    # optax forms s / (1 − b2^t) with a difference of float32 numbers
+    Case("acprop", peer=optax.contrib, peer_bound=NEAR_ONE),
+    Case("acprop", {"learning_rate": decaying, "b2": 0.9, "eps_root": 1e-3, "weight_decay": 0.3}, peer=optax.contrib),
+    Case("simplified_ademamix", peer=optax.contrib),
+    Case(
+        "simplified_ademamix",
+        {"learning_rate": decaying, "b1": 0.9, "alpha": decaying, "eps_root": 1e-3, "weight_decay": 0.3},
+        peer=optax.contrib,
+    ),
+    Case("madgrad", peer=optax.contrib),
+    Case("madgrad", {"learning_rate": decaying, "momentum": 0.5, "weight_decay": 0.1}, peer=optax.contrib),
+    Case("muon", {"learning_rate": decaying}, (4, 2), peer=optax.contrib),
+    Case("muon", {"ns_coeffs": "dion", "consistent_rms": 0.2, "weight_decay": 0.3}, (3, 5), peer=optax.contrib),
+    Case("muon", {"preconditioning": "aol", "nesterov": False}, (4, 2), peer=optax.contrib),
+    Case("muon", {"preconditioning": "spectral", "ns_steps": 3, "adaptive": True}, (2, 4), peer=optax.contrib),
 ]
 every = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -229,6 +244,11 @@ COMPOSITIONS = [
         "cautious",
         lambda: lrx.cautious(lrx.adam(0.01)),
         lambda: descend(0.01, reference.cautious(reference.adam_directions())),
+    ),
+    Composition(
+        "normalize",
+        lambda: lrx.chain(lrx.normalize(), lrx.sgd(0.01)),
+        lambda: descend(0.01, reference.normalize),
     ),
     Composition(
         "accumulate",

@@ -60,6 +60,8 @@ TRAITS = {
     "adan": Traits(unscaled={"eps": 0.0, "eps_root": 0.0}),
     "adopt": Traits(unscaled={"eps": 0.0}),
     "ademamix": Traits(unscaled={"eps": 0.0}),
+    "acprop": Traits(),
+    "simplified_ademamix": Traits(unscaled={"eps": 0.0}),
     "mars": Traits(by_coordinate=False),
     "adam_mini": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
     "adafactor": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
@@ -67,6 +69,7 @@ TRAITS = {
     "lars": Traits(by_coordinate=False, unscaled={"weight_decay": 0.0, "eps": 0.0}),
     "lamb": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
     "novograd": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
+    "muon": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
     "sm3": Traits(by_coordinate=False),
     "rprop": Traits(unscaled={}),
 }
@@ -101,7 +104,9 @@ decays, epsilons, unit = st.floats(0.125, 0.999), st.floats(1e-10, 0.1), st.floa
 RANGES = {
     "learning_rate": unit,
     **dict.fromkeys(["b1", "b2", "b3", "beta", "decay", "momentum", "rho"], decays),
-    **dict.fromkeys(["eps", "eps_root"], epsilons),
+    **dict.fromkeys(["eps", "eps_root", "adam_eps_root"], epsilons),
+    **dict.fromkeys(["adam_b1", "adam_b2"], decays),
+    "adam_weight_decay": unit,
     **dict.fromkeys(["weight_decay", "gamma", "initial_accumulator_value", "initial_scale", "decay_rate"], unit),
     "momentum_decay": st.floats(0, 0.1),
     "alpha": st.floats(0, 10),

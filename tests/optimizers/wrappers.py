@@ -30,6 +30,7 @@ WRAPPERS = {
         *(lrx.zero_nans(), lrx.centralize(), lrx.normalize_by_update_norm(0.5), tx, lrx.scale_by_param_block_norm()),
         *(lrx.scale_by_schedule(lrx.linear_schedule(1.0, 0.5, 9)), lrx.scale(0.5)),
     ),
+    "normalize": lambda tx: lrx.chain(lrx.normalize(), tx),
     "nested": lambda tx: lrx.accumulate(lrx.apply_if_finite(lrx.cautious(lrx.masked(tx, MASK)), 2), 2),
     "optax_inside": lambda tx: lrx.accumulate(optax.chain(optax.clip(1.0), tx), 2),
     "inside_optax": lambda tx: optax.chain(optax.clip(1.0), lrx.accumulate(tx, 2)),
