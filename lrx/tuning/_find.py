@@ -10,7 +10,7 @@ import numpy as np
 from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import check_kinds
-from ._engine import Engine, as_key
+from ._engine import Engine, Group, as_key
 from ._found import Found, judged
 from ._grid import MakeSchedule, grid
 from ._host_batches import Batches
@@ -165,6 +165,8 @@ class ShortRuns:
         self.updates = 0
         """In a chunk: those of the shortest run, which is the first."""
         self.gradients = 0
+        self.over: dict[tuple[int, int], Group] = {}
+        """The last group, by its lanes and seeds, whose memory the next one takes over where memory is short."""
 
     def __call__(self, rates: np.ndarray, steps: int, number: int) -> np.ndarray:
         """Training losses [rates, seeds, steps] of runs of `steps` updates, from the start of that round."""
@@ -217,7 +219,11 @@ class ShortRuns:
             batches=self.batches,
         )
         engine.init_keys, engine.batch_keys = engine.init_keys[seeds], engine.batch_keys[seeds]
-        group = engine.start(Layout(lanes, lanes), rows[:, 0], {})
+        old = self.over.pop((lanes, len(engine.init_keys)), None)
+        self.over.clear()
+        group = engine.start(Layout(lanes, lanes), rows[:, 0], {}, old)
+        if self.lanes is not None:
+            self.over[lanes, len(engine.init_keys)] = group
         return np.concatenate(list(engine.advance(group, rows, begin, again_from=begin if again else None)), axis=2)
 
 
