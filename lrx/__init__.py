@@ -250,8 +250,8 @@ from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .problems import Problem as Problem
-from .tuning._find import Found as Found
 from .tuning._find import find as find
+from .tuning._found import Found as Found
 from .tuning._halving import Halving as Halving
 from .tuning._halving import halving as halving
 from .tuning._halving_plan import Rung as Rung
@@ -260,6 +260,8 @@ from .tuning._noise_scale import gradient_noise_scale as gradient_noise_scale
 from .tuning._range_test import RangeTest as RangeTest
 from .tuning._range_test import range_test as range_test
 from .tuning._recorder import Recorder as Recorder
+from .tuning._search import Search as Search
+from .tuning._search import Trial as Trial
 from .tuning._suggest import logspace as logspace
 from .tuning._suggest import suggest as suggest
 from .tuning._sweep import Best as Best

@@ -88,6 +88,13 @@ def start(setup: Setup, rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
     return _divided(share, setup.layout, True, True, False)(rates, hyperparams, keys)
 
 
+@functools.partial(jax.jit, static_argnums=(0,), donate_argnums=(4,), keep_unused=True)
+def restart(setup: Setup, rates: Any, hyperparams: Any, keys: jax.Array, old: Any) -> Any:
+    """The same in the memory of members that are over, which are donated."""
+    del old
+    return start(setup, rates, hyperparams, keys)
+
+
 @functools.partial(jax.jit, static_argnums=(0,), static_argnames=("learn",), donate_argnums=(2,))
 def advance(
     setup: Setup, hyperparams: Any, carry: Any, chunk: Chunk, keys: jax.Array, learn: bool = True

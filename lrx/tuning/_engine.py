@@ -85,11 +85,18 @@ class Engine:
             size = sum(np.asarray(x).nbytes for x in jax.tree.leaves(first))
             self.length = self.updates = max(1, min(self.updates, MOST_BYTES // max(size, 1)))
 
-    def start(self, layout: Layout, rates: np.ndarray, hyperparams: dict[str, np.ndarray]) -> Group:
-        """Fresh members, from their first rates [members] and their other numbers, name -> [members]."""
+    def start(
+        self, layout: Layout, rates: np.ndarray, hyperparams: dict[str, np.ndarray], old: Group | None = None
+    ) -> Group:
+        """Fresh members, from their first rates [members] and their other numbers, name -> [members].
+
+        Those of `old`, a group of the same layout and seeds, make room for them: what was freed and not used again
+        would count as memory of this process all the same.
+        """
         full = {k: filled(v, layout.size) for k, v in hyperparams.items()}
+        arguments = self._setup(layout), filled(rates, layout.size), full, self.init_keys
         with _on(layout):
-            carry = compiled.start(self._setup(layout), filled(rates, layout.size), full, self.init_keys)
+            carry = compiled.start(*arguments) if old is None else compiled.restart(*arguments, old.carry)
         return Group(layout, len(rates), full, carry)
 
     def advance(

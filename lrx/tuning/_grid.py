@@ -63,7 +63,7 @@ def grid(make_optimizer: Any, learning_rate: Any, schedule: Any, hyperparams: di
             check.in_user_code(
                 make_optimizer, float(rates[0]), **{k: float(v) for k, v in zip(axes, values, strict=True)}
             )
-    rows = [_values([_learning_rate(m, p[0], steps) for p in points], steps) for m in makers.values()]
+    rows = [_values([learning_rate_of(m, p[0], steps) for p in points], steps) for m in makers.values()]
     hyper = {k: np.asarray([p[i + 1] for p in points] * len(makers), F32) for i, k in enumerate(axes)}
     swept = {k: v for k, v in axes.items() if np.ndim(hyperparams[k])}
     coords = {"learning_rate": tuple(map(_short, rates)), "schedule": tuple(makers)}
@@ -104,7 +104,7 @@ def _short(x: np.float32) -> float:
     return float(str(x))
 
 
-def _learning_rate(make: MakeSchedule, peak: float, steps: int) -> Any:
+def learning_rate_of(make: MakeSchedule, peak: float, steps: int) -> Any:
     """What goes into the learning-rate slot: a number or a schedule, with the peak among its data."""
     if not callable(make) or isinstance(make, Schedule):
         rule = "must give functions of (peak, steps), such as lambda peak, steps: ..."

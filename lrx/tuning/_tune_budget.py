@@ -11,12 +11,13 @@ from .. import _check as check
 from ..schedules._schedule import as_schedule
 from ._arguments import By
 from ._engine import Engine, part_of
-from ._find import QUARTER, SURE, Found, ShortRuns, check_initial, judged, rounded_up
+from ._find import QUARTER, ShortRuns, check_initial, rounded_up
+from ._found import SURE, Found, judged
 from ._full_runs import train
 from ._grid import grid
 from ._host_batches import Batches
 from ._next_run import LOWER, Candidates, Member, bound_of, lattice_around
-from ._rate_search import RateSearch, least
+from ._rate_search import RateSearch, drive, least
 from ._request import Request
 from ._sweep import Sweep
 from ._table import Row, Score, ranked
@@ -131,14 +132,16 @@ def _short_runs(
     for name, make in request.makers.items():
         request.report_progress(f"{name}: short runs", 0, gradients)
         runs = ShortRuns(request.problem, make, curve, key, starts, steps)
-        search = RateSearch(runs, *span, gradients, starts, steps)
-        search.narrow()
+        search = RateSearch(*span, gradients, starts, steps)
+        drive(search, runs, rounds=2)
         check_initial(search.rounds[0])
         searches[name] = search, runs
     longest = min(search.longest for search, _ in searches.values())
     found = {}
     for name, (search, runs) in searches.items():
-        found[name] = judged(search.finish(longest), *span, runs.gradients)
+        search.last_steps = longest
+        drive(search, runs)
+        found[name] = judged(search.rounds, *span, runs.gradients)
         request.report_progress(f"{name}: short runs", gradients, gradients)
     return found
 

@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from lrx.tuning._rate_search import FIRST, LANES, RateSearch, Round, least, lowest, relative, scores, unit_of
+from lrx.tuning._rate_search import (
+    FIRST,
+    LANES,
+    RateSearch,
+    Round,
+    drive,
+    least,
+    lowest,
+    relative,
+    scores,
+    unit_of,
+)
 
 
 class Runs:
@@ -31,9 +42,9 @@ def parabola(best, curvature=0.5, scale=1.0):
 
 
 def search(runs, start=1e-7, stop=10.0, gradients=2500, **kwargs):
-    found = RateSearch(runs, start, stop, gradients, runs.seeds, **kwargs)
-    found.narrow()
-    found.finish()
+    found = RateSearch(start, stop, gradients, runs.seeds, **kwargs)
+    drive(found, runs)
+    assert found.done
     return found
 
 
