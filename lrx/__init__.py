@@ -40,6 +40,7 @@ from .schedules import polynomial_schedule as polynomial_schedule
 from .schedules import power_schedule as power_schedule
 from .schedules import rex_schedule as rex_schedule
 from .schedules import sgdr_schedule as sgdr_schedule
+from .schedules import share as share
 from .schedules import step_decay_schedule as step_decay_schedule
 from .schedules import steps as steps
 from .schedules import tanh_schedule as tanh_schedule
@@ -224,6 +225,7 @@ from .optimizers.lookahead import lookahead as lookahead
 from .optimizers.masking import freeze as freeze
 from .optimizers.masking import masked as masked
 from .optimizers.master_weights import master_weights as master_weights
+from .optimizers.multiplier import by_multiplier as by_multiplier
 from .optimizers.normalize import normalize as normalize
 from .optimizers.pack import pack as pack
 from .optimizers.partition import partition as partition

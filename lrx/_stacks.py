@@ -267,10 +267,12 @@ def _laid_out(memory: Any, like: Any) -> Any:
     def place(x: Any, layer: Any, spec: Spec) -> Any:
         if spec.layout is None or is_tracer(x):
             return x
+        if layer.shape == spec.shape:
+            return jax.device_put(x, spec.layout)
         entries = [*spec.layout.spec, *[None] * (len(spec.shape) + 1 - len(spec.layout.spec))]
-        places = entries if _axis(layer, spec) or layer.shape == spec.shape else [entries[spec.axis]]
-        left = [*zip(spec.shape, (*entries[: spec.axis], *entries[spec.axis + 1 :]), strict=True)]
-        for n in layer.shape if places is not entries else ():  # an axis of the parameters that has this length
+        places = [entries.pop(spec.axis)]
+        left = [*zip(spec.shape, entries, strict=True)]
+        for n in layer.shape:  # an axis of the parameters that has this length
             i = next((i for i, (m, _) in enumerate(left) if m == n), None)
             if i is None:  # it is shaped otherwise: one for all devices
                 places = []

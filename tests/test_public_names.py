@@ -54,6 +54,7 @@ RECORDS = [
 
 
 TWINS = {
+    "by_multiplier": "optimizers/test_composition.py::test_multipliers_by_name_are_the_learning_rates_of_groups",
     "freeze": "optimizers/test_composition.py::test_optax_477_a_frozen_group_keeps_no_memory_and_costs_no_gradient",
     "layer_wise_decay": "optimizers/test_composition.py::test_timm_2532_layer_decay_acts_in_the_update",
     "pack": "optimizers/test_pack.py::test_twenty_steps_are_those_of_the_optimizer_itself",

@@ -81,6 +81,7 @@ from .restarts import sgdr_schedule as sgdr_schedule
 from .rex import rex_schedule as rex_schedule
 from .start_at import start_at as start_at
 from .tanh import tanh_schedule as tanh_schedule
+from .units import share as share
 from .units import steps as steps
 from .warmup_cooldown import with_cooldown as with_cooldown
 from .warmup_cooldown import with_warmup as with_warmup

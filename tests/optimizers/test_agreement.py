@@ -237,6 +237,12 @@ COMPOSITIONS = [
     clipped("adaptive_grad_clip", 0.5, shape=(4, 2)),
     decayed(0.3, law="rate"),
     decayed(0.003, law="independent"),
+    decayed(0.3, law="rate", cautious=True),
+    Composition(
+        "adamw with cautious decay",
+        lambda: lrx.adamw(0.01, weight_decay=0.3, cautious_decay=True),
+        lambda: descend(0.01, reference.adam_directions(), 0.3, cautious=True),
+    ),
     decayed(0.3, law="squared", max_learning_rate=0.01),
     lookahead(reset_state=False),
     lookahead(reset_state=True),

@@ -230,6 +230,23 @@ def test_timm_2532_layer_decay_acts_in_the_update():
         np.testing.assert_allclose(updates[f"layer_{i}"], -0.1 * 1.5 * scale, rtol=1e-6)
 
 
+def test_multipliers_by_name_are_the_learning_rates_of_groups():
+    """As torch's parameter groups: each leaf as with its own rate, decay included; the rate read back is the base."""
+    grads = gradients(4)
+    rules = lrx.by_path({"^b$": 2.5, "": 0})
+    for multipliers, of_w in ((rules, 0.0), ({"w": 3, "b": 2.5}, 0.3)):
+        tx = lrx.chain(lrx.adamw(0.1, weight_decay=0.5), lrx.by_multiplier(multipliers))
+        ours = scan(tx, PARAMS, grads)
+        groups = {"body": lrx.adamw(of_w, weight_decay=0.5), "head": lrx.adamw(0.25, weight_decay=0.5)}
+        assert distance(ours, scan(lrx.partition(groups, LABELS), PARAMS, grads)) < 1e-6
+        assert lrx.learning_rate(tx.init(PARAMS)) == np.float32(0.1)
+    assert lrx.by_multiplier(rules) == lrx.by_multiplier(lrx.by_path({"^b$": 2.5, "": 0}))
+    with pytest.raises(ValueError, match=r"by_multiplier\(multipliers=...\) must be finite and not negative, got"):
+        lrx.by_multiplier({"w": -1.0, "b": 1.0})
+    with pytest.raises(TypeError, match=r"by_multiplier\(multipliers=...\) must be a tree of numbers or a function"):
+        lrx.by_multiplier({"w": "1", "b": True})
+
+
 # ---------------------------------------------------------------- accumulation
 
 

@@ -24,7 +24,9 @@ WRAPPERS = {
     "chain": lambda tx: lrx.chain(lrx.clip(1.0), tx, lrx.params_ema(0.9)),
     "named_chain": lambda tx: lrx.named_chain(("clip", lrx.clip(1.0)), ("step", tx)),
     "polynomial_averaging": lambda tx: lrx.chain(lrx.clip_by_global_norm(1.0), tx, lrx.polynomial_averaging()),
-    "layer_wise_decay": lambda tx: lrx.chain(tx, lrx.layer_wise_decay(0.5, {"w": 0, "b": 1})),
+    "layer_wise_decay": lambda tx: lrx.chain(
+        tx, lrx.layer_wise_decay(0.5, {"w": 0, "b": 1}), lrx.by_multiplier({"w": 1, "b": 0.5})
+    ),
     "adaptive_grad_clip": lambda tx: lrx.chain(lrx.adaptive_grad_clip(0.1), tx, lrx.freeze({"w": False, "b": True})),
     "scaled": lambda tx: lrx.chain(
         *(lrx.zero_nans(), lrx.centralize(), lrx.normalize_by_update_norm(0.5), tx, lrx.scale_by_param_block_norm()),
