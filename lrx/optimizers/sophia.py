@@ -212,13 +212,14 @@ def hutchinson_estimator_diag_hessian(random_seed: jax.Array | int | None = None
     return transformation(HutchinsonEstimatorDiagHessian(_words("random_seed", random_seed)))
 
 
-def _words(argument: str, key: Any) -> Any:
+def _words(argument: str, seed: Any) -> Any:
+    key: Any = seed
     if key is None or isinstance(key, tuple):
         return key
     if is_tracer(key):
         raise TypeError(f"{check.where(argument)} must be a key outside `jit`, got {key!r}.")
-    if isinstance(key, int) and not isinstance(key, bool):
-        key = jax.random.PRNGKey(key)
+    if isinstance(seed, int) and not isinstance(seed, bool):
+        key = jax.random.PRNGKey(seed)
     generator = None
     if is_key(key):
         generator, key = str(jax.random.key_impl(key)), jax.random.key_data(key)
