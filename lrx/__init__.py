@@ -155,6 +155,9 @@ from .optimizers.simplified_ademamix import scale_by_simplified_ademamix as scal
 from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from .optimizers.sm3 import sm3 as sm3
+from .optimizers.sophia import hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian
+from .optimizers.sophia import scale_by_sophia as scale_by_sophia
+from .optimizers.sophia import sophia as sophia
 from .optimizers.trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
 from .optimizers.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
 from .optimizers.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio

@@ -29,7 +29,7 @@ from ._boxes import value_of
 COUNTS = {"count": 0, "num_updates": 0, "t": 0, "step_count": 1}
 """The names of the number of updates completed, each with what it starts from."""
 
-INNER = ("inner", "inner_state", "inner_states", "base_optimizer_state", "fast_state")
+INNER = ("inner", "inner_state", "inner_states", "base_optimizer_state", "fast_state", "hessian_fn_state")
 """The names of the states of the transformations that a rule wraps."""
 
 

@@ -355,9 +355,9 @@ def muon(
       adam.scale_by_learning_rate.learning_rate 0.001
       muon.scale_by_learning_rate.learning_rate 0.02
       >>> state = lrx.with_hyperparams(state, **{"muon.scale_by_learning_rate.learning_rate": 0.01})
-      >>> updates, state = tx.update(params, state, params)
-      >>> print(updates["bias"])
-      [0. 0.]
+      >>> updates, state = tx.update(params, state, params)  # the bias has no gradient
+      >>> print(updates["kernel"].shape, updates["bias"])
+      (4, 2) [-0. -0.]
 
     References:
       Jordan et al., Muon: an optimizer for hidden layers in neural networks (2024), github.com/KellerJordan/Muon;

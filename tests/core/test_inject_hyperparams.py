@@ -17,10 +17,11 @@ PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.fu
 
 
 WRAPPERS = {"apply_if_finite", "chain", "freeze", "lookahead", "masked", "mechanize", "named_chain", "partition"}
-WRAPPERS |= {"multi_transform", "schedule_free", "reduce_on_plateau"}
-"""What takes transformations."""
-REFUSED = {"scale_by_sm3", "scale_by_rprop", "scale_by_adopt"}
-"""Where optax's own factory branches on a number, or calls one. `sm3`, `rprop` and `adopt` are above."""
+WRAPPERS |= {"multi_transform", "schedule_free", "reduce_on_plateau", "normalize", "sophia"}
+"""What takes transformations, or no numbers. `sophia` also needs the loss as a function."""
+REFUSED = {"scale_by_sm3", "scale_by_rprop", "scale_by_adopt", "scale_by_muon"}
+"""Where optax's own factory branches on a number, or calls one; or where it takes no vectors, as that of Muon. `sm3`,
+`rprop`, `adopt` and `muon` are above."""
 ELSEWHERE = {"optimistic_adam", "scale_by_cocob"}
 """Compared in `optimizers/test_optax_rules.py`: the first is deprecated in optax, and what scales COCOB's updates is
 part of its bets in optax alone."""

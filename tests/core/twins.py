@@ -66,6 +66,8 @@ TWINS = [
     Twin("schedule_free_sgd", RATE, not_edited=("b1",)),
     Twin("schedule_free_adamw", RATE, not_edited=("b1",)),
     Twin("acprop", RATE),
+    Twin("scale_by_simplified_ademamix", static=("alpha",)),
+    Twin("scale_by_madgrad", RATE),
     Twin("simplified_ademamix", {"learning_rate": 1e-3}, static=("alpha",)),
     Twin("madgrad", RATE),
     Twin("muon", RATE | {"adam_learning_rate": 1e-3}, static=("ns_steps", "ns_coeffs")),
@@ -96,6 +98,7 @@ TWINS = [
 TWINS += [
     Twin(f"scale_by_{rule}")
     for rule in [
+        "acprop",
         "adadelta",
         "adam",
         "adamax",

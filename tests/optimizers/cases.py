@@ -171,6 +171,7 @@ ADAPTIVE = [
     Case("distance_cap", under(lrx.distance_cap), {"max_distance": 0.01}),
     Case("curvature_cap", under(lrx.curvature_cap)),
     Case("line_search", under(lrx.line_search), needs=("value", "value_fn"), differentiable=False),
+    Case("sophia", lrx.sophia, {"update_interval": 2}, takes_complex=False, needs=("value_fn",), dtypes=("uint32",)),
     Case("momo", lrx.momo, needs=("value",)),
     Case("momo_adam", lrx.momo_adam, needs=("value",)),
     Case("hdm", lrx.hdm, needs=("value",)),
