@@ -207,6 +207,7 @@ from .optimizers.masking import masked as masked
 from .optimizers.master_weights import master_weights as master_weights
 from .optimizers.pack import pack as pack
 from .optimizers.partition import partition as partition
+from .optimizers.sam import sam as sam
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
 from .optimizers.with_weight_decay import with_weight_decay as with_weight_decay
 

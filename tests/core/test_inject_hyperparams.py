@@ -17,7 +17,7 @@ PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.fu
 
 
 WRAPPERS = {"apply_if_finite", "chain", "freeze", "lookahead", "masked", "mechanize", "named_chain", "partition"}
-WRAPPERS |= {"schedule_free", "reduce_on_plateau"}
+WRAPPERS |= {"schedule_free", "reduce_on_plateau", "sam"}
 """What takes transformations."""
 REFUSED = {"scale_by_sm3", "scale_by_rprop", "scale_by_adopt"}
 """Where optax's own factory branches on a number, or calls one. `sm3`, `rprop` and `adopt` are above."""
