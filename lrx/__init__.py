@@ -233,6 +233,7 @@ from .optimizers.normalize import normalize as normalize
 from .optimizers.pack import pack as pack
 from .optimizers.partition import partition as partition
 from .optimizers.per_layer import per_layer as per_layer
+from .optimizers.sam import sam as sam
 from .optimizers.skip_spikes import skip_spikes as skip_spikes
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
 from .optimizers.with_weight_decay import with_weight_decay as with_weight_decay

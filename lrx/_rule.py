@@ -29,7 +29,10 @@ from ._boxes import value_of
 COUNTS = {"count": 0, "num_updates": 0, "t": 0, "step_count": 1}
 """The names of the number of updates completed, each with what it starts from."""
 
-INNER = ("inner", "inner_state", "inner_states", "base_optimizer_state", "fast_state", "hessian_fn_state")
+INNER = (
+    *("inner", "inner_state", "inner_states", "base_optimizer_state", "fast_state"),
+    *("opt_state", "adv_state", "hessian_fn_state"),
+)
 """The names of the states of the transformations that a rule wraps."""
 
 
@@ -116,9 +119,9 @@ def completed(memory: Any) -> Any:
     return None
 
 
-def inner_field(memory: Any) -> str | None:
-    """The name of the states of what the rule wraps, or None if it wraps nothing."""
-    return next((name for name in INNER if name in getattr(memory, "_fields", ())), None)
+def inner_fields(memory: Any) -> tuple[str, ...]:
+    """The names of the states of what the rule wraps."""
+    return tuple(name for name in INNER if name in getattr(memory, "_fields", ()))
 
 
 def _replace(state: Any, **values: Any) -> Any:

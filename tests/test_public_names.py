@@ -42,7 +42,7 @@ class Record(NamedTuple):
 RECORDS = [
     *(
         Record(getattr(case.make, "__wrapped__", case.make).__name__, names_in(repr(case.build())))
-        for case in optimizers.CASES + optimizers.VARIANTS
+        for case in optimizers.CASES + optimizers.VARIANTS + optimizers.SEARCHES
     ),
     *(Record(case.factory.__name__, names_in(repr(case.build()))) for case in schedules.CASES + schedules.VARIANTS),
     *(Record("", names_in(repr(case.schedule))) for case in combined.CASES),

@@ -17,7 +17,7 @@ PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.fu
 
 
 WRAPPERS = {"apply_if_finite", "chain", "freeze", "lookahead", "masked", "mechanize", "named_chain", "partition"}
-WRAPPERS |= {"multi_transform", "schedule_free", "reduce_on_plateau", "normalize", "sophia"}
+WRAPPERS |= {"multi_transform", "schedule_free", "reduce_on_plateau", "sam", "normalize", "sophia"}
 """What takes transformations, or no numbers. `sophia` also needs the loss as a function."""
 REFUSED = {"scale_by_sm3", "scale_by_rprop", "scale_by_adopt", "scale_by_muon"}
 """Where optax's own factory branches on a number, or calls one; or where it takes no vectors, as that of Muon. `sm3`,

@@ -239,7 +239,10 @@ VARIANTS = [
     Case("noisy_sgd", lrx.noisy_sgd, dtypes=("key<fry>",)),
     Case("polyak_sgd", polyak_sgd, needs=("value",)),
     Case("dpsgd", of_examples, {"l2_norm_clip": 100.0, "noise_multiplier": 0.0, "seed": 0}, dtypes=("key<fry>",)),
-    Case("lbfgs", lrx.lbfgs, needs=("value", "value_fn")),
-    Case("lbfgs_backtracking", lrx.lbfgs, {"linesearch": BACKTRACKING}, needs=("value", "value_fn")),
     Case("own_steps", own_steps, needs=("value",)),
 ]
+SEARCHES = [
+    Case("lbfgs", lrx.lbfgs, needs=("value", "value_fn")),
+    Case("lbfgs_backtracking", lrx.lbfgs, {"linesearch": BACKTRACKING}, needs=("value", "value_fn")),
+]
+"""Apart, since optax's searches do not run in `shard_map` and on explicit axes."""

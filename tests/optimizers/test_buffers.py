@@ -5,12 +5,12 @@ import jax.numpy as jnp
 import pytest
 
 import lrx
-from tests.optimizers.cases import CASES, VARIANTS
+from tests.optimizers.cases import CASES, SEARCHES, VARIANTS
 from tests.optimizers.wrappers import WRAPPERS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 NUMBER = jnp.float32(0.01)  # the user's array, in two places of an optimizer
-CONSTANT = {case.name: (case.build(NUMBER), case.needs) for case in CASES + VARIANTS}
+CONSTANT = {case.name: (case.build(NUMBER), case.needs) for case in CASES + VARIANTS + SEARCHES}
 SCHEDULED = {
     f"{case.name}_scheduled": (case.build(lrx.linear_schedule(NUMBER, NUMBER, 3)), case.needs) for case in CASES
 }

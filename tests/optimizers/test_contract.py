@@ -13,11 +13,11 @@ import pytest
 
 import lrx
 from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, warmup_cosine
-from tests.optimizers.cases import CASES, MIXED, VARIANTS
+from tests.optimizers.cases import CASES, MIXED, SEARCHES, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-every_variant = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
+every_variant = pytest.mark.parametrize("case", CASES + VARIANTS + SEARCHES, ids=lambda case: case.name)
 FALLING = lrx.linear_schedule(0.01, 0.001, 10)
 """A rate that differs from update to update, and compiles fast."""
 
@@ -45,7 +45,7 @@ def test_first_update_keeps_the_avals_of_the_state(case):
         assert avals(tx.update(GRADS, state, PARAMS, **case.extra)[1]) == avals(state)
 
 
-@in_parts(CASES + VARIANTS)
+@in_parts(CASES + VARIANTS + SEARCHES)
 def test_dtypes_hold_under_mixed_precision(cases):
     params = of_each(cases, lambda case: case.mixed())
     states = of_each(cases, lambda case: case.build().init(case.mixed()))
@@ -57,7 +57,7 @@ def test_dtypes_hold_under_mixed_precision(cases):
         assert {x.dtype.name for x in lrx.hyperparams(after).values()} <= {"float32", "int32"}, name
 
 
-@in_parts(CASES + VARIANTS)
+@in_parts(CASES + VARIANTS + SEARCHES)
 def test_runs_under_strict_promotion_and_debug_nans(cases):
     real = {"w": MIXED["w"], "b": MIXED["b"][:2]}  # JAX itself refuses complex times real under strict promotion
     txs = of_each(cases, lambda case: case.build(FALLING))

@@ -28,6 +28,7 @@ WRAPPERS = {
         tx, lrx.layer_wise_decay(0.5, {"w": 0, "b": 1}), lrx.by_multiplier({"w": 1, "b": 0.5})
     ),
     "adaptive_grad_clip": lambda tx: lrx.chain(lrx.adaptive_grad_clip(0.1), tx, lrx.freeze({"w": False, "b": True})),
+    "sam": lambda tx: lrx.sam(tx, lrx.chain(lrx.normalize_by_update_norm(), lrx.scale(0.05))),
     "scaled": lambda tx: lrx.chain(
         *(lrx.zero_nans(), lrx.centralize(), lrx.normalize_by_update_norm(0.5), tx, lrx.scale_by_param_block_norm()),
         *(lrx.scale_by_schedule(lrx.linear_schedule(1.0, 0.5, 9)), lrx.scale(0.5)),
