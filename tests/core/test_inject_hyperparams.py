@@ -21,6 +21,7 @@ WRAPPERS |= {"multi_transform", "schedule_free", "reduce_on_plateau"}
 """What takes transformations."""
 REFUSED = {"scale_by_sm3", "scale_by_rprop", "scale_by_adopt"}
 """Where optax's own factory branches on a number, or calls one. `sm3`, `rprop` and `adopt` are above."""
+REFUSED |= {"scale_by_cocob"}  # whose bets in optax follow the parameters, here scaled; `cocob` is above
 
 
 def injected(twin, library):
@@ -83,7 +84,7 @@ def test_every_factory_of_both_libraries_is_a_twin():
     """What both have and takes numbers is in the list above; wrappers take transformations, not numbers."""
     shared = set()
     for name in dir(lrx):
-        theirs = getattr(optax, name, None) or getattr(optax.contrib, name, None)
+        theirs = vars(optax).get(name) or vars(optax.contrib).get(name)
         if not inspect.isfunction(theirs) or not inspect.isfunction(getattr(lrx, name)) or getattr(lrx, name) is theirs:
             continue
         if "GradientTransformation" in str(inspect.signature(theirs).return_annotation):
