@@ -91,7 +91,7 @@ def test_every_factory_of_both_libraries_is_a_twin():
     """What both have and takes numbers is in the list above; wrappers take transformations, not numbers."""
     shared = set()
     for name in dir(lrx):
-        theirs = getattr(optax.contrib, name, None) or getattr(optax, name, None)
+        theirs = vars(optax.contrib).get(name) or vars(optax).get(name)
         if not inspect.isfunction(theirs) or not inspect.isfunction(getattr(lrx, name)) or getattr(lrx, name) is theirs:
             continue
         if "GradientTransformation" in str(inspect.signature(theirs).return_annotation):
