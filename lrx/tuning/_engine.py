@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from .._jax_versions import set_mesh
@@ -144,10 +145,15 @@ class Engine:
             return {}
         with _on(group.layout):
             scores = dict(compiled.evaluate(self.scored, group.layout, group.carry[0]))
-        return {name: np.asarray(x)[: group.members] for name, x in scores.items()}
+        return {name: _at_least_float32(np.asarray(x))[: group.members] for name, x in scores.items()}
 
     def _setup(self, layout: Layout) -> Setup:
         return Setup(self.trained, self.make_optimizer, layout)
+
+
+def _at_least_float32(x: np.ndarray) -> np.ndarray:
+    """Narrow floats, which no file of NumPy's can hold, as float32."""
+    return x.astype(np.float32) if jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4 else x
 
 
 def part_of(steps: int) -> int:
