@@ -140,9 +140,8 @@ def from_keras(schedule: Any) -> Schedule:
         found = schedule_in(schedule)
         if isinstance(found, int | float):
             return constant_schedule(found)
-        if found is None:
-            named("schedule of Keras", schedule.get("class_name"), SCHEDULES, "schedule")
-        name, config = found["class_name"], dict(found.get("config") or {})
+        found = schedule if found is None else found  # its name is refused below
+        name, config = found.get("class_name"), dict(found.get("config") or {})
     elif hasattr(schedule, "get_config"):
         name, config = type(schedule).__name__, dict(schedule.get_config())
         if name not in SCHEDULES and schedule_in(config) is not None:  # an optimizer

@@ -80,7 +80,7 @@ def _step(a: dict[str, Any]) -> Any:
 
 
 def _multistep(a: dict[str, Any]) -> Any:
-    times: dict[int, float] = {}
+    times: dict[Any, Any] = {}
     for milestone in a["decay_milestones"]:  # each acts one step early
         m = max(whole("decay_milestones", milestone) * a["unit"] - 1, 0)
         times[m] = times.get(m, 1.0) * rate("decay_rate", a["decay_rate"])

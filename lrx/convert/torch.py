@@ -26,7 +26,7 @@ def _step(lr: float, step_size: Any, gamma: Any) -> Any:
 
 
 def _multi_step(lr: float, milestones: Any, gamma: Any) -> Any:
-    times: dict[int, float] = {}
+    times: dict[Any, Any] = {}
     for m in milestones:  # one that is named twice counts twice
         times[whole("milestones", m)] = times.get(whole("milestones", m), 1.0) * rate("gamma", gamma)
     return piecewise_constant_schedule(lr, times)
