@@ -141,7 +141,7 @@ def from_keras(schedule: Any) -> Schedule:
         if isinstance(found, int | float):
             return constant_schedule(found)
         found = schedule if found is None else found  # its name is refused below
-        name, config = found.get("class_name"), dict(found.get("config") or {})
+        name, config = str(found.get("class_name")), dict(found.get("config") or {})
     elif hasattr(schedule, "get_config"):
         name, config = type(schedule).__name__, dict(schedule.get_config())
         if name not in SCHEDULES and schedule_in(config) is not None:  # an optimizer
