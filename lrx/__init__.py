@@ -36,6 +36,7 @@ from .schedules import noam_schedule as noam_schedule
 from .schedules import piecewise_constant_schedule as piecewise_constant_schedule
 from .schedules import piecewise_interpolate_schedule as piecewise_interpolate_schedule
 from .schedules import piecewise_value_schedule as piecewise_value_schedule
+from .schedules import polynomial_cycles_schedule as polynomial_cycles_schedule
 from .schedules import polynomial_schedule as polynomial_schedule
 from .schedules import power_schedule as power_schedule
 from .schedules import rex_schedule as rex_schedule
@@ -284,6 +285,7 @@ from .tuning._tuned import Tuned as Tuned
 
 # charts
 from . import charts as charts
+from . import convert as convert
 from .charts import plot as plot
 
 # isort: split

@@ -22,6 +22,14 @@ def test_python_blocks_run_one_after_another(capsys):
     assert "Tuned(" in out
 
 
+def test_python_blocks_of_coming_from_run_one_after_another():
+    page, namespace = README.parent / "docs" / "coming-from.md", {}
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
+    assert len(blocks) == 5
+    for block in blocks:
+        exec(compile(block, page.name, "exec"), namespace)
+
+
 def test_the_table_has_every_public_name_and_no_other():
     table = README.read_text().split("## What there is")[1].split("##")[0]
     named = set(re.findall(r"`([A-Za-z_0-9]+)`", table))

@@ -76,6 +76,7 @@ from .piecewise import piecewise_value_schedule as piecewise_value_schedule
 from .polynomial import linear_schedule as linear_schedule
 from .polynomial import polynomial_schedule as polynomial_schedule
 from .polynomial import warmup_linear_schedule as warmup_linear_schedule
+from .polynomial_cycles import polynomial_cycles_schedule as polynomial_cycles_schedule
 from .power_law import power_schedule as power_schedule
 from .restarts import sgdr_schedule as sgdr_schedule
 from .rex import rex_schedule as rex_schedule
