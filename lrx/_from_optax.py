@@ -87,20 +87,8 @@ from optax.contrib import SplitRealAndImaginaryState as SplitRealAndImaginarySta
 # isort: split
 
 # the states of rules that lrx does not have
-from optax import AddNoiseState as AddNoiseState
-from optax import ScaleByBacktrackingLinesearchState as ScaleByBacktrackingLinesearchState
-from optax import ScaleByLBFGSState as ScaleByLBFGSState
-from optax import ScaleByScheduleState as ScaleByScheduleState
-from optax import ScaleByZoomLinesearchState as ScaleByZoomLinesearchState
-from optax import ZeroNansState as ZeroNansState
 from optax import ZoomLinesearchInfo as ZoomLinesearchInfo
-from optax.contrib import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
-from optax.contrib import HutchinsonState as HutchinsonState
-from optax.contrib import MuonState as MuonState
 from optax.contrib import NormalizeState as NormalizeState
-from optax.contrib import SAMState as SAMState
-from optax.contrib import ScaleBySimplifiedAdEMAMixState as ScaleBySimplifiedAdEMAMixState
-from optax.contrib import SophiaState as SophiaState
 
 # isort: split
 
@@ -108,7 +96,6 @@ with _suppress(ImportError):  # optax 0.2.6
     from optax import SnapshotState as SnapshotState
     from optax import init_empty_state as init_empty_state
     from optax import snapshot as snapshot
-    from optax.contrib import MuonDimensionNumbers as MuonDimensionNumbers
 
 with _suppress(ImportError):  # optax 0.2.7
     from optax import MonitorState as MonitorState
@@ -117,4 +104,5 @@ with _suppress(ImportError):  # optax 0.2.7
     from optax import monitor as monitor
     from optax.contrib import GaLoreDimensionNumbers as GaLoreDimensionNumbers
     from optax.contrib import GaLoreState as GaLoreState
-    from optax.contrib import MadgradState as MadgradState
+    from optax.contrib import galore as galore
+    from optax.contrib import scale_by_galore as scale_by_galore

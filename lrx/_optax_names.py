@@ -10,6 +10,7 @@ from ._arithmetic import global_norm
 from ._map_params import tree_map_params
 from .controllers import _metric, distance
 from .optimizers import _dadapt, adadelta, cocob, mechanize, partition, rmsprop, sm3
+from .optimizers._dimension_numbers import MuonDimensionNumbers
 from .optimizers.adabelief import ScaleByBeliefState
 from .optimizers.adafactor import FactoredState
 from .optimizers.adagrad import ScaleByRssState
@@ -19,42 +20,62 @@ from .optimizers.ademamix import ScaleByAdemamixState
 from .optimizers.amsgrad import ScaleByAmsgradState
 from .optimizers.apply_if_finite import ApplyIfFiniteState
 from .optimizers.ema import EmaState
+from .optimizers.lbfgs import ScaleByLBFGSState
+from .optimizers.line_searches import ScaleByBacktrackingLinesearchState, ScaleByZoomLinesearchState
 from .optimizers.lion import ScaleByLionState
 from .optimizers.lookahead import LookaheadState
+from .optimizers.madgrad import MadgradState
 from .optimizers.masking import MaskedState
 from .optimizers.momentum import TraceState
 from .optimizers.momo import MomoState
+from .optimizers.muon import MuonState
+from .optimizers.noise import AddNoiseState
 from .optimizers.novograd import ScaleByNovogradState
 from .optimizers.partition import PartitionState
+from .optimizers.privacy import DifferentiallyPrivateAggregateState
 from .optimizers.prodigy import ProdigyState
 from .optimizers.rmsprop import ScaleByRmsState
 from .optimizers.rprop import ScaleByRpropState
+from .optimizers.sam import SAMState
+from .optimizers.scale import ScaleByScheduleState
 from .optimizers.schedule_free import ScheduleFreeState
 from .optimizers.schedule_free_eval import schedule_free_eval_params
+from .optimizers.simplified_ademamix import ScaleBySimplifiedAdEMAMixState
+from .optimizers.sophia import HutchinsonState, SophiaState
+from .optimizers.zero_nans import ZeroNansState
 
 __all__ = (
+    "AddNoiseState",
     "ApplyIfFiniteState",
     "COCOBState",
     "DAdaptAdamWState",
+    "DifferentiallyPrivateAggregateState",
     "DoGState",
     "DoWGState",
     "EmaState",
     "FactoredState",
+    "HutchinsonState",
     "LookaheadState",
+    "MadgradState",
     "MaskedState",
     "MechanicState",
     "MomoAdamState",
     "MomoState",
     "MultiTransformState",
+    "MuonDimensionNumbers",
+    "MuonState",
     "PartitionState",
     "ProdigyState",
     "ReduceLROnPlateauState",
+    "SAMState",
     "ScaleByAdaDeltaState",
     "ScaleByAdamState",
     "ScaleByAdanState",
     "ScaleByAdemamixState",
     "ScaleByAmsgradState",
+    "ScaleByBacktrackingLinesearchState",
     "ScaleByBeliefState",
+    "ScaleByLBFGSState",
     "ScaleByLionState",
     "ScaleByNovogradState",
     "ScaleByRStdDevState",
@@ -62,8 +83,13 @@ __all__ = (
     "ScaleByRpropState",
     "ScaleByRssState",
     "ScaleBySM3State",
+    "ScaleByScheduleState",
+    "ScaleBySimplifiedAdEMAMixState",
+    "ScaleByZoomLinesearchState",
     "ScheduleFreeState",
+    "SophiaState",
     "TraceState",
+    "ZeroNansState",
     "global_norm",
     "multi_transform",
     "safe_int32_increment",

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 
 from ._chain import ChainInit
 from ._pytree import scheduled
-from ._rule import inner_field, wrapped_by
+from ._rule import inner_fields, wrapped_by
 from ._transformation import Init
 
 
@@ -20,15 +20,14 @@ def rules_in(init: Any, state: Any, place: tuple[str, ...] = ()) -> Iterator[tup
     elif isinstance(init, Init):
         rule = init.rule
         yield place, rule
-        field = inner_field(state.memory)
-        if field is None:
-            return
-        inner, within = getattr(state.memory, field), (*place, "memory", field)
+        fields = inner_fields(state.memory)
+        inner = getattr(state.memory, fields[0]) if fields else None
         if isinstance(inner, dict) and hasattr(rule, "labels"):
             for label, tx in zip(map(str, rule.labels), rule.inner, strict=True):
-                yield from rules_in(tx.init, inner[label], (*within, label))
-        elif len(wrapped_by(rule)) == 1:
-            yield from rules_in(wrapped_by(rule)[0].init, inner, within)
+                yield from rules_in(tx.init, inner[label], (*place, "memory", fields[0], label))
+        elif len(wrapped_by(rule)) == len(fields):
+            for field, tx in zip(fields, wrapped_by(rule), strict=True):
+                yield from rules_in(tx.init, getattr(state.memory, field), (*place, "memory", field))
 
 
 def applied_last(rule: Any, count: Any) -> jax.Array | None:

@@ -5,7 +5,6 @@ from contextlib import suppress as _suppress
 from ._chain import chain as chain
 from ._chain import named_chain as named_chain
 from ._elsewhere import answer_in as _answer_in
-from ._from_optax import AddNoiseState as AddNoiseState
 from ._from_optax import ConditionallyMaskState as ConditionallyMaskState
 from ._from_optax import ConditionallyTransformState as ConditionallyTransformState
 from ._from_optax import ConditionFn as ConditionFn
@@ -14,7 +13,6 @@ from ._from_optax import MultiSteps as MultiSteps
 from ._from_optax import MultiStepsState as MultiStepsState
 from ._from_optax import NonNegativeParamsState as NonNegativeParamsState
 from ._from_optax import ShouldSkipUpdateFunction as ShouldSkipUpdateFunction
-from ._from_optax import ZeroNansState as ZeroNansState
 from ._from_optax import conditionally_mask as conditionally_mask
 from ._from_optax import conditionally_transform as conditionally_transform
 from ._from_optax import flatten as flatten
@@ -26,11 +24,13 @@ from ._from_optax import skip_large_updates as skip_large_updates
 from ._from_optax import skip_not_finite as skip_not_finite
 from ._from_optax import unitwise_clip as unitwise_clip
 from ._from_optax import unitwise_norm as unitwise_norm
+from ._optax_names import AddNoiseState as AddNoiseState
 from ._optax_names import ApplyIfFiniteState as ApplyIfFiniteState
 from ._optax_names import EmaState as EmaState
 from ._optax_names import MaskedState as MaskedState
 from ._optax_names import PartitionState as PartitionState
 from ._optax_names import TraceState as TraceState
+from ._optax_names import ZeroNansState as ZeroNansState
 from .optimizers.apply_if_finite import apply_if_finite as apply_if_finite
 from .optimizers.clip_by_block import clip_by_block_rms as clip_by_block_rms
 from .optimizers.clipping import adaptive_grad_clip as adaptive_grad_clip
@@ -40,8 +40,10 @@ from .optimizers.ema import ema as ema
 from .optimizers.masking import freeze as freeze
 from .optimizers.masking import masked as masked
 from .optimizers.momentum import trace as trace
+from .optimizers.noise import add_noise as add_noise
 from .optimizers.partition import partition as partition
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
+from .optimizers.zero_nans import zero_nans as zero_nans
 
 with _suppress(ImportError):  # optax 0.2.6
     from ._from_optax import SnapshotState as SnapshotState

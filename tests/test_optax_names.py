@@ -15,21 +15,11 @@ import lrx
 from lrx import _elsewhere, _from_optax, _optax_names
 
 PLACES = {optax: lrx, optax.contrib: lrx.contrib, optax.schedules: lrx.schedules, optax.transforms: lrx.transforms}
-PENDING = {
-    *("acprop", "add_noise", "centralize", "differentially_private_aggregate", "dpsgd", "fromage", "galore"),
-    *("hutchinson_estimator_diag_hessian", "lbfgs", "madgrad", "muon", "noisy_sgd", "normalize"),
-    *("normalize_by_update_norm", "optimistic_adam", "optimistic_adam_v2", "optimistic_gradient_descent", "polyak_sgd"),
-    *("sam", "scale", "scale_by_acprop", "scale_by_backtracking_linesearch", "scale_by_distance_over_gradients"),
-    *("scale_by_galore", "scale_by_lbfgs", "scale_by_madgrad", "scale_by_muon", "scale_by_optimistic_gradient"),
-    *("scale_by_param_block_norm", "scale_by_polyak", "scale_by_schedule", "scale_by_simplified_ademamix"),
-    *("scale_by_zoom_linesearch", "simplified_ademamix", "sophia", "value_and_grad_from_state", "zero_nans"),
-}
-"""What is to be a rule of lrx's own."""
 NOT_OF_TRAINING = {"matrix_inverse_pth_root", "monte_carlo", "multi_normal", "nnls", "power_iteration"}
 """Linear algebra and distributions, which stay optax's, as losses and projections do."""
 RENAMED = {"safe_int32_increment"}
 """Optax's own under an old name, of which optax warns."""
-HAS_A_NUMBER = {"apply_every", "measure_with_ema"}
+HAS_A_NUMBER = {"apply_every", "measure_with_ema", "galore", "scale_by_galore"}
 """Transformations of optax's own that take a number nonetheless: of steps, or of what is only shown."""
 
 
@@ -52,12 +42,12 @@ def is_own(x):
 
 @pytest.mark.parametrize("place", PLACES, ids=lambda m: m.__name__)
 def test_every_name_of_optax_is_classified(place):
-    kinds = {"own": [], "optax's": [], "a module": [], "pending": [], "elsewhere": [], "forgotten": []}
+    kinds = {"own": [], "optax's": [], "a module": [], "elsewhere": [], "forgotten": []}
     for name, theirs in public(place).items():
         ours = vars(PLACES[place]).get(name)
         if ours is None:
             is_elsewhere = inspect.ismodule(theirs) or name in STAYS or name in NOT_OF_TRAINING
-            kind = "pending" if name in PENDING else "elsewhere" if is_elsewhere else "forgotten"
+            kind = "elsewhere" if is_elsewhere else "forgotten"
         elif inspect.ismodule(ours) and inspect.ismodule(theirs):
             kind = "a module"
         elif is_own(ours):
@@ -71,10 +61,6 @@ def test_every_name_of_optax_is_classified(place):
     assert len(kinds["own"]) > (5 if place is optax.transforms else 10)
     for name in (*kinds["own"], *kinds["optax's"]):  # all of it stands in `lrx` too; the two are the same but for DoG
         assert (getattr(PLACES[place], name) is getattr(lrx, name)) == (PLACES[place] is lrx or name not in DOG)
-
-
-def test_nothing_pending_is_there_already():
-    assert [name for name in PENDING if hasattr(lrx, name)] == []
 
 
 NUMBERS = (int, float, jax.typing.ArrayLike, optax.ScalarOrSchedule)
@@ -122,6 +108,12 @@ STATES = {
     "ApplyIfFiniteState": lambda m: m.apply_if_finite(m.adam(0.1), 3),
     "MultiStepsState": lambda m: m.MultiSteps(m.adam(0.1), 3),
     "InjectStatefulHyperparamsState": lambda m: m.inject_hyperparams(m.adam)(0.1),
+    "AddNoiseState": lambda m: m.noisy_sgd(0.1),
+    "ZeroNansState": lambda m: m.zero_nans(),
+    "ScaleByScheduleState": lambda m: m.scale_by_schedule(m.linear_schedule(0.1, 0.0, 3)),
+    "ScaleByLBFGSState": lambda m: m.scale_by_lbfgs(),
+    "ScaleByZoomLinesearchState": lambda m: m.scale_by_zoom_linesearch(10),
+    "ScaleByBacktrackingLinesearchState": lambda m: m.scale_by_backtracking_linesearch(10),
     "ConditionallyTransformState": lambda m: m.conditionally_transform(m.adam(0.1), lambda step: step > 2),
 }
 IN_CONTRIB = {
@@ -135,6 +127,13 @@ IN_CONTRIB = {
     "ProdigyState": lambda m: m.prodigy(),
     "ReduceLROnPlateauState": lambda m: m.reduce_on_plateau(),
     "ScheduleFreeState": lambda m: m.schedule_free_sgd(0.1),
+    "MadgradState": lambda m: m.madgrad(0.1),
+    "MuonState": lambda m: m.muon(0.1),
+    "DifferentiallyPrivateAggregateState": lambda m: m.differentially_private_aggregate(1.0, 0.1, 0),
+    "SAMState": lambda m: m.sam(optax.sgd(0.1), optax.sgd(0.1)),
+    "ScaleBySimplifiedAdEMAMixState": lambda m: m.simplified_ademamix(0.1),
+    "HutchinsonState": lambda m: m.hutchinson_estimator_diag_hessian(),
+    "SophiaState": lambda m: m.sophia(0.1),
     "MechanicState": lambda m: m.mechanize(optax.adam(0.1)),
 }
 

@@ -23,15 +23,6 @@ class MuonDimensionNumbers(NamedTuple):
     """The output: the columns of W. A kernel kept as (out, in), as torch does, has them the other way round."""
 
 
-class GaLoreDimensionNumbers(NamedTuple):
-    """The axes of a parameter that make the two sides of a matrix."""
-
-    reduction_axis: Sequence[int] | int = 0
-    """The input: the axes that a product with the layer's input sums over."""
-    output_axis: Sequence[int] | int = 1
-    """The output."""
-
-
 class Axes(NamedTuple):
     """The axes of one parameter, each of them in one of the three."""
 
