@@ -171,7 +171,6 @@ def _train(
 
 def _evaluate(setup: Setup, models: Any) -> Any:
     """The scores that the problem gives to models [members, seeds, …]: name -> [members, seeds]."""
-
     scored = jax.vmap(lambda model: scores_of(setup.problem, *model))
 
     def share(models: Any) -> Any:
