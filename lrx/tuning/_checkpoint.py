@@ -43,17 +43,18 @@ class Checkpoint:
         """The arrays of the last state that was written, or None."""
         if not self.path.exists():
             return None
+        call = check.where("checkpoint", "sweep").partition("(")[0]
         try:
             with np.load(self.path) as file:
                 arrays = dict(file)
             theirs = json.loads(arrays.pop("arguments").item())
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise check.fail("checkpoint", "must be a path that sweep wrote, or a new one", str(self.path)) from error
+            raise check.fail("checkpoint", f"must be a path that {call} wrote, or a new one", str(self.path)) from error
         names = list(self.arguments) + [name for name in theirs if name not in self.arguments]
         differ = [name for name in names if theirs.get(name) != self.arguments.get(name)]
         if differ:
             listed = ", ".join(_difference(name, theirs.get(name), self.arguments.get(name)) for name in differ)
-            rule = f"must be of a sweep with the same arguments; different: {listed}"
+            rule = f"must be of a {call} with the same arguments; different: {listed}"
             raise check.fail("checkpoint", rule, str(self.path), "Delete the file to start anew, or name another.")
         return arrays
 

@@ -95,9 +95,9 @@ class Engine:
         would count as memory of this process all the same.
         """
         full = {k: filled(v, layout.size) for k, v in hyperparams.items()}
-        arguments = self._setup(layout), filled(rates, layout.size), full, self.init_keys
+        programs, arguments = self.programs(layout), (filled(rates, layout.size), full, self.init_keys)
         with _on(layout):
-            carry = compiled.start(*arguments) if old is None else compiled.restart(*arguments, old.carry)
+            carry = programs.start(*arguments) if old is None else programs.restart(*arguments, old.carry)
         return Group(layout, len(rates), full, carry)
 
     def advance(
@@ -115,7 +115,7 @@ class Engine:
         Yields:
           The losses before each update of a chunk, float32 [members, seeds, updates].
         """
-        setup, turns = self._setup(group.layout), group.layout.turns(group.members)
+        programs, turns = self.programs(group.layout), group.layout.turns(group.members)
         for i in range(0, rates.shape[1], self.updates):
             some = rates[:, i : i + self.updates]
             n = some.shape[1]
@@ -124,8 +124,8 @@ class Engine:
             batches = self.batches.stack(begin + i, n, self.length, again_from)
             chunk = Chunk(padded, np.int32(begin + i), np.int32(n), turns, batches)
             with _on(group.layout):
-                group.carry, losses = compiled.advance(
-                    setup, group.hyperparams, group.carry, chunk, self.batch_keys, learn=learn
+                group.carry, losses = programs.advance(
+                    group.hyperparams, group.carry, chunk, self.batch_keys, learn=learn
                 )
             yield np.asarray(losses)[: group.members, :, :n]
 
@@ -143,12 +143,14 @@ class Engine:
         """What the problem's `evaluate` gives for the members now, name -> [members, seeds]; {} if it has none."""
         if self.problem.evaluate is None:
             return {}
+        programs = compiled.programs_of(Setup(self.scored, self.make_optimizer, group.layout))
         with _on(group.layout):
-            scores = dict(compiled.evaluate(self.scored, group.layout, group.carry[0]))
+            scores = dict(programs.evaluate(group.carry[0]))
         return {name: _at_least_float32(np.asarray(x))[: group.members] for name, x in scores.items()}
 
-    def _setup(self, layout: Layout) -> Setup:
-        return Setup(self.trained, self.make_optimizer, layout)
+    def programs(self, layout: Layout) -> compiled.Programs:
+        """What trains members in a layout."""
+        return compiled.programs_of(Setup(self.trained, self.make_optimizer, layout))
 
 
 def _at_least_float32(x: np.ndarray) -> np.ndarray:

@@ -14,6 +14,7 @@ from ._engine import Engine, Group, as_key
 from ._found import Found, judged
 from ._grid import MakeSchedule, grid
 from ._host_batches import Batches
+from ._journal import Journal
 from ._layout import Layout
 from ._presets import linear
 from ._range_test import RangeTest, ramps
@@ -115,7 +116,7 @@ def find(
     check.positive_count(steps=steps, seeds=seeds)
     if lanes is not None:
         check.positive_count(lanes=lanes)
-    gradients = max(CHEAPEST * seeds, int(QUARTER * steps))
+    gradients = None
     if budget is not None:
         check.finite(budget=budget)
         check.positive(budget=budget)
@@ -123,6 +124,13 @@ def find(
         if gradients < least(seeds):
             raise check.fail("budget", f"must be at least {rounded_up(least(seeds) / steps)} for {steps} steps", budget)
     runs = ShortRuns(problem, make_optimizer, linear if schedule is None else schedule, key, seeds, steps, lanes)
+    return found_by(runs, start, stop, gradients)
+
+
+def found_by(runs: "ShortRuns", start: float = 1e-7, stop: float = 10.0, gradients: int | None = None) -> Found:
+    """What short runs suggest within a budget of gradients; the usual one if None."""
+    seeds, steps = runs.seeds, runs.whole
+    gradients = gradients or max(CHEAPEST * seeds, int(QUARTER * steps))
     search = RateSearch(start, stop, gradients, seeds, steps)
     drive(search, runs, rounds=1)
     check_initial(search.rounds[0])
@@ -156,7 +164,9 @@ class ShortRuns:
         seeds: int,
         whole: int,
         lanes: int | None = None,
+        journal: Journal | None = None,
     ):
+        self.journal = journal or Journal()
         self.problem, self.make_optimizer, self.schedule, self.whole = problem, make_optimizer, schedule, whole
         self.key, self.seeds, self.lanes = as_key(key), seeds, lanes
         self.batches = Batches(problem)
@@ -177,12 +187,16 @@ class ShortRuns:
         # the schedule of the whole run, whose phases may be given in updates, gone through faster
         rows = rows[:, midpoints(steps, self.whole)]
         self.updates = self.updates or steps
+        self.gradients += len(rates) * self.seeds * steps
+        return self.journal.once(lambda: {"losses": self._losses(rows, begin, number)})["losses"]
+
+    def _losses(self, rows: np.ndarray, begin: int, number: int) -> np.ndarray:
+        """The losses of all runs of a batch."""
         losses = self._trained(rows, begin, number)
         if losses is None:
             self.lanes = 1
             losses = self._trained(rows, begin, number)
         assert losses is not None  # memory that does not suffice for one run is an error
-        self.gradients += len(rates) * self.seeds * steps
         return losses
 
     def _trained(self, rows: np.ndarray, begin: int, number: int) -> np.ndarray | None:

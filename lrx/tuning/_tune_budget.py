@@ -13,9 +13,11 @@ from ._arguments import By
 from ._engine import Engine, part_of
 from ._find import QUARTER, ShortRuns, check_initial, rounded_up
 from ._found import SURE, Found, judged
-from ._full_runs import train
+from ._full_runs import open_checkpoint, train
 from ._grid import grid
 from ._host_batches import Batches
+from ._journal import key_bits
+from ._layout import lay_out
 from ._next_run import LOWER, Candidates, Member, bound_of, lattice_around
 from ._rate_search import RateSearch, drive, least
 from ._request import Request
@@ -131,7 +133,7 @@ def _short_runs(
     searches = {}
     for name, make in request.makers.items():
         request.report_progress(f"{name}: short runs", 0, gradients)
-        runs = ShortRuns(request.problem, make, curve, key, starts, steps)
+        runs = ShortRuns(request.problem, make, curve, key, starts, steps, journal=request.journal)
         search = RateSearch(*span, gradients, starts, steps)
         drive(search, runs, rounds=2)
         check_initial(search.rounds[0])
@@ -176,7 +178,11 @@ class _WholeRuns:
         progress(0)
         updates = part_of(request.steps)
         engine = Engine(request.problem, make, key=self.key, seeds=request.seeds, updates=updates)
-        losses, scores = train(engine, rows, progress=progress)
+        path, file = request.journal.path(), None
+        if path is not None:
+            run = {"run": stage, "rates": rows, "seeds": request.seeds, "key": key_bits(self.key)}
+            file = open_checkpoint(path, engine, lay_out(1), run, [])
+        losses, scores = train(engine, rows, progress=progress, file=file)
         pair = member.optimizer, member.schedule
         self.records.setdefault(pair, []).append(
             (member.learning_rate, losses[0], {k: v[0] for k, v in scores.items()})

@@ -75,7 +75,7 @@ KINDS = {
     "custom_vjp, backward": lambda n: with_vjp(a(1), a(n)),
     "custom_jvp, forward": lambda n: with_jvp(a(n), a(1)),
     "custom_jvp, tangent": lambda n: with_jvp(a(1), a(n)),
-    "callback, closure": lambda n: stopped(called_back((lambda w: lambda x: x * w)(np.asarray(a(n))))),
+    "callback, closure": lambda n: stopped(called_back(Table.__call__.__get__(Table(np.asarray(a(n)))))),
     "callback, code": lambda n: stopped(called_back((lambda x: x) if n == 1 else (lambda x: x + 1))),
     "callback, constant": lambda n: stopped(called_back((lambda x: x * 2) if n == 1 else (lambda x: x * 3))),
     "callback, object": lambda n: stopped(called_back(Table([n, 2.0]))),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.tuning import _compiled as compiled
+from lrx.tuning._compiled import Chunk
 from lrx.tuning._engine import Engine
 from lrx.tuning._layout import Layout
 from tests.tuning.bowl import bowl
@@ -108,11 +108,11 @@ def test_one_lane_takes_the_memory_of_training():
     engine, rates = Engine(problem, lrx.adam, updates=8), np.full((1, 8), 1e-3, np.float32)
     group = engine.start(layout, rates[:, 0], {})
     padded = np.zeros((1, engine.length), np.float32)
-    chunk = compiled.Chunk(padded, np.int32(0), np.int32(8), layout.turns(1), None)
-    setup = compiled.Setup(engine.trained, lrx.adam, layout)
-    args = (setup, group.hyperparams, group.carry, chunk, engine.batch_keys)
-    assert planned(compiled.advance.lower(*args, learn=True).compile()) < 1.15 * training
-    again = compiled.restart.lower(setup, rates[:, 0], {}, engine.init_keys, group.carry).compile()
+    chunk = Chunk(padded, np.int32(0), np.int32(8), layout.turns(1), None)
+    programs = engine.programs(layout)
+    args = (group.hyperparams, group.carry, chunk, engine.batch_keys)
+    assert planned(programs.advance.lower(*args, learn=True).compile()) < 1.15 * training
+    again = programs.restart.lower(rates[:, 0], {}, engine.init_keys, group.carry).compile()
     assert again.memory_analysis().alias_size_in_bytes > 0.99 * again.memory_analysis().output_size_in_bytes
 
 
