@@ -59,6 +59,8 @@ def find(
     gives the suggestion η*. A rate that is best for a short decayed run is close to the best one for a long run,
     which a ramp of rates, in which nothing decays, does not show.
 
+    In a training loop of your own `lrx.Search` is the same search, asked and told.
+
     With `rule`, range tests are run instead, and the rule of `suggest` is applied to the median of their losses,
     smoothed with β = 0.98, without the first tenth and the last five points (a twentieth of a ramp of fewer than 100
     steps).

@@ -12,6 +12,7 @@ from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import By, check_by, check_kinds
 from ._checkpoint import Checkpoint, leaves, restored
+from ._end_losses import end_losses
 from ._engine import Engine, Group, as_key, part_of
 from ._full_runs import Progress, open_checkpoint
 from ._grid import Grid, MakeSchedule, grid
@@ -215,7 +216,7 @@ class _Survivors:
             losses = self.engine.score(copy)["loss"]
         else:
             fresh = self.engine.advance(copy, np.zeros_like(rates), done + cooldown, again_from=done, learn=False)
-            losses = np.concatenate(list(fresh), axis=2).mean(axis=-1, dtype=np.float64)
+            losses = end_losses(np.concatenate(list(fresh), axis=2), cooldown)
         return np.where(np.isfinite(losses).all(axis=-1), losses.mean(axis=-1), np.inf)
 
     def keep(self, scores: np.ndarray, places: np.ndarray) -> None:

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from ._end_losses import end_losses
+
 Measure = Callable[[np.ndarray, int, int], np.ndarray]
 """(rates [n], steps, number of the round) -> training losses [n, seeds, steps], each of a run whose rate decays to its
 end. The runs of one round start alike."""
@@ -261,7 +263,13 @@ def drive(search: RateSearch, measure: Measure, rounds: int = ROUNDS) -> None:
 
 def summary(losses: np.ndarray, number: int) -> Told:
     """What whole runs [seeds, steps] at one rate say, in the round of that number."""
-    return Told(losses.size, float(scores(losses[None], SCORED[number])[0]), float(losses[:, 0].mean()))
+    return Told(losses.size, float(scores(losses[None], SCORED[number])[0]), initial_of(losses))
+
+
+def initial_of(losses: np.ndarray) -> float:
+    """The mean over seeds of the first loss that is finite, [seeds, steps] -> []; not finite if a seed has none."""
+    first = np.isfinite(losses).argmax(axis=-1)
+    return float(np.take_along_axis(losses, first[:, None], axis=-1).mean())
 
 
 def unit_of(gradients: int, seeds: int) -> int:
@@ -275,6 +283,6 @@ def least(seeds: int) -> int:
 
 
 def scores(losses: np.ndarray, share: float) -> np.ndarray:
-    """Losses [rates, seeds, steps] -> the mean over the end of the runs, inf if one was not finite, [rates]."""
-    last = losses[..., -max(1, round(share * losses.shape[-1])) :].mean(axis=-1, dtype=np.float64)
-    return np.where(np.isfinite(losses).all(axis=-1), last, np.inf).mean(axis=-1)
+    """Losses [rates, seeds, steps] -> the mean over the end of the runs, inf if one diverged, [rates]."""
+    last = end_losses(losses, max(1, round(share * losses.shape[-1])))
+    return np.where(np.isfinite(last), last, np.inf).mean(axis=-1)

@@ -15,7 +15,7 @@ from ._find import CHEAPEST, QUARTER, rounded_up
 from ._found import Found, judged
 from ._grid import MakeSchedule, learning_rate_of
 from ._presets import SCHEDULES, linear
-from ._rate_search import ROUNDS, SCORED, Batch, RateSearch, Told, least, scores
+from ._rate_search import ROUNDS, SCORED, Batch, RateSearch, Told, initial_of, least, scores
 from ._shortened import Shortened
 
 
@@ -150,9 +150,10 @@ class Search:
     def tell(self, trial: Trial | int, losses: Any) -> None:
         """Tell the losses of a trial that was asked for.
 
-        A run with a loss that is not finite has diverged. A run that was cut short (fewer losses than its steps) has
-        not come to the end of its schedule and is not compared with the others: it is left out, and the result has a
-        doubt; one whose loss had doubled until then counts as diverged.
+        A run has diverged if most of its last losses are not finite; a single batch that was skipped is left out. A run
+        that was cut short (fewer losses than its steps) has not come to the end of its schedule and is not compared
+        with the others: it is left out, and the result has a doubt; one whose loss had doubled until then, or was not
+        finite, counts as diverged.
 
         Args:
           trial: the trial, or its `id`.
@@ -343,9 +344,11 @@ def summary_of(losses: Any, batch: Batch) -> Told:
     if not len(x):
         return Told(0, None, np.nan)
     score: float | None = float(scores(x[None, None], SCORED[batch.number])[0])
-    if len(x) < batch.steps and np.isfinite(x).all():
+    if len(x) < batch.steps and np.isfinite(x[-1]):
         score = np.inf if x[-max(1, len(x) // 4) :].mean() > 2 * x[0] > 0 else None
-    return Told(len(x), score, float(x[0]))
+    elif len(x) < batch.steps:
+        score = np.inf
+    return Told(len(x), score, initial_of(x[None]))
 
 
 def _real(losses: Any) -> np.ndarray:

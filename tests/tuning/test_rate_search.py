@@ -216,7 +216,10 @@ def test_a_score_is_the_mean_over_the_end_and_over_seeds():
     losses = np.arange(16.0).reshape(1, 2, 8)
     assert scores(losses, 0.25) == pytest.approx(np.mean([6.5, 14.5]))
     assert scores(losses, 0.01) == pytest.approx(np.mean([7.0, 15.0]))  # one at least
-    losses[0, 1, 0] = np.nan  # not finite anywhere
+    losses[0, 1, 7] = np.nan  # a batch that was skipped
+    assert scores(losses, 0.25) == pytest.approx(np.mean([6.5, 14.0]))
+    assert scores(losses, 0.01) == pytest.approx(np.mean([7.0, 11.0]))  # the mean of what else there is
+    losses[0, 1, 3:] = np.inf  # not finite any more
     assert scores(losses, 0.25) == np.inf
 
 
