@@ -22,6 +22,8 @@ OTHERS = {
     "pack": (lrx.pack(lrx.adam(NUMBER)), ()),
 }
 OPTIMIZERS = {**CONSTANT, **SCHEDULED, **AROUND, **OTHERS}
+WHOLE = {**CONSTANT, **dict(list(SCHEDULED.items())[::4]), **AROUND, **OTHERS}
+"""What is compiled in one program: a schedule lies in the same place of every optimizer."""
 SCALARS = {"w": 0.5, "b": 0.25}
 
 
@@ -59,13 +61,13 @@ def test_no_buffer_of_a_state_is_in_another_place(name):
 
 def test_jitted_init_and_a_donated_step_of_the_whole_list():
     """In one program: donating a buffer twice is an error of XLA's, and deletes what the user holds."""
-    params = {name: scalars() for name in OPTIMIZERS}
-    states = jax.jit(lambda: {name: tx.init(scalars()) for name, (tx, _) in OPTIMIZERS.items()})()
+    params = {name: scalars() for name in WHOLE}
+    states = jax.jit(lambda: {name: tx.init(scalars()) for name, (tx, _) in WHOLE.items()})()
     assert not shared(states, params=params, number=NUMBER)
 
     def step(params, states):
         new = {}
-        for name, (tx, needs) in OPTIMIZERS.items():
+        for name, (tx, needs) in WHOLE.items():
             extra = {k: v for k, v in {"value": 1.0, "value_fn": loss}.items() if k in needs}
             new[name] = tx.update(params[name], states[name], params[name], **extra)
         return {name: lrx.apply_updates(params[name], u) for name, (u, _) in new.items()}, {
@@ -76,7 +78,7 @@ def test_jitted_init_and_a_donated_step_of_the_whole_list():
     for _ in range(2):
         params, states = step(params, states)
         assert not shared(states, params=params, number=NUMBER)
-    eager = {name: tx.init(scalars()) for name, (tx, _) in OPTIMIZERS.items()}
-    params, _ = step({name: scalars() for name in OPTIMIZERS}, eager)
+    eager = {name: tx.init(scalars()) for name, (tx, _) in WHOLE.items()}
+    params, _ = step({name: scalars() for name in WHOLE}, eager)
     assert float(NUMBER) == pytest.approx(0.01)
     assert all(bool(jnp.isfinite(x)) for x in jax.tree.leaves(params))
