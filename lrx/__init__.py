@@ -77,6 +77,7 @@ from .schedules import with_warmup as with_warmup
 # isort: split
 
 # optimizers
+from .optimizers._dimension_numbers import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from .optimizers._dimension_numbers import MuonDimensionNumbers as MuonDimensionNumbers
 from .optimizers.acprop import acprop as acprop
 from .optimizers.acprop import scale_by_acprop as scale_by_acprop
@@ -193,6 +194,9 @@ from .optimizers.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
 from .optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
 from .optimizers.dadapt_sgd import dadapt_sgd as dadapt_sgd
 from .optimizers.distance_over_gradients import scale_by_distance_over_gradients as scale_by_distance_over_gradients
+from .optimizers.galore import GaLoreState as GaLoreState
+from .optimizers.galore import galore as galore
+from .optimizers.galore import scale_by_galore as scale_by_galore
 from .optimizers.hdm import hdm as hdm
 from .optimizers.mechanize import mechanize as mechanize
 from .optimizers.momo import momo as momo

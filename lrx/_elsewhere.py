@@ -15,14 +15,10 @@ import optax
 NEWER = {
     "0.2.6": ("SnapshotState", "init_empty_state", "snapshot"),
     "0.2.7": (
-        "GaLoreDimensionNumbers",
-        "GaLoreState",
         "MonitorState",
         "measure_with_ema",
-        "galore",
         "microbatch",
         "monitor",
-        "scale_by_galore",
     ),
 }
 """What `_from_optax` takes from a version of optax above the floor."""

@@ -102,7 +102,3 @@ with _suppress(ImportError):  # optax 0.2.7
     from optax import measure_with_ema as measure_with_ema
     from optax import microbatch as microbatch
     from optax import monitor as monitor
-    from optax.contrib import GaLoreDimensionNumbers as GaLoreDimensionNumbers
-    from optax.contrib import GaLoreState as GaLoreState
-    from optax.contrib import galore as galore
-    from optax.contrib import scale_by_galore as scale_by_galore

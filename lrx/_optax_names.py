@@ -10,7 +10,7 @@ from ._arithmetic import global_norm
 from ._map_params import tree_map_params
 from .controllers import _metric, distance
 from .optimizers import _dadapt, adadelta, cocob, mechanize, partition, rmsprop, sm3
-from .optimizers._dimension_numbers import MuonDimensionNumbers
+from .optimizers._dimension_numbers import GaLoreDimensionNumbers, MuonDimensionNumbers
 from .optimizers.adabelief import ScaleByBeliefState
 from .optimizers.adafactor import FactoredState
 from .optimizers.adagrad import ScaleByRssState
@@ -20,6 +20,7 @@ from .optimizers.ademamix import ScaleByAdemamixState
 from .optimizers.amsgrad import ScaleByAmsgradState
 from .optimizers.apply_if_finite import ApplyIfFiniteState
 from .optimizers.ema import EmaState
+from .optimizers.galore import GaLoreState
 from .optimizers.lbfgs import ScaleByLBFGSState
 from .optimizers.line_searches import ScaleByBacktrackingLinesearchState, ScaleByZoomLinesearchState
 from .optimizers.lion import ScaleByLionState
@@ -54,6 +55,8 @@ __all__ = (
     "DoWGState",
     "EmaState",
     "FactoredState",
+    "GaLoreDimensionNumbers",
+    "GaLoreState",
     "HutchinsonState",
     "LookaheadState",
     "MadgradState",

@@ -3,8 +3,6 @@
 `dog` and `dowg` are optimizers here, as in optax; `lrx.dog` and `lrx.dowg` are learning rates for any optimizer.
 """
 
-from contextlib import suppress as _suppress
-
 from ._elsewhere import answer_in as _answer_in
 from ._from_optax import NormalizeState as NormalizeState
 from ._from_optax import SplitRealAndImaginaryState as SplitRealAndImaginaryState
@@ -14,6 +12,8 @@ from ._optax_names import DAdaptAdamWState as DAdaptAdamWState
 from ._optax_names import DifferentiallyPrivateAggregateState as DifferentiallyPrivateAggregateState
 from ._optax_names import DoGState as DoGState
 from ._optax_names import DoWGState as DoWGState
+from ._optax_names import GaLoreDimensionNumbers as GaLoreDimensionNumbers
+from ._optax_names import GaLoreState as GaLoreState
 from ._optax_names import HutchinsonState as HutchinsonState
 from ._optax_names import MadgradState as MadgradState
 from ._optax_names import MechanicState as MechanicState
@@ -41,6 +41,8 @@ from .optimizers.cocob import scale_by_cocob as scale_by_cocob
 from .optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
 from .optimizers.dog import dog as dog
 from .optimizers.dog import dowg as dowg
+from .optimizers.galore import galore as galore
+from .optimizers.galore import scale_by_galore as scale_by_galore
 from .optimizers.madgrad import madgrad as madgrad
 from .optimizers.madgrad import scale_by_madgrad as scale_by_madgrad
 from .optimizers.mechanize import mechanize as mechanize
@@ -60,11 +62,5 @@ from .optimizers.simplified_ademamix import scale_by_simplified_ademamix as scal
 from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sophia import hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian
 from .optimizers.sophia import sophia as sophia
-
-with _suppress(ImportError):  # optax 0.2.7
-    from ._from_optax import GaLoreDimensionNumbers as GaLoreDimensionNumbers
-    from ._from_optax import GaLoreState as GaLoreState
-    from ._from_optax import galore as galore
-    from ._from_optax import scale_by_galore as scale_by_galore
 
 _answer_in(__name__)

@@ -23,6 +23,15 @@ class MuonDimensionNumbers(NamedTuple):
     """The output: the columns of W. A kernel kept as (out, in), as torch does, has them the other way round."""
 
 
+class GaLoreDimensionNumbers(NamedTuple):
+    """The axes of a parameter that make the two sides of a matrix; all other axes are a batch of matrices."""
+
+    reduction_axis: Sequence[int] | int = 0
+    """The input: the rows."""
+    output_axis: Sequence[int] | int = 1
+    """The output: the columns."""
+
+
 class Axes(NamedTuple):
     """The axes of one parameter, each of them in one of the three."""
 

@@ -220,6 +220,7 @@ VARIANTS = [
     Case("lamb_masked", lrx.lamb, {"weight_decay": 0.1, "mask": MASK}),
     Case("muon_rms", lrx.muon, {"adam_learning_rate": 1e-3, "consistent_rms": 0.2, "ns_coeffs": "dion"}),
     Case("muon_adaptive", lrx.muon, {"adaptive": True, "preconditioning": "aol", "ns_dtype": "bfloat16"}),
+    Case("galore", lrx.galore, {"rank": 1, "update_proj_gap": 2, "weight_decay": 0.1}),
     # whose first updates only fill the second moment
     Case("schedule_free_radam", lrx.schedule_free_radam),
     Case("alig", under(lrx.alig), needs=("value",)),

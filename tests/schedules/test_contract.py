@@ -12,7 +12,8 @@ import pytest
 
 import lrx
 from tests.common import finite, same
-from tests.schedules.cases import CASES, INT32_MAX, is_count
+from tests.schedules import combined
+from tests.schedules.cases import CASES, INT32_MAX, VARIANTS, is_count
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # one for each factory, where another shape or another length asks nothing new
@@ -170,6 +171,22 @@ def test_strict_promotion_debug_nans_and_x64_change_nothing(cases):
             state = lrx.sgd(case.build()).init(np.ones(1))
             assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}, case.name
     assert all(finite(x) for x in expected)
+
+
+def test_float_counts_and_states_are_traced_under_strict_promotion():
+    """In a state numbers are strong int32 and float32; `stretch` and the like ask their base between two updates."""
+    float_count, params = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+    schedules = {case.name: case.build() for case in CASES + VARIANTS}
+    schedules |= {f"combined_{case.name}": case.schedule for case in combined.CASES}
+    schedules["stretch_of_warmup"] = lrx.stretch(lrx.warmup_linear_schedule(0.5, 8, total_steps=32), 16)
+    with jax.numpy_dtype_promotion("strict"):
+        for name, schedule in schedules.items():
+            strong = jax.tree.map(lambda x: np.asarray(x, np.int32 if is_count(x) else np.float32), schedule)
+            rate = jax.eval_shape(lambda schedule, count: schedule(count), strong, float_count)
+            assert (rate.shape, rate.dtype) == ((), jnp.float32), name
+            tx = lrx.sgd(schedule)
+            updates, _ = jax.eval_shape(tx.update, params, jax.eval_shape(tx.init, params))
+            assert updates.dtype == jnp.float32, name
 
 
 @every
