@@ -263,7 +263,9 @@ class Matching:
     def applied_last(self, leaf: Leaf) -> Any:
         """The rate that the old state has applied last, or MISSING if there is none or several."""
         found = []
-        for old in self.rates_of(leaf.part):
+        sources = self.sources.get(leaf.part, [])
+        searched = [old for old in sources if not old.is_ours and "learning_rate" in old.fields]  # of a line search
+        for old in searched or self.rates_of(leaf.part):
             held = old.fields.get("learning_rate", (old.numbers or {}).get("learning_rate"))
             found.append(MISSING if held is None else entry(held, leaf.path))
         fits = found and all(_is_leaf(x) and np.shape(x) == np.shape(leaf.fresh) for x in found)

@@ -94,6 +94,9 @@ def _axis_last(path: Place) -> Place:
 _D_ADAPTED = {**same("count", "exp_avg", "exp_avg_sq", "grad_sum", "estim_lr", "numerator_weighted")}
 _MOMO = same("count", "exp_avg", "barf", "gamma", "lb")
 _SEEN = {"seen": Source(("count",))}
+_LBFGS = "count params updates diff_params_memory diff_updates_memory weights_memory"
+_TRAVELLED = "max_dist grad_sum_of_squares init_params"
+_SEARCH = "value grad info"
 
 READINGS = [
     _reading("count nu", "nu", same("nu")),
@@ -153,6 +156,12 @@ READINGS = [
         "scale best_value plateau_count cooldown_count count avg_value",
         same("scale", "best_value", "plateau_count", "cooldown_count", "count", "avg_value"),
     ),
+    _reading("count grad_sum_sq s x0 skipped base", "count grad_sum_sq s x0", same("count", "grad_sum_sq", "s", "x0")),
+    _reading(f"{_TRAVELLED} skipped", _TRAVELLED, same(*_TRAVELLED.split())),
+    _reading(f"{_LBFGS} skipped", _LBFGS, same(*_LBFGS.split())),
+    _reading(
+        "value grad info num_updates skipped", f"learning_rate {_SEARCH}", same("learning_rate", *_SEARCH.split())
+    ),
     _reading("count step_size", "count", same("count")),
     _reading("steps_since_sync averaged", "steps_since_sync", same("steps_since_sync")),
     *(
@@ -205,7 +214,6 @@ OPTAX_FIELDS = frozenset(
         "is_init_step init_params max_dist sum_sq_norm_grads", "init_params weighted_sq_norm_grads estim_sq_dist",
         "max_dist grad_sum_of_squares init_params", "count rng_key", "rng_key", "count grad_acc", "found_nan",
         "is_initial_step previous_gradient", "measurements measure_states", "measurement",
-        "count params updates diff_params_memory diff_updates_memory weights_memory", "learning_rate value grad info",
     )
 )  # fmt: skip
 """The fields of each of optax's states, by which one is known in a file."""

@@ -235,7 +235,7 @@ class _Filling:
 def _needs_no_count(rate: Part) -> bool:
     """Whether a rate does not depend on the count: a number, or a controller of a number."""
     if "controller" not in rate.fields:
-        return "num_updates" in rate.fields
+        return "num_updates" in rate.fields or "skipped" in rate.fields  # Polyak's step, which has no state in optax
     base = (rate.numbers or {}).get("controller", {}).get("learning_rate", {})
     return not hasattr(base, "keys")
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import _check as check
 from .._arithmetic import real, sqrt, squared
-from .._numbers import F32, Scalar, is_tracer
+from .._numbers import F32, Count, Scalar, is_tracer
 
 Preconditioning = Literal["frobenius", "spectral", "aol", "schatten"]
 Preset = Literal["standard", "muon", "dion"]
@@ -49,7 +49,7 @@ def as_coefficients(ns_coeffs: Any) -> Any:
 
 
 def orthogonalized(
-    x: jax.Array, coefficients: jax.Array, steps: int, preconditioning: str, eps: Scalar, dtype: str | None
+    x: jax.Array, coefficients: jax.Array, steps: Count, preconditioning: str, eps: Scalar, dtype: str | None
 ) -> jax.Array:
     """About U·Vᵀ for each matrix U·S·Vᵀ in the last two axes of `x`.
 
@@ -65,14 +65,26 @@ def orthogonalized(
     elif preconditioning == "spectral" and 0 not in x.shape:
         x = _divided(x, jnp.max(jnp.linalg.svd(x, compute_uv=False), axis=-1)[..., None, None] + least)
     x = x if dtype is None else x.astype(jnp.promote_types(dtype, jnp.complex64) if jnp.iscomplexobj(x) else dtype)
-    rows = coefficients if coefficients.ndim == 2 else [coefficients] * steps
-    for i in range(len(rows)):
-        a, b, c = (rows[i][j].astype(jnp.finfo(x.dtype).dtype) for j in range(3))
-        square = x @ jnp.conj(jnp.swapaxes(x, -1, -2))
-        if i == 0 and preconditioning in ("aol", "schatten"):
-            x, square = _rescaled(x, square, preconditioning, least)
-        x = a * x + (b * square + c * (square @ square)) @ x
+    coefficients = coefficients.astype(jnp.finfo(x.dtype).dtype)
+    first = preconditioning in ("aol", "schatten")  # a scaling that the first step's A tells
+    if coefficients.ndim == 2:
+        for i, row in enumerate(coefficients):
+            x = _step(x, row, preconditioning if first and i == 0 else None, least)
+    elif not isinstance(steps, jax.Array):
+        for i in range(int(steps)):
+            x = _step(x, coefficients, preconditioning if first and i == 0 else None, least)
+    else:
+        one = _step(x, coefficients, preconditioning if first else None, least)
+        more = jax.lax.fori_loop(1, steps, lambda _, y: _step(y, coefficients, None, least), one)
+        x = jnp.where(steps > 0, more, x)
     return (jnp.swapaxes(x, -1, -2) if tall else x).astype(kind)
+
+
+def _step(x: jax.Array, row: jax.Array, preconditioning: str | None, least: jax.Array) -> jax.Array:
+    square = x @ jnp.conj(jnp.swapaxes(x, -1, -2))
+    if preconditioning is not None:
+        x, square = _rescaled(x, square, preconditioning, least)
+    return row[0] * x + (row[1] * square + row[2] * (square @ square)) @ x
 
 
 def _rescaled(x: jax.Array, square: jax.Array, preconditioning: str, eps: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -10,7 +10,7 @@ import numpy as np
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable, zero_count, zeros_like
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -61,7 +61,7 @@ class ScaleByMuon(Rule):
     """See `scale_by_muon`."""
 
     ns_coeffs: Any
-    ns_steps: int = static(default=5)
+    fixed_steps: int = static(default=5)
     beta: Scalar = 0.95
     eps: Scalar = 1e-8
     mu_dtype: str | None = static(default=None)
@@ -70,6 +70,8 @@ class ScaleByMuon(Rule):
     preconditioning: str = static(default="frobenius")
     weight_dimension_numbers: Any = static(default=None)
     ns_dtype: str | None = static(default=None)
+    ns_steps: Count | None = None  # in place of `fixed_steps`, where it was given as an array
+    renamed = (("fixed_steps", "ns_steps"),)
 
     def init(self, params: Any) -> MuonState:
         """The state before the first update."""
@@ -83,6 +85,7 @@ class ScaleByMuon(Rule):
         t = add_one(state.count)
         c, c_next = (one_minus_power(self.beta, n.astype(F32)) for n in (t, add_one(t)))
         coefficients = jnp.asarray(self.ns_coeffs)
+        steps = self.fixed_steps if self.ns_steps is None else self.ns_steps
 
         def leaf(g: jax.Array, m: jax.Array, axes: Any) -> tuple[jax.Array, jax.Array]:
             r = real(g.dtype)
@@ -93,7 +96,7 @@ class ScaleByMuon(Rule):
             else:
                 m_hat = m * (1 / c).astype(r)
             x = as_matrices(gathered(m_hat, axes), axes)
-            x = orthogonalized(x, coefficients, self.ns_steps, self.preconditioning, self.eps, self.ns_dtype)
+            x = orthogonalized(x, coefficients, steps, self.preconditioning, self.eps, self.ns_dtype)
             o = spread_like(from_matrices(x, axes, g.shape), g)
             if self.adaptive:  # the dual norm of m̂
                 o = jnp.sum(jnp.real(jnp.conj(m_hat) * o)) * o
@@ -148,7 +151,7 @@ class MuonLabels:
 @check.public
 def scale_by_muon(
     ns_coeffs: Any = STANDARD,
-    ns_steps: int = 5,
+    ns_steps: Count = 5,
     beta: Scalar = 0.95,
     eps: Scalar = 1e-8,
     mu_dtype: Any = None,
@@ -175,7 +178,8 @@ def scale_by_muon(
 
     Args:
       ns_coeffs: a, b, c for all steps; or a row of them for each step; or the name of a preset, "standard" or "dion".
-      ns_steps: number of steps ≥ 0. A row for each step decides it instead.
+      ns_steps: number of steps ≥ 0. A row for each step decides it instead. As an array, such as
+        `optax.inject_hyperparams` gives, it is a number in the state, and the steps are a loop.
       beta: decay of m, in [0, 1).
       eps: ≥ 0, added to the norm; the least norm for "aol" and "schatten".
       mu_dtype: dtype of m; the parameters' if None.
@@ -215,8 +219,9 @@ def scale_by_muon(
     check.one_of(Preconditioning, preconditioning=preconditioning)
     axes = as_dimension_numbers("weight_dimension_numbers", weight_dimension_numbers, MuonDimensionNumbers)
     mu_dtype, ns_dtype = dtype_name("mu_dtype", mu_dtype), dtype_name("ns_dtype", ns_dtype)
-    numbers = as_coefficients(ns_coeffs), int(ns_steps), beta, eps
-    return transformation(ScaleByMuon(*numbers, mu_dtype, nesterov, adaptive, preconditioning, axes, ns_dtype))
+    counted = ns_steps if isinstance(ns_steps, jax.Array) else None
+    numbers = as_coefficients(ns_coeffs), 5 if counted is not None else int(ns_steps), beta, eps
+    return transformation(ScaleByMuon(*numbers, mu_dtype, nesterov, adaptive, preconditioning, axes, ns_dtype, counted))
 
 
 @check.public
@@ -264,7 +269,7 @@ def scale_by_shape(weight_dimension_numbers: Any = None, consistent_rms: Scalar 
 def muon(
     learning_rate: LearningRate,
     ns_coeffs: Any = STANDARD,
-    ns_steps: int = 5,
+    ns_steps: Count = 5,
     beta: Scalar = 0.95,
     eps: Scalar = 1e-8,
     weight_decay: Scalar = 0.0,

@@ -64,6 +64,23 @@ def multi_steps(tx, every):
     return optax.MultiSteps(tx, every).gradient_transformation()
 
 
+def quadratic(params):
+    return sum(jnp.sum(p**2) for p in jax.tree.leaves(params))
+
+
+def searching(library, search):
+    """A line search with a loss of its own, in whose place the loop's gradients only vary the direction."""
+
+    def update(updates, state, params, **extra):
+        value, grad = jax.value_and_grad(quadratic)(params)
+        direction = jax.tree.map(lambda g, u: g + 0.1 * u, grad, updates)
+        return search.update(
+            jax.tree.map(jnp.negative, direction), state, params, value=value, grad=grad, value_fn=quadratic
+        )
+
+    return library.GradientTransformationExtraArgs(search.init, update)
+
+
 COMPOSED = {
     "chain": (
         optax.chain(optax.clip(0.5), optax.chain(optax.scale_by_adam(), optax.trace(0.5), optax.ema(0.9))),
@@ -111,6 +128,14 @@ COMPOSED = {
     "schedule_free": (
         optax.contrib.schedule_free(optax.sgd(0.1), 0.1, b1=0.9), lrx.schedule_free(lrx.sgd(0.1), 0.1, b1=0.9)
     ),
+    "backtracking": (
+        searching(optax, optax.scale_by_backtracking_linesearch(8, store_grad=True)),
+        searching(lrx, lrx.scale_by_backtracking_linesearch(8, store_grad=True)),
+    ),
+    "zoom": (
+        searching(optax, optax.scale_by_zoom_linesearch(5)), searching(lrx, lrx.scale_by_zoom_linesearch(5))
+    ),
+    "lbfgs": (searching(optax, optax.lbfgs(memory_size=3)), searching(lrx, lrx.lbfgs(memory_size=3))),
     "dog": (optax.contrib.dog(1.0, ("heuristic", 1e-2)), lrx.sgd(lrx.dog(1.0, reps_rel=1e-2))),
     "dowg": (optax.contrib.dowg(), lrx.sgd(lrx.dowg())),
     "reduce_on_plateau": (

@@ -133,6 +133,34 @@ def test_two_rates_are_read_edited_without_a_trace_and_swept():
     assert distance(swept["bias"][0], swept["bias"][1]) == 0
 
 
+def test_steps_given_as_an_array_are_a_number_in_the_state():
+    x, least = jnp.linspace(-1.0, 1.0, 6).reshape(3, 2), 1e-8
+    row = jnp.asarray(JORDAN)
+
+    @jax.jit
+    def both(steps):
+        kinds = ("frobenius", "aol", "schatten")
+        looped = [[orthogonalized(x, row, n, kind, least, None) for kind in kinds] for n in steps]
+        return looped, [[orthogonalized(x, row, n, kind, least, None) for kind in kinds] for n in (0, 1, 4)]
+
+    assert distance(*both(jnp.array([0, 1, 4]))) < 1e-5
+    params, grads = {"kernel": x, "bias": jnp.ones(2)}, {"kernel": 0.1 * x + 0.05, "bias": jnp.ones(2)}
+    ours, theirs = (optax.inject_hyperparams(f)(learning_rate=0.1) for f in (lrx.muon, optax.contrib.muon))
+    step = jax.jit(lambda g, s: (ours.update(g, s[0], params), theirs.update(g, s[1], params)))
+    (ours_moved, state), (moved, _) = step(grads, (ours.init(params), theirs.init(params)))
+    assert distance(ours_moved, moved) < 1e-5
+    assert state.hyperparams["ns_steps"] == 5
+    tx = lrx.muon(0.1, ns_steps=jnp.int32(3))
+    state = lrx.with_hyperparams(tx.init(params), ns_steps=4)
+    assert (
+        distance(
+            one_step(tx, params, state, grads)[0],
+            one_step(still := lrx.muon(0.1, ns_steps=4), params, still.init(params), grads)[0],
+        )
+        < 1e-6
+    )
+
+
 def test_a_controller_in_either_slot():
     params, grads = trees(), trees(seed=1)
     tx = lrx.muon(lrx.plateau(0.02), adam_learning_rate=lrx.polyak(1.0))
