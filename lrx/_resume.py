@@ -12,6 +12,7 @@ from jax.tree_util import GetAttrKey
 from . import _check as check
 from ._boxes import boxed_like, is_boxed, map_with_names, value_of
 from ._matching import Found, Leaf, Matching
+from ._numbers import is_key
 from ._pytree import key_name
 from ._resume_at_step import at_step, is_step, placed_like
 from ._rules_in import applied_last, rules_in
@@ -195,11 +196,12 @@ class _Filling:
         if found.value is MISSING or found.value is None or hasattr(found.value, "keys"):
             self.absent.append(names)
             return fresh
-        if np.shape(found.value) != np.shape(fresh):
-            shapes = f"has shape {np.shape(found.value)} in the checkpoint, {np.shape(fresh)} in tx"
+        value = _as_key(found.value, fresh) if is_key(fresh) else found.value
+        if np.shape(value) != np.shape(fresh):
+            shapes = f"has shape {np.shape(value)} in the checkpoint, {np.shape(fresh)} in tx"
             self.resized.append(f"{shown(names)} {shapes}")
             return fresh
-        return self._given(fresh, found.value)
+        return self._given(fresh, value)
 
     def _given(self, fresh: Any, value: Any) -> Any:
         """A value with the dtype and the placement of the fresh one, in a buffer of its own."""
@@ -230,6 +232,14 @@ class _Filling:
             *(f"{text}: starts fresh" for text in self.resized),
             *(f"{shown(names)} is in the checkpoint, but tx has no place for it: dropped" for names in self.left),
         ]
+
+
+def _as_key(value: Any, key: Any) -> Any:
+    """The words of a random key, which is how most files hold one, as a key of the kind of `key`."""
+    words = np.shape(jax.random.key_data(key))[np.ndim(key) :]
+    if is_key(value) or np.shape(value)[-len(words) :] != words:
+        return value
+    return jax.random.wrap_key_data(jnp.asarray(value).astype(jnp.uint32), impl=jax.random.key_impl(key))
 
 
 def _needs_no_count(rate: Part) -> bool:

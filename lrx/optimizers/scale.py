@@ -4,6 +4,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _check as check
 from .._arithmetic import add_one, scaled, zero_count
@@ -38,7 +39,7 @@ class ScaleByScheduleState(NamedTuple):
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
-    step_size: jax.Array
+    step_size: Any = np.float32(0)
     """The factor applied last, before the first update the one that the first will apply; float32 []."""
 
 

@@ -12,7 +12,7 @@ from flax import serialization
 from flax.training.train_state import TrainState
 
 import lrx
-from tests.common import GRADS, PARAMS, avals, distance, same, train, warmup_cosine
+from tests.common import GRADS, PARAMS, avals, distance, same, train, warmup_cosine, words
 from tests.optimizers.cases import CASES, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
@@ -22,11 +22,6 @@ MASK = {"w": True, "b": False}
 def with_other_numbers(case):
     smaller = {name: name != "learning_rate" and x < 1 for name, x in case.numbers().items()}
     return case.build(**{name: (0.9 if smaller[name] else 1.1) * x for name, x in case.numbers().items()})
-
-
-def words(state):
-    """The state with its random keys as arrays: files hold no others."""
-    return jax.tree.map(lambda x: jax.random.key_data(x) if jnp.issubdtype(x.dtype, jax.dtypes.prng_key) else x, state)
 
 
 @pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)

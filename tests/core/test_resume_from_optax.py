@@ -13,7 +13,7 @@ from flax import nnx, serialization
 
 import lrx
 from lrx._optax_states import OPTAX_FIELDS
-from tests.common import as_restored, avals, same
+from tests.common import as_restored, avals, same, words
 from tests.core.twins import RATE, TWINS, Twin
 from tests.loops.common import restored, written
 
@@ -189,7 +189,7 @@ FORMS = {
     "orbax": as_restored,
     "flax": serialization.to_state_dict,
     "msgpack": lambda state: serialization.msgpack_restore(
-        serialization.to_bytes(dict(state) if hasattr(state, "keys") else state)
+        serialization.to_bytes(words(dict(state) if hasattr(state, "keys") else state))
     ),
     "pickle": lambda state: pickle.loads(pickle.dumps(jax.device_get(state))),
 }
