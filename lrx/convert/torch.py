@@ -225,9 +225,9 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
 
     What is torch's own, and is kept: `CosineAnnealingLR` rises again after `T_max`; `ConstantLR(total_iters=0)` never
     gives the factor back; a milestone that is named twice counts twice; the top of `OneCycleLR` lies one step early.
-    `OneCycleLR` holds its last rate, where torch raises an error after `total_steps`; its turns must lie within the run. `ReduceLROnPlateau` becomes the
-    controller `lrx.plateau` with torch's counting: report its metric by `lrx.report`, as often as torch's
-    `step(metric)`. Its `eps` is left out.
+    `OneCycleLR` holds its last rate, where torch raises an error after `total_steps`; its turns must lie within the
+    run. `ReduceLROnPlateau` becomes the controller `lrx.plateau` with torch's counting: report its metric by
+    `lrx.report`, as often as torch's `step(metric)`. Its `eps` is left out.
 
     Args:
       scheduler: a live scheduler; or its name, as in "StepLR"; or a dict with the name under "name", "class",
