@@ -330,6 +330,9 @@ def _nested(name: str, lr: Any, a: dict[str, Any], group: int) -> Any:
         if milestones != sorted(milestones):
             raise check.fail("milestones", "must not decrease", milestones)
         for scheduler in schedulers:
+            if _kind(scheduler) in CYCLES and len(schedulers) > 1:
+                rule = f"must not hold {_kind(scheduler)} beside others, whose base rate it changes"
+                raise check.fail("schedulers", rule, scheduler, "Convert each, and use lrx.join_schedules.")
             if _kind(scheduler) == "ReduceLROnPlateau":
                 raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
         return join_schedules([_part(s, lr, group) for s in schedulers], milestones)

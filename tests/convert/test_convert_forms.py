@@ -114,6 +114,15 @@ ERRORS = {
         ),
         "schedulers=...) must be curves",
     ),
+    "sequence_cycle": (
+        lambda: from_torch(
+            "SequentialLR",
+            learning_rate=0.1,
+            schedulers=[STEP, {"name": "OneCycleLR", "max_lr": 0.3, "total_steps": 9}],
+            milestones=[5],
+        ),
+        "schedulers=...) must not hold OneCycleLR beside others",
+    ),
     "turns": (
         lambda: from_torch("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=1.0),
         "pct_start=...) must put its turns between 0 and 9",
