@@ -380,8 +380,14 @@ def _of_json(text: str) -> Any:
         config = json.loads(text.removeprefix("\ufeff"))
     except ValueError:
         return from_json(text)  # which says what is wrong
-    if not isinstance(config, dict) or "lrx" in config or (found := recognised(config)) is None:
+    if not isinstance(config, dict) or "lrx" in config:
         return from_json(text)
+    if (found := recognised(config)) is None:
+        keys = "'name', 'class_name', 'lr_scheduler_type' or 'sched'"
+        raise ValueError(
+            "the JSON must be a schedule of lrx, with the keys 'lrx' and 'schedule', or a config of torch, Keras, "
+            f"transformers or timm, with a scheduler of theirs under {keys}."
+        )
     if not isinstance(found, Schedule):
         raise ValueError("a plateau follows a metric, so that there is no curve to draw.")
     return found

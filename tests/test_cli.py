@@ -339,3 +339,4 @@ def test_show_says_what_is_wrong_with_a_config(folder):
     assert plateau.exit_code == 2 and "there is no curve to draw" in plateau.stderr
     unknown = run("show", '{"name": "Nothing"}')
     assert unknown.exit_code == 2 and "'lrx' and 'schedule'" in unknown.stderr
+    assert "or a config of torch, Keras, transformers or timm" in unknown.stderr

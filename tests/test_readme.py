@@ -25,7 +25,7 @@ def test_python_blocks_run_one_after_another(capsys):
 def test_python_blocks_of_coming_from_run_one_after_another():
     page, namespace = README.parent / "docs" / "coming-from.md", {}
     blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.DOTALL | re.MULTILINE)
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     for block in blocks:
         exec(compile(block, page.name, "exec"), namespace)
 

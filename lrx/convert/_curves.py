@@ -26,20 +26,35 @@ def cosine(high: float, low: float, steps: int) -> Any:
 def wave(high: float, low: float, steps: int, waves: Fraction = Fraction(1, 2)) -> Any:
     """A cosine that never ends, of which `waves` whole ones fit into `steps`; one half by default."""
     halves = 2 * waves
+    if 2 * steps * halves.denominator * halves.numerator > INT32_MAX:
+        return _long_wave(high, low, steps, halves)
     p, half = halves.numerator, steps * halves.denominator
     down = cosine(high, low, half)
     up_and_down = repeat(join_schedules([down, reverse(down, half)], [half]), 2 * half)
     return up_and_down if p == 1 else faster(up_and_down, p, 2 * half)
 
 
+def _long_wave(high: float, low: float, steps: int, halves: Fraction) -> Any:
+    """A wave whose period does not fit into int32, to four times `steps` at least: then it holds.
+
+    Its clock makes `p` ticks in a step, and `steps · q` of them are half a wave, with `p / q` near to `halves`. A
+    large `q` is nearer, by 1 / q², and a small one leaves more steps before int32 ends; this one is about even.
+    """
+    even = (math.pi * INT32_MAX / (1e-7 * steps * float(halves))) ** (1 / 3)
+    fits = INT32_MAX // (4 * steps * max(math.ceil(halves), 1))
+    near = halves.limit_denominator(max(min(int(even), fits), 1))
+    if abs(near - halves) * 4 * math.pi > 5e-7:
+        rule = f"must be a fraction of which int32 can count {steps} steps"
+        raise check.fail("num_cycles", rule, float(halves / 2), "Round it.")
+    p, half = near.numerator, steps * near.denominator
+    down = cosine(high, low, half)
+    up_and_down = repeat(join_schedules([down, reverse(down, half)], [half]), 2 * half)
+    return stretch(up_and_down, INT32_MAX // p, base_end=INT32_MAX // p * p)
+
+
 def faster(base: Any, factor: int, steps: int) -> Any:
     """`base(factor · t)`, for a base that repeats every `steps` steps."""
     return repeat(stretch(base, steps, base_end=factor * steps), steps)
-
-
-def ahead(base: Any, period: int) -> Any:
-    """`base(t + 1)`, for a base that repeats every `period` steps and is the same backwards."""
-    return repeat(reverse(base, period - 1), period)
 
 
 def cycles(

@@ -21,7 +21,7 @@ def recognised(config: Any) -> Any:
         return from_transformers(config)
     if config.get("class_name") in KERAS or ("class_name" in config and schedule_in(config) is not None):
         return from_keras(config)
-    if name_of(config) is not None:
+    if name_of(config) is not None or isinstance(config.get("scheduler"), Mapping):
         return from_torch(config)
     if config.get("name") in TRANSFORMERS:
         return from_transformers(**config)

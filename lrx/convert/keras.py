@@ -13,17 +13,17 @@ from ..schedules.inverse import inverse_time_schedule
 from ..schedules.piecewise import piecewise_value_schedule
 from ..schedules.polynomial import polynomial_schedule
 from ..schedules.polynomial_cycles import polynomial_cycles_schedule
-from ._arguments import REQUIRED, bound, named, number, rate, whole
+from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, whole
 from ._curves import cosine, cycles, exponential, stairs
 
 
 def _exponential(a: dict[str, Any]) -> Schedule:
     init, steps, by = number(*_pair(a, "initial_learning_rate")), _steps(a), rate(*_pair(a, "decay_rate"))
-    return stairs(init, steps, by) if a["staircase"] else exponential(init, steps, by)
+    return stairs(init, steps, by) if flag("staircase", a["staircase"]) else exponential(init, steps, by)
 
 
 def _piecewise(a: dict[str, Any]) -> Schedule:
-    boundaries, values = list(a["boundaries"]), list(a["values"])
+    boundaries, values = several("boundaries", a["boundaries"]), several("values", a["values"])
     if len(boundaries) != len(values) - 1:
         raise check.fail("boundaries", f"must be one fewer than values ({len(values)})", boundaries)
     after = [int(number("boundaries", b) // 1) + 1 for b in boundaries]  # it changes at t > b
@@ -33,14 +33,14 @@ def _piecewise(a: dict[str, Any]) -> Schedule:
 def _polynomial(a: dict[str, Any]) -> Schedule:
     init, end = number(*_pair(a, "initial_learning_rate")), number(*_pair(a, "end_learning_rate"))
     steps, power = _steps(a), rate(*_pair(a, "power"))
-    if a["cycle"]:
+    if flag("cycle", a["cycle"]):
         return polynomial_cycles_schedule(init, end, power=power, cycle_steps=steps)
     return polynomial_schedule(init, end, power, steps)
 
 
 def _inverse_time(a: dict[str, Any]) -> Schedule:
     init, by = number(*_pair(a, "initial_learning_rate")), number(*_pair(a, "decay_rate"))
-    return inverse_time_schedule(init, _steps(a), decay_rate=by, staircase=bool(a["staircase"]))
+    return inverse_time_schedule(init, _steps(a), decay_rate=by, staircase=flag("staircase", a["staircase"]))
 
 
 def _cosine(a: dict[str, Any]) -> Schedule:
@@ -141,7 +141,7 @@ def from_keras(schedule: Any) -> Schedule:
         if isinstance(found, int | float):
             return constant_schedule(found)
         found = schedule if found is None else found  # its name is refused below
-        name, config = str(found.get("class_name")), dict(found.get("config") or {})
+        name, config = str(found.get("class_name")), keyed("config", found.get("config"))
     elif hasattr(schedule, "get_config"):
         name, config = type(schedule).__name__, dict(schedule.get_config())
         if name not in SCHEDULES and schedule_in(config) is not None:  # an optimizer

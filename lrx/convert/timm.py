@@ -5,15 +5,19 @@ from fractions import Fraction
 from typing import Any
 
 from .. import _check as check
+from .._numbers import INT32_MAX
 from ..controllers.plateau import plateau
-from ..schedules.algebra import product, total
+from ..schedules.algebra import maximum, product, total
+from ..schedules.clock import shift, stretch
 from ..schedules.constant import constant_schedule
+from ..schedules.inverse import inverse_sqrt_schedule
 from ..schedules.join import join_schedules
 from ..schedules.k_decay import k_decay_schedule
 from ..schedules.piecewise import piecewise_constant_schedule, piecewise_value_schedule
 from ..schedules.polynomial import linear_schedule, polynomial_schedule
 from ..schedules.tanh import tanh_schedule
-from ._arguments import REQUIRED, bound, named, number, rate, whole
+from ..schedules.wsd import wsd_schedule
+from ._arguments import REQUIRED, bound, flag, named, number, rate, several, whole
 from ._curves import after_warmup, cosine, cycles, stairs
 
 DEFAULTS: dict[str, Any] = {
@@ -34,11 +38,42 @@ DEFAULTS: dict[str, Any] = {
     "lr_cycle_decay": 0.1,
     "lr_cycle_limit": 1,
     "lr_k_decay": 1.0,
+    "lr_decay_fn": None,
+    "lr_stable_timescale": None,
     "eval_metric": "top1",
     "sched_on_updates": False,
     "updates_per_epoch": 0,
 }
 """The keys of timm's `scheduler_kwargs` with its defaults, the base rate and the updates of an epoch."""
+RENAMED = {
+    "num_epochs": "epochs",
+    "noise": "lr_noise",
+    "cycle_mul": "lr_cycle_mul",
+    "cycle_decay": "lr_cycle_decay",
+    "cycle_limit": "lr_cycle_limit",
+    "k_decay": "lr_k_decay",
+    "decay_fn": "lr_decay_fn",
+    "stable_timescale": "lr_stable_timescale",
+}
+V2 = *RENAMED, "step_on_epochs", "plateau_mode"
+"""What only `create_scheduler_v2` names so."""
+V2_DEFAULTS = {"sched": "cosine", "epochs": 300, "decay_epochs": None, "decay_milestones": (90, 180, 270)}
+
+
+def _of_v2(given: dict[str, Any]) -> dict[str, Any]:
+    """Arguments of `create_scheduler_v2` as those of a config, with its defaults."""
+    only = [k for k in given if k.startswith("lr_") or k in ("epochs", "sched_on_updates", "eval_metric")]
+    new = [k for k in V2 if k in given]
+    if only:
+        raise check.fail(new[0], f"must not be mixed with {only[0]}", given[new[0]], "timm has two sets of names.")
+    made = {**V2_DEFAULTS, "warmup_epochs": 0, **{RENAMED.get(k, k): v for k, v in given.items() if k not in V2[-2:]}}
+    made["sched_on_updates"] = not flag("step_on_epochs", given.get("step_on_epochs", True))
+    mode = given.get("plateau_mode", "max")
+    check.one_of(("min", "max"), plateau_mode=mode)
+    made["eval_metric"] = "loss" if mode == "min" else "top1"
+    if made["decay_epochs"] is None:
+        made["decay_epochs"] = 0.2 if made["sched"] in STABLE else 90
+    return made
 
 
 def _cycles(a: dict[str, Any], curve: Callable[[float, int], Any]) -> Any:
@@ -75,16 +110,49 @@ def _poly(a: dict[str, Any]) -> Any:
 
 
 def _step(a: dict[str, Any]) -> Any:
-    steps = whole("decay_epochs", number("decay_epochs", a["decay_epochs"]) * a["unit"], 1)
-    return stairs(a["lr"], steps, rate("decay_rate", a["decay_rate"]))
+    steps, by = number("decay_epochs", a["decay_epochs"]) * a["unit"], rate("decay_rate", a["decay_rate"])
+    check.positive(decay_epochs=steps)
+    near = Fraction(steps).limit_denominator(1000)
+    p, q = near.numerator, near.denominator
+    if abs(near - Fraction(steps)) > 1e-12 * steps:
+        raise check.fail("decay_epochs", "must be a fraction of at most a thousandth", a["decay_epochs"])
+    if q == 1:
+        return stairs(a["lr"], p, by)
+    # a clock of q ticks in a step; a float that is a little more than p / q has its stairs a tick late
+    stair = shift(stairs(a["lr"], p, by), 1) if steps > near else stairs(a["lr"], p, by)
+    return stretch(stair, INT32_MAX // q, base_end=INT32_MAX // q * q)
 
 
 def _multistep(a: dict[str, Any]) -> Any:
     times: dict[Any, Any] = {}
-    for milestone in a["decay_milestones"]:  # each acts one step early
+    for milestone in several("decay_milestones", a["decay_milestones"]):  # each acts one step early
         m = max(whole("decay_milestones", milestone) * a["unit"] - 1, 0)
         times[m] = times.get(m, 1.0) * rate("decay_rate", a["decay_rate"])
     return piecewise_constant_schedule(a["lr"], times)
+
+
+def _stable(a: dict[str, Any], first: float, warmup: int) -> Any:
+    """Warmup, level or inverse square root, and a decay; the warmup is always a part of its own."""
+    high, low, shape = a["lr"], a["min_lr"], a["lr_decay_fn"] or ("linear" if a["sched"] == "rsqrt" else "1-sqrt")
+    shape = "1-sqrt" if shape == "power" else shape  # with timm's power, which its factory can't change
+    check.one_of(("linear", "1-sqrt", "cosine"), lr_decay_fn=shape)
+    steps = a["steps"] if flag("warmup_prefix", a["warmup_prefix"]) else a["steps"] - warmup
+    share = number("decay_epochs", a["decay_epochs"])
+    decay = round(share * steps if 0 < share < 1 else share * a["unit"])
+    if not 0 < decay <= steps:
+        raise check.fail("decay_epochs", f"must make a decay of 1 to {steps} steps", a["decay_epochs"])
+    if a["sched"] == "wsd":
+        top = max(high, low)
+        rest = wsd_schedule(top, 0, decay_steps=decay, total_steps=steps, shape=shape, end_value=low)
+        return after_warmup(first, high, warmup, rest)
+    scale = a["lr_stable_timescale"]
+    scale = warmup if scale is None else whole("lr_stable_timescale", number("lr_stable_timescale", scale) * a["unit"])
+    if scale < 1:
+        raise check.fail("lr_stable_timescale", "must be given where there is no warmup", a["lr_stable_timescale"])
+    fall = wsd_schedule(1.0, 0, decay_steps=decay, total_steps=steps, shape=shape, end_value=0.0)
+    level = inverse_sqrt_schedule(high, 0, timescale=scale)
+    rest = (maximum(level, low) - low) * fall + low if low else level * fall
+    return after_warmup(first, high, warmup, rest)
 
 
 def _constant(a: dict[str, Any]) -> Any:
@@ -99,7 +167,8 @@ CURVES = {
     "poly": _poly,
     "constant": _constant,
 }
-NAMES = {**CURVES, "plateau": None}
+STABLE = "wsd", "rsqrt"
+NAMES = {**CURVES, **dict.fromkeys(STABLE), "plateau": None, "none": None}
 
 
 @check.public
@@ -118,8 +187,9 @@ def from_timm(config: Any, **arguments: Any) -> Any:
       config: a dict, or an object with attributes such as argparse's `Namespace`: `sched`, `lr`, `epochs`,
         `warmup_epochs`, `warmup_lr`, `warmup_prefix`, `min_lr`, `decay_epochs`, `decay_milestones`, `decay_rate`,
         `patience_epochs`, `lr_cycle_mul`, `lr_cycle_decay`, `lr_cycle_limit`, `lr_k_decay`, `eval_metric`,
-        `sched_on_updates`. Other keys, of the model or the data, are left out. What is missing has the default of
-        timm's `scheduler_kwargs`, which is not that of its script `train.py`.
+        `sched_on_updates`, `lr_decay_fn`, `lr_stable_timescale`. Other keys, of the model or the data, are left out.
+        What is missing has the default of timm's `scheduler_kwargs`, which is not that of its script `train.py`. The
+        arguments of `create_scheduler_v2` are taken as well, with its defaults: `num_epochs`, `cycle_mul`, ...
       arguments: the same, on top of the config; `updates_per_epoch` is one.
 
     Returns:
@@ -139,15 +209,20 @@ def from_timm(config: Any, **arguments: Any) -> Any:
     References:
       timm/scheduler/scheduler_factory.py.
     """
+    if not isinstance(config, Mapping) and not hasattr(config, "__dict__"):
+        raise TypeError(f"{check.where('config')} must be a dict or an object with attributes, got {config!r}.")
     given = dict(config) if isinstance(config, Mapping) else dict(vars(config))
-    given = {k: v for k, v in {**given, **arguments}.items() if k in DEFAULTS}
+    given = {k: v for k, v in {**given, **arguments}.items() if k in DEFAULTS or k in V2}
+    given = _of_v2(given) if any(k in V2 for k in given) else given
     a = bound("timm's config", given, DEFAULTS)
     name = a["sched"]
     named("schedule of timm", name, NAMES, "sched")
     if a["lr_noise"] is not None:
         raise check.fail("lr_noise", "must be None, as its noise comes from torch", a["lr_noise"], "See lrx.noisy.")
     a["lr"], a["min_lr"] = rate("lr", a["lr"]), rate("min_lr", a["min_lr"])
-    by_update = bool(a["sched_on_updates"])
+    if name == "none":
+        return constant_schedule(a["lr"])
+    by_update = flag("sched_on_updates", a["sched_on_updates"])
     a["unit"] = whole("updates_per_epoch", a["updates_per_epoch"], 1) if by_update else 1
     a["steps"] = whole("epochs", a["epochs"], 1) * a["unit"]
     first, warmup = (
@@ -156,8 +231,10 @@ def from_timm(config: Any, **arguments: Any) -> Any:
     )
     if name == "plateau":
         return _plateau(a, first, warmup)
+    if name in STABLE:
+        return _stable(a, first, warmup)
     curve = CURVES[name](a)
-    if a["warmup_prefix"] or not warmup:
+    if flag("warmup_prefix", a["warmup_prefix"]) or not warmup:
         return after_warmup(first, a["lr"], warmup, curve)
     top = float(curve(warmup)) if name == "tanh" else a["lr"]
     # a gate, since the curve does not start anew after the warmup

@@ -7,14 +7,15 @@ from typing import Any, Literal
 from .. import _check as check
 from ..controllers.plateau import plateau
 from ..schedules.algebra import product, scale_schedule
-from ..schedules.clock import repeat
+from ..schedules.clock import every, repeat
 from ..schedules.constant import constant_schedule
 from ..schedules.cyclic import triangular_schedule
 from ..schedules.join import join_schedules
 from ..schedules.onecycle_torch import torch_onecycle_momentum_schedule, torch_onecycle_schedule
 from ..schedules.piecewise import piecewise_constant_schedule, piecewise_value_schedule
 from ..schedules.polynomial import linear_schedule, polynomial_schedule
-from ._arguments import REQUIRED, bound, named, number, rate, whole
+from ..schedules.start_at import start_at
+from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, whole
 from ._curves import cosine, cycles, exponential, stairs, wave
 from ._torch_objects import groups_of, read
 
@@ -27,7 +28,7 @@ def _step(lr: float, step_size: Any, gamma: Any) -> Any:
 
 def _multi_step(lr: float, milestones: Any, gamma: Any) -> Any:
     times: dict[Any, Any] = {}
-    for m in milestones:  # one that is named twice counts twice
+    for m in several("milestones", milestones):  # one that is named twice counts twice
         times[whole("milestones", m)] = times.get(whole("milestones", m), 1.0) * rate("gamma", gamma)
     return piecewise_constant_schedule(lr, times)
 
@@ -70,8 +71,7 @@ def _restarts(lr: float, T_0: Any, T_mult: Any, eta_min: Any) -> Any:
 def _cyclic(of: Of, **a: Any) -> Any:
     low, high = number("base_lr", a["base_lr"]), number("max_lr", a["max_lr"])
     if of == "momentum":
-        if not a["cycle_momentum"]:
-            raise check.fail("cycle_momentum", "must be True for a momentum", a["cycle_momentum"])
+        _check_moves(a)
         low, high = number("max_momentum", a["max_momentum"]), number("base_momentum", a["base_momentum"])
     up = whole("step_size_up", a["step_size_up"], 1)
     down = up if a["step_size_down"] is None else whole("step_size_down", a["step_size_down"], 1)
@@ -88,6 +88,11 @@ def _cyclic(of: Of, **a: Any) -> Any:
     return triangular_schedule(low, high, half_cycle_steps=up, down_steps=down, amplitude=amplitude)
 
 
+def _check_moves(a: Mapping[str, Any]) -> None:
+    if not flag("cycle_momentum", a["cycle_momentum"]):
+        raise check.fail("cycle_momentum", "must be True for a momentum", a["cycle_momentum"])
+
+
 def _one_cycle(of: Of, **a: Any) -> Any:
     total = a["total_steps"]
     if total is None:
@@ -96,14 +101,31 @@ def _one_cycle(of: Of, **a: Any) -> Any:
         total = whole("epochs", a["epochs"], 1) * whole("steps_per_epoch", a["steps_per_epoch"], 1)
     total, anneal = whole("total_steps", total, 1), a["anneal_strategy"]
     check.one_of(("cos", "linear"), anneal_strategy=anneal)
-    turns: Any = {"pct_start": number("pct_start", a["pct_start"]), "anneal": anneal, "three_phase": a["three_phase"]}
+    share, three = number("pct_start", a["pct_start"]), flag("three_phase", a["three_phase"])
+    check.non_negative(pct_start=share)
+    check.at_most_one(pct_start=share)
+    falls_at_once = share == 0 and not three
+    turn = share * total - 1
+    if total > 1 and ((turn < 0 and not falls_at_once) or (2 * turn if three else turn) >= total - 1):
+        rule = f"must put its turns between 0 and {total - 1}, the last step"
+        raise check.fail("pct_start", rule, a["pct_start"], "torch then leaves a phase within itself.")
+    turns: Any = {"pct_start": share, "anneal": anneal, "three_phase": three}
     if of == "momentum":
-        if not a["cycle_momentum"]:
-            raise check.fail("cycle_momentum", "must be True for a momentum", a["cycle_momentum"])
+        _check_moves(a)
         low, high = number("base_momentum", a["base_momentum"]), number("max_momentum", a["max_momentum"])
+        if falls_at_once:
+            return _from_before(low, high, total, anneal)
         return torch_onecycle_momentum_schedule(total, base_momentum=low, max_momentum=high, **turns)
     by, last = number("div_factor", a["div_factor"]), number("final_div_factor", a["final_div_factor"])
-    return torch_onecycle_schedule(number("max_lr", a["max_lr"]), total, div_factor=by, final_div_factor=last, **turns)
+    top = number("max_lr", a["max_lr"])
+    if falls_at_once:
+        return _from_before(top, top / by / last, total, anneal)
+    return torch_onecycle_schedule(top, total, div_factor=by, final_div_factor=last, **turns)
+
+
+def _from_before(first: float, last: float, total: int, anneal: str) -> Any:
+    """Torch's one cycle that does not rise: its top is at step −1."""
+    return start_at((cosine if anneal == "cos" else linear_schedule)(first, last, total), 1)
 
 
 def _lambda(lr: float, lr_lambda: Any) -> Any:
@@ -179,6 +201,8 @@ NESTED = {
 }
 NAMES = {**SCHEDULERS, **CYCLES, **NESTED}
 NAME_KEYS = "name", "class", "_target_", "class_path", "type", "class_name"
+HYDRA = "_partial_", "_convert_", "_recursive_"
+LIGHTNING = "scheduler", "interval", "frequency", "monitor", "strict", "name", "reduce_on_plateau"
 ARGUMENT_KEYS = "args", "params", "kwargs", "init_args", "arguments"
 
 
@@ -201,13 +225,14 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
 
     What is torch's own, and is kept: `CosineAnnealingLR` rises again after `T_max`; `ConstantLR(total_iters=0)` never
     gives the factor back; a milestone that is named twice counts twice; the top of `OneCycleLR` lies one step early.
-    `OneCycleLR` holds its last rate, where torch raises an error after `total_steps`. `ReduceLROnPlateau` becomes the
-    controller `lrx.plateau` with torch's counting: report its metric by `lrx.report`, as often as torch's
-    `step(metric)`. Its `eps` is left out.
+    `OneCycleLR` holds its last rate, where torch raises an error after `total_steps`; its turns must lie within the
+    run. `ReduceLROnPlateau` becomes the controller `lrx.plateau` with torch's counting: report its metric by
+    `lrx.report`, as often as torch's `step(metric)`. Its `eps` is left out.
 
     Args:
       scheduler: a live scheduler; or its name, as in "StepLR"; or a dict with the name under "name", "class",
-        "_target_", "class_path" or "type", and the arguments beside it or under "args", "params" or "init_args".
+        "_target_", "class_path" or "type", and the arguments beside it or under "args", "params" or "init_args"; or one
+        of these under "scheduler", as in Lightning, whose "frequency" counts.
       learning_rate: the base rate, that of the optimizer. A config may hold it as "learning_rate" or "lr". A live
         scheduler, `CyclicLR` and `OneCycleLR` know their own.
       of: "learning_rate", or "momentum" for that of `CyclicLR` and `OneCycleLR`.
@@ -235,6 +260,8 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
     check.one_of(Of, of=of)
     if isinstance(scheduler, str):
         return _made(scheduler.rpartition(".")[2], learning_rate, of, arguments)
+    if isinstance(scheduler, Mapping) and "scheduler" in scheduler:
+        return _of_lightning({**scheduler, **arguments}, learning_rate, of)
     if isinstance(scheduler, Mapping):
         return _of_config({**scheduler, **arguments}, learning_rate, of)
     if arguments:
@@ -246,17 +273,29 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
     return made[0] if len(made) == 1 else made
 
 
+def _of_lightning(config: Mapping[str, Any], learning_rate: Any, of: Of) -> Any:
+    """The scheduler, which steps once in `frequency` of its intervals."""
+    for key in config:
+        if key not in LIGHTNING:
+            raise check.fail("scheduler", f"must have no key but {', '.join(LIGHTNING)}", key)
+    made = from_torch(config["scheduler"], learning_rate=learning_rate, of=of)
+    k = whole("frequency", config.get("frequency", 1), 1)
+    if k == 1:
+        return made
+    if _kind(config["scheduler"]) == "ReduceLROnPlateau":
+        raise check.fail("frequency", "must be 1 for ReduceLROnPlateau", k, "Report the metric as often as it steps.")
+    return [every(schedule, k) for schedule in made] if isinstance(made, list) else every(made, k)
+
+
 def _of_config(config: Mapping[str, Any], learning_rate: Any, of: Of) -> Any:
     config = dict(config)
     name = name_of(config)
     if name is None:
         given = next((config[k] for k in NAME_KEYS if k in config), config)
         named("scheduler of torch", given if isinstance(given, str) else str(given), NAMES, "scheduler")
-    inner = {
-        k: v for k, v in config.items() if k not in (*NAME_KEYS, *ARGUMENT_KEYS, "_partial_", "lr", "learning_rate")
-    }
+    inner = {k: v for k, v in config.items() if k not in (*NAME_KEYS, *ARGUMENT_KEYS, *HYDRA, "lr", "learning_rate")}
     for key in ARGUMENT_KEYS:
-        inner |= config.get(key) or {}
+        inner |= keyed(key, config.get(key))
     for key in ("learning_rate", "lr"):
         held = inner.pop(key, config.get(key))
         learning_rate = held if learning_rate is None else learning_rate
@@ -281,21 +320,32 @@ def _made(name: str, lr: Any, of: Of, arguments: Mapping[str, Any], group: int =
 
 def _nested(name: str, lr: Any, a: dict[str, Any], group: int) -> Any:
     """One scheduler after another, or their product."""
-    schedulers = list(a["schedulers"])
+    schedulers = several("schedulers", a["schedulers"])
     if not schedulers:
         raise check.fail("schedulers", "must hold at least one scheduler", schedulers)
     if name == "SequentialLR":
-        milestones = [whole("milestones", m) for m in a["milestones"]]
+        milestones = [whole("milestones", m) for m in several("milestones", a["milestones"])]
         if len(milestones) != len(schedulers) - 1:
             raise check.fail("milestones", f"must be one fewer than schedulers ({len(schedulers)})", milestones)
+        if milestones != sorted(milestones):
+            raise check.fail("milestones", "must not decrease", milestones)
+        for scheduler in schedulers:
+            if _kind(scheduler) in CYCLES and len(schedulers) > 1:
+                rule = f"must not hold {_kind(scheduler)} beside others, whose base rate it changes"
+                raise check.fail("schedulers", rule, scheduler, "Convert each, and use lrx.join_schedules.")
+            if _kind(scheduler) == "ReduceLROnPlateau":
+                raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
         return join_schedules([_part(s, lr, group) for s in schedulers], milestones)
     for scheduler in schedulers:
-        kind = name_of(scheduler) if isinstance(scheduler, Mapping) else type(scheduler).__name__
-        if kind not in FACTORS:
+        if (kind := _kind(scheduler)) not in FACTORS:
             raise check.fail("schedulers", f"must be among {', '.join(FACTORS)}, which multiply", kind)
     if lr is None:
         raise check.fail("learning_rate", f"must be given for {name}", lr, "It is the lr of torch's optimizer.")
     return scale_schedule(product(*(_part(s, 1.0, group) for s in schedulers)), rate("learning_rate", lr))
+
+
+def _kind(scheduler: Any) -> str | None:
+    return name_of(scheduler) if isinstance(scheduler, Mapping) else type(scheduler).__name__
 
 
 def _part(scheduler: Any, lr: Any, group: int) -> Any:

@@ -11,9 +11,10 @@ from ..schedules.constant import constant_schedule
 from ..schedules.inverse import inverse_sqrt_schedule
 from ..schedules.join import join_schedules
 from ..schedules.polynomial import linear_schedule, polynomial_schedule
+from ..schedules.start_at import start_at
 from ..schedules.wsd import wsd_schedule
-from ._arguments import REQUIRED, bound, named, number, rate, whole
-from ._curves import after_warmup, ahead, cosine, wave
+from ._arguments import REQUIRED, bound, keyed, named, number, rate, whole
+from ._curves import after_warmup, cosine, wave
 from .torch import from_torch
 
 Numbers = tuple[float, int, int]
@@ -29,7 +30,7 @@ def _waves(num_cycles: Any) -> Fraction:
     waves = number("num_cycles", num_cycles)
     if waves <= 0:
         raise check.fail("num_cycles", "must be positive", num_cycles)
-    return Fraction(waves).limit_denominator(10_000)
+    return Fraction(waves).limit_denominator(10**9)
 
 
 def _linear(of: Numbers) -> Any:
@@ -89,8 +90,7 @@ def _min_lr(of: Numbers, num_cycles: Any, min_lr: Any, min_lr_rate: Any) -> Any:
 def _warmup_min_lr(of: Numbers, num_cycles: Any, min_lr: Any, min_lr_rate: Any, warmup_lr_rate: Any) -> Any:
     lr, w, _ = of
     low, n, waves = _least(lr, min_lr, min_lr_rate), _left(of), _waves(num_cycles)
-    period = 2 * n * waves.denominator
-    rest = ahead(wave(lr, low, n, waves), period)  # both halves count from 1
+    rest = start_at(wave(lr, low, n, waves), 1)  # both halves count from 1
     if not w:
         return rest
     first = lr / w if warmup_lr_rate is None else lr * rate("warmup_lr_rate", warmup_lr_rate)
@@ -147,6 +147,8 @@ SCHEDULES: dict[str, tuple[Callable[..., Any], dict[str, Any] | None]] = {
         | {"min_lr_ratio": 0.0, "num_cycles": 0.5},
     ),
 }
+TRAINING = "lr_scheduler_type", "learning_rate", "warmup_steps", "warmup_ratio", "max_steps", "lr_scheduler_kwargs"
+"""What is read of training arguments."""
 WITHOUT_LENGTH = "constant", "constant_with_warmup", "inverse_sqrt", "reduce_lr_on_plateau"
 
 
@@ -162,11 +164,13 @@ def from_transformers(
     """The schedule of a name of `transformers.get_scheduler`, or of training arguments.
 
     What is transformers' own, and is kept: the first update after a warmup from 0 has the rate 0; the cosines rise
-    again beyond `num_training_steps`; "cosine_warmup_with_min_lr" counts from 1 in both of its halves.
+    again beyond `num_training_steps` (for four times that at least, where `num_cycles` has many digits);
+    "cosine_warmup_with_min_lr" counts from 1 in both of its halves.
 
     Args:
-      name: such as "linear" or "cosine"; or a dict of training arguments with `lr_scheduler_type`, `learning_rate`,
-        `warmup_steps` or `warmup_ratio`, `max_steps` and `lr_scheduler_kwargs`, whose other keys are left out.
+      name: such as "linear" or "cosine"; or training arguments, a dict or the object, with `lr_scheduler_type`,
+        `learning_rate`, `warmup_steps` or `warmup_ratio`, `max_steps` and `lr_scheduler_kwargs`. Other keys are
+        left out.
       learning_rate: the rate of the optimizer, the peak. In training arguments 5e-5 if left out.
       num_warmup_steps: in updates; 0 if left out.
       num_training_steps: in updates, the warmup included; needed unless the schedule has no end. It stands in for
@@ -190,6 +194,11 @@ def from_transformers(
     References:
       transformers/optimization.py.
     """
+    scheduler_specific_kwargs |= keyed(
+        "scheduler_specific_kwargs", scheduler_specific_kwargs.pop("scheduler_specific_kwargs", None)
+    )
+    if hasattr(name, "lr_scheduler_type"):
+        name = {key: getattr(name, key) for key in TRAINING if hasattr(name, key)}
     if isinstance(name, Mapping):
         name, own = _of_training(name, num_training_steps)
         learning_rate = own["learning_rate"] if learning_rate is None else learning_rate
@@ -215,12 +224,13 @@ def _of_training(arguments: Mapping[str, Any], steps: Any) -> tuple[Any, dict[st
     steps = most if most > 0 and steps is None else steps
     warmup, share = arguments.get("warmup_steps") or 0, arguments.get("warmup_ratio") or 0
     warmup, share = number("warmup_steps", warmup), number("warmup_ratio", share)
-    if 0 < warmup < 1:
-        warmup, share = 0, warmup  # newer versions write the share so
+    check.non_negative(warmup_steps=warmup, warmup_ratio=share)
+    check.at_most_one(warmup_ratio=share)
+    warmup, share = (0, warmup) if 0 < warmup < 1 else (int(warmup), share)  # newer versions write the share so
     if not warmup and share:
         if steps is None:
             raise check.fail("num_training_steps", "must be given with warmup_ratio", None)
         warmup = math.ceil(float(steps) * share)
-    held = arguments.get("lr_scheduler_kwargs") or {}
+    held = keyed("lr_scheduler_kwargs", arguments.get("lr_scheduler_kwargs"))
     found = {"learning_rate": arguments.get("learning_rate", 5e-5), "num_warmup_steps": warmup}
-    return arguments.get("lr_scheduler_type", "linear"), {**found, "num_training_steps": steps, "kwargs": dict(held)}
+    return arguments.get("lr_scheduler_type", "linear"), {**found, "num_training_steps": steps, "kwargs": held}

@@ -120,6 +120,8 @@ def _weight(extra: dict[str, Any]) -> jax.Array:
     given = extra.get("weight")
     if given is None:
         return jnp.ones((), F32)
+    if isinstance(given, str):
+        raise TypeError(f"update(weight=...) must be one real number, got {given!r}.")
     w = jnp.asarray(given)
     if w.shape != () or jnp.issubdtype(w.dtype, jnp.complexfloating) or w.dtype == bool:
         raise ValueError(f"update(weight=...) must be one real number, got shape {w.shape}, {w.dtype}.")
@@ -131,6 +133,8 @@ def _weight(extra: dict[str, Any]) -> jax.Array:
 def _flag(extra: dict[str, Any]) -> jax.Array:
     """Whether the window is to end here; bool []."""
     given = extra.get("flush")
+    if isinstance(given, str):
+        raise TypeError(f"update(flush=...) must be one bool, got {given!r}.")
     flush = jnp.asarray(False if given is None else given)
     if flush.shape != () or flush.dtype != bool:
         raise ValueError(f"update(flush=...) must be one bool, got shape {flush.shape}, {flush.dtype}.")

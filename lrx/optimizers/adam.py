@@ -253,6 +253,7 @@ def adamw(
     References:
       Loshchilov, Hutter, Decoupled weight decay regularization (ICLR 2019), arXiv 1711.05101, algorithm 2.
     """
+    check.flag(cautious_decay=cautious_decay)
     rule = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype)
     return chain(
         rule, add_decayed_weights(weight_decay, mask, cautious=cautious_decay), scale_by_learning_rate(learning_rate)

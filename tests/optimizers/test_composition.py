@@ -336,6 +336,9 @@ def test_the_weight_of_a_window_reaches_an_accumulation_inside():
     ):
         with pytest.raises(ValueError, match=message):
             tx.update(GRADS, state, PARAMS, **arguments)
+    for name in ("weight", "flush"):
+        with pytest.raises(TypeError, match=rf"update\({name}=...\) must be one .*, got 'no'"):
+            tx.update(GRADS, state, PARAMS, **{name: "no"})
 
 
 def test_optax_472_the_inner_optimizer_runs_on_the_last_micro_step_only():

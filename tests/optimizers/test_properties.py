@@ -253,3 +253,8 @@ def test_steps_of_rate_zero_move_nothing(case, seed):
     for _ in range(2):
         moved, state = one_step(tx, params, state, random_tree(np.random.default_rng(seed + 1)))
         assert same(moved, params)
+
+
+def test_a_wrong_cautious_decay_is_named_as_it_was_given():
+    with pytest.raises(TypeError, match=r"adamw\(cautious_decay=...\) must be True or False, got 'no'"):
+        lrx.adamw(0.1, cautious_decay="no")
