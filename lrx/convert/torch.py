@@ -335,7 +335,11 @@ def _nested(name: str, lr: Any, a: dict[str, Any], group: int) -> Any:
                 raise check.fail("schedulers", rule, scheduler, "Convert each, and use lrx.join_schedules.")
             if _kind(scheduler) == "ReduceLROnPlateau":
                 raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
-        return join_schedules([_part(s, lr, group) for s in schedulers], milestones)
+        parts = [_part(s, lr, group) for s in schedulers]
+        for i in range(1, len(parts)):  # a later part is not begun, so that one of 0 iterations is over
+            if _kind(schedulers[i]) == "ConstantLR" and isinstance(parts[i], type(constant_schedule(0.0))):
+                parts[i] = constant_schedule(rate("learning_rate", lr))
+        return join_schedules(parts, milestones)
     for scheduler in schedulers:
         if (kind := _kind(scheduler)) not in FACTORS:
             raise check.fail("schedulers", f"must be among {', '.join(FACTORS)}, which multiply", kind)

@@ -40,6 +40,12 @@ def test_one_cycle_of_torch_without_a_rise_begins_past_its_top(anneal, of):
 STEP = {"name": "StepLR", "step_size": 3}
 
 
+def test_a_constant_of_no_iterations_counts_as_the_first_of_a_sequence_alone():
+    none = {"name": "ConstantLR", "factor": 0.5, "total_iters": 0}
+    schedule = from_torch("SequentialLR", learning_rate=0.5, schedulers=[none, none], milestones=[2])
+    assert list(schedule(np.arange(4))) == [0.25, 0.25, 0.5, 0.5]
+
+
 def test_the_forms_of_hydra_and_lightning():
     plain = from_torch(STEP, learning_rate=0.1)
     hydra = {"_target_": "torch.optim.lr_scheduler.StepLR", "_convert_": "all", "_recursive_": False, "step_size": "3"}
