@@ -149,7 +149,7 @@ class ScaleBySophia(Rule):
             return jnp.clip(u, -most, most), m, (jnp.abs(u) < most).astype(h.dtype)
 
         moved, mu, kept = map_leaves(leaf, 3, updates, state.mu, state.nu)
-        kept = jax.tree.map(lambda u, k: k if trainable(u) else None, updates, kept)
+        kept = jax.tree.map(lambda u, k: k if u is not None and trainable(u) else None, updates, kept, is_leaf=is_none)
         size = sum(k.size for k in arrays(kept))
         share = sum((jnp.sum(k).astype(F32) for k in arrays(kept)), jnp.zeros((), F32)) / max(size, 1)
 
