@@ -27,6 +27,8 @@ ELSEWHERE = {"optimistic_adam", "scale_by_cocob"}
 part of its bets in optax alone."""
 ELSEWHERE |= {"lbfgs", "scale_by_backtracking_linesearch", "scale_by_zoom_linesearch"}
 """Compared in `optimizers/test_lbfgs.py`: their updates need the loss as a function."""
+ELSEWHERE |= {"galore", "scale_by_galore"}
+"""Compared in `optimizers/test_galore.py`: the rank decides shapes, so neither library takes it injected."""
 ELSEWHERE |= {"differentially_private_aggregate", "dpsgd"}
 """Compared in `optimizers/test_privacy.py`: their updates are the gradients of single examples."""
 
