@@ -152,13 +152,31 @@ CASES = [
         "simplified_ademamix",
         {"learning_rate": decaying, "b1": 0.9, "alpha": decaying, "eps_root": 1e-3, "weight_decay": 0.3},
         peer=optax.contrib,
+        peer_since="0.2.7",
     ),
-    Case("madgrad", peer=optax.contrib),
-    Case("madgrad", {"learning_rate": decaying, "momentum": 0.5, "weight_decay": 0.1}, peer=optax.contrib),
+    Case("madgrad", peer=optax.contrib, peer_since="0.2.7"),
+    Case(
+        "madgrad",
+        {"learning_rate": decaying, "momentum": 0.5, "weight_decay": 0.1},
+        peer=optax.contrib,
+        peer_since="0.2.7",
+    ),
     Case("muon", {"learning_rate": decaying}, (4, 2), peer=optax.contrib),
-    Case("muon", {"ns_coeffs": "dion", "consistent_rms": 0.2, "weight_decay": 0.3}, (3, 5), peer=optax.contrib),
-    Case("muon", {"preconditioning": "aol", "nesterov": False}, (4, 2), peer=optax.contrib),
-    Case("muon", {"preconditioning": "spectral", "ns_steps": 3, "adaptive": True}, (2, 4), peer=optax.contrib),
+    Case(
+        "muon",
+        {"ns_coeffs": "dion", "consistent_rms": 0.2, "weight_decay": 0.3},
+        (3, 5),
+        peer=optax.contrib,
+        peer_since="0.2.8",
+    ),
+    Case("muon", {"preconditioning": "aol", "nesterov": False}, (4, 2), peer=optax.contrib, peer_since="0.2.8"),
+    Case(
+        "muon",
+        {"preconditioning": "spectral", "ns_steps": 3, "adaptive": True},
+        (2, 4),
+        peer=optax.contrib,
+        peer_since="0.2.8",
+    ),
 ]
 every = pytest.mark.parametrize("case", CASES, ids=str)
 
