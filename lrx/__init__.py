@@ -4,6 +4,12 @@ from ._version import __version__ as __version__
 
 # isort: split
 
+# what is optax's own, and what has another name there
+from ._from_optax import *  # noqa: F403  # all of it, under its name
+from ._optax_names import *  # noqa: F403
+
+# isort: split
+
 # schedules
 from .schedules import Schedule as Schedule
 from .schedules import as_schedule as as_schedule
@@ -30,10 +36,12 @@ from .schedules import noam_schedule as noam_schedule
 from .schedules import piecewise_constant_schedule as piecewise_constant_schedule
 from .schedules import piecewise_interpolate_schedule as piecewise_interpolate_schedule
 from .schedules import piecewise_value_schedule as piecewise_value_schedule
+from .schedules import polynomial_cycles_schedule as polynomial_cycles_schedule
 from .schedules import polynomial_schedule as polynomial_schedule
 from .schedules import power_schedule as power_schedule
 from .schedules import rex_schedule as rex_schedule
 from .schedules import sgdr_schedule as sgdr_schedule
+from .schedules import share as share
 from .schedules import step_decay_schedule as step_decay_schedule
 from .schedules import steps as steps
 from .schedules import tanh_schedule as tanh_schedule
@@ -50,6 +58,7 @@ from .schedules import wsd_schedule as wsd_schedule
 
 # the algebra of schedules
 from .schedules import clip_schedule as clip_schedule
+from .schedules import every as every
 from .schedules import maximum as maximum
 from .schedules import minimum as minimum
 from .schedules import noisy as noisy
@@ -59,6 +68,7 @@ from .schedules import repeat as repeat
 from .schedules import reverse as reverse
 from .schedules import scale_schedule as scale_schedule
 from .schedules import shift as shift
+from .schedules import start_at as start_at
 from .schedules import stretch as stretch
 from .schedules import total as total
 from .schedules import with_cooldown as with_cooldown
@@ -67,6 +77,10 @@ from .schedules import with_warmup as with_warmup
 # isort: split
 
 # optimizers
+from .optimizers._dimension_numbers import GaLoreDimensionNumbers as GaLoreDimensionNumbers
+from .optimizers._dimension_numbers import MuonDimensionNumbers as MuonDimensionNumbers
+from .optimizers.acprop import acprop as acprop
+from .optimizers.acprop import scale_by_acprop as scale_by_acprop
 from .optimizers.adabelief import adabelief as adabelief
 from .optimizers.adabelief import scale_by_belief as scale_by_belief
 from .optimizers.adadelta import adadelta as adadelta
@@ -92,18 +106,40 @@ from .optimizers.adopt import scale_by_adopt as scale_by_adopt
 from .optimizers.amsgrad import amsgrad as amsgrad
 from .optimizers.amsgrad import scale_by_amsgrad as scale_by_amsgrad
 from .optimizers.ema import ema as ema
+from .optimizers.fromage import fromage as fromage
 from .optimizers.lamb import lamb as lamb
 from .optimizers.lars import lars as lars
+from .optimizers.lbfgs import lbfgs as lbfgs
+from .optimizers.lbfgs import scale_by_lbfgs as scale_by_lbfgs
+from .optimizers.line_searches import scale_by_backtracking_linesearch as scale_by_backtracking_linesearch
+from .optimizers.line_searches import scale_by_zoom_linesearch as scale_by_zoom_linesearch
+from .optimizers.line_searches import value_and_grad_from_state as value_and_grad_from_state
 from .optimizers.lion import lion as lion
 from .optimizers.lion import scale_by_lion as scale_by_lion
+from .optimizers.madgrad import madgrad as madgrad
+from .optimizers.madgrad import scale_by_madgrad as scale_by_madgrad
 from .optimizers.mars import mars as mars
 from .optimizers.mars import scale_by_mars as scale_by_mars
 from .optimizers.momentum import trace as trace
+from .optimizers.muon import MuonState as MuonState
+from .optimizers.muon import muon as muon
+from .optimizers.muon import scale_by_muon as scale_by_muon
+from .optimizers.muon import scale_by_shape as scale_by_shape
 from .optimizers.nadam import nadam as nadam
 from .optimizers.nadam import nadamw as nadamw
 from .optimizers.nadam import scale_by_nadam as scale_by_nadam
+from .optimizers.noise import add_noise as add_noise
+from .optimizers.noise import noisy_sgd as noisy_sgd
+from .optimizers.normalize import centralize as centralize
+from .optimizers.normalize import normalize_by_update_norm as normalize_by_update_norm
 from .optimizers.novograd import novograd as novograd
 from .optimizers.novograd import scale_by_novograd as scale_by_novograd
+from .optimizers.optimistic import optimistic_adam as optimistic_adam
+from .optimizers.optimistic import optimistic_adam_v2 as optimistic_adam_v2
+from .optimizers.optimistic import optimistic_gradient_descent as optimistic_gradient_descent
+from .optimizers.optimistic import scale_by_optimistic_gradient as scale_by_optimistic_gradient
+from .optimizers.privacy import differentially_private_aggregate as differentially_private_aggregate
+from .optimizers.privacy import dpsgd as dpsgd
 from .optimizers.radam import radam as radam
 from .optimizers.radam import scale_by_radam as scale_by_radam
 from .optimizers.rmsprop import rmsprop as rmsprop
@@ -111,16 +147,25 @@ from .optimizers.rmsprop import scale_by_rms as scale_by_rms
 from .optimizers.rmsprop import scale_by_stddev as scale_by_stddev
 from .optimizers.rprop import rprop as rprop
 from .optimizers.rprop import scale_by_rprop as scale_by_rprop
+from .optimizers.scale import scale as scale
+from .optimizers.scale import scale_by_schedule as scale_by_schedule
 from .optimizers.sgd import sgd as sgd
 from .optimizers.sign import scale_by_sign as scale_by_sign
 from .optimizers.sign import sign_sgd as sign_sgd
 from .optimizers.sign import signum as signum
+from .optimizers.simplified_ademamix import scale_by_simplified_ademamix as scale_by_simplified_ademamix
+from .optimizers.simplified_ademamix import simplified_ademamix as simplified_ademamix
 from .optimizers.sm3 import scale_by_sm3 as scale_by_sm3
 from .optimizers.sm3 import sm3 as sm3
+from .optimizers.sophia import hutchinson_estimator_diag_hessian as hutchinson_estimator_diag_hessian
+from .optimizers.sophia import scale_by_sophia as scale_by_sophia
+from .optimizers.sophia import sophia as sophia
+from .optimizers.trust_ratio import scale_by_param_block_norm as scale_by_param_block_norm
 from .optimizers.trust_ratio import scale_by_param_block_rms as scale_by_param_block_rms
 from .optimizers.trust_ratio import scale_by_trust_ratio as scale_by_trust_ratio
 from .optimizers.yogi import scale_by_yogi as scale_by_yogi
 from .optimizers.yogi import yogi as yogi
+from .optimizers.zero_nans import zero_nans as zero_nans
 
 # isort: split
 
@@ -144,13 +189,20 @@ from .controllers.reduce_on_plateau import reduce_on_plateau as reduce_on_platea
 
 # optimizers that estimate their own rate
 from .optimizers.cocob import cocob as cocob
+from .optimizers.cocob import scale_by_cocob as scale_by_cocob
 from .optimizers.dadapt_adagrad import dadapt_adagrad as dadapt_adagrad
 from .optimizers.dadapt_adamw import dadapt_adamw as dadapt_adamw
 from .optimizers.dadapt_sgd import dadapt_sgd as dadapt_sgd
+from .optimizers.distance_over_gradients import scale_by_distance_over_gradients as scale_by_distance_over_gradients
+from .optimizers.galore import GaLoreState as GaLoreState
+from .optimizers.galore import galore as galore
+from .optimizers.galore import scale_by_galore as scale_by_galore
 from .optimizers.hdm import hdm as hdm
 from .optimizers.mechanize import mechanize as mechanize
 from .optimizers.momo import momo as momo
 from .optimizers.momo import momo_adam as momo_adam
+from .optimizers.polyak_sgd import polyak_sgd as polyak_sgd
+from .optimizers.polyak_sgd import scale_by_polyak as scale_by_polyak
 from .optimizers.prodigy import prodigy as prodigy
 from .optimizers.schedule_free import schedule_free as schedule_free
 from .optimizers.schedule_free_radam import schedule_free_radam as schedule_free_radam
@@ -181,8 +233,13 @@ from .optimizers.lookahead import lookahead as lookahead
 from .optimizers.masking import freeze as freeze
 from .optimizers.masking import masked as masked
 from .optimizers.master_weights import master_weights as master_weights
+from .optimizers.multiplier import by_multiplier as by_multiplier
+from .optimizers.normalize import normalize as normalize
 from .optimizers.pack import pack as pack
 from .optimizers.partition import partition as partition
+from .optimizers.per_layer import per_layer as per_layer
+from .optimizers.sam import sam as sam
+from .optimizers.skip_spikes import skip_spikes as skip_spikes
 from .optimizers.weight_decay import add_decayed_weights as add_decayed_weights
 from .optimizers.with_weight_decay import with_weight_decay as with_weight_decay
 
@@ -204,8 +261,8 @@ from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .problems import Problem as Problem
-from .tuning._find import Found as Found
 from .tuning._find import find as find
+from .tuning._found import Found as Found
 from .tuning._halving import Halving as Halving
 from .tuning._halving import halving as halving
 from .tuning._halving_plan import Rung as Rung
@@ -214,6 +271,8 @@ from .tuning._noise_scale import gradient_noise_scale as gradient_noise_scale
 from .tuning._range_test import RangeTest as RangeTest
 from .tuning._range_test import range_test as range_test
 from .tuning._recorder import Recorder as Recorder
+from .tuning._search import Search as Search
+from .tuning._search import Trial as Trial
 from .tuning._suggest import logspace as logspace
 from .tuning._suggest import suggest as suggest
 from .tuning._sweep import Best as Best
@@ -230,4 +289,15 @@ from .tuning._tuned import Tuned as Tuned
 
 # charts
 from . import charts as charts
+from . import convert as convert
 from .charts import plot as plot
+
+# isort: split
+
+# the modules that optax has too, and the answer to a name that is nowhere here
+from . import contrib as contrib
+from . import schedules as schedules
+from . import transforms as transforms
+from ._elsewhere import answer_in as _answer_in
+
+_answer_in(__name__)

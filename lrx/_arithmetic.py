@@ -15,6 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ._jax_versions import as_varying, varying
 from ._numbers import F32, I32, INT32_MAX, Scalar, is_tracer
 
 
@@ -258,8 +259,7 @@ def all_finite(tree: Any) -> jax.Array:
 def varying_axes(tree: Any) -> frozenset[str]:
     """The mesh axes over which the leaves differ from device to device, inside a `shard_map` that checks them."""
     leaves = [x for x in jax.tree.leaves(tree) if is_tracer(x) or isinstance(x, jax.ShapeDtypeStruct)]
-    types = [getattr(jax.typeof(x) if is_tracer(x) else x, "manual_axis_type", None) for x in leaves]
-    return frozenset().union(*(t.varying for t in types if t is not None))
+    return frozenset().union(*(varying(jax.typeof(x) if is_tracer(x) else x) for x in leaves))
 
 
 def vary_like(tree: Any, like: Any) -> Any:
@@ -272,7 +272,7 @@ def vary_like(tree: Any, like: Any) -> Any:
 
     def cast(x: Any) -> Any:
         missing = axes - varying_axes(x)
-        return jax.lax.pcast(x, tuple(sorted(missing)), to="varying") if missing else x
+        return as_varying(x, tuple(sorted(missing))) if missing else x
 
     return jax.tree.map(cast, tree) if axes else tree
 

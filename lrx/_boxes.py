@@ -11,7 +11,7 @@ import jax
 
 def is_boxed(x: Any) -> bool:
     """Whether `x` is a box."""
-    return hasattr(x, "get_value") or hasattr(x, "replace_boxed")
+    return _is_variable(x) or hasattr(x, "replace_boxed")
 
 
 def value_of(x: Any) -> Any:
@@ -23,9 +23,13 @@ def value_of(x: Any) -> Any:
 
 def boxed_like(box: Any, value: Any) -> Any:
     """`value` in a box like `box`, if that is one."""
-    if hasattr(box, "get_value"):
+    if _is_variable(box):
         return box.replace(value)
     return box.replace_boxed(value) if is_boxed(box) else value
+
+
+def _is_variable(x: Any) -> bool:
+    return hasattr(x, "get_value") or hasattr(x, "raw_value")  # Flax 0.12, and before
 
 
 def map_with_names(function: Any, tree: Any) -> Any:

@@ -3,7 +3,7 @@
 import dataclasses
 import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import optax
@@ -202,3 +202,11 @@ _KEYS = {"trace": "momentum", "ema": "moving_average"}
 
 def _is_ours(init: Any) -> bool:
     return isinstance(init, Init)
+
+
+def renewed(tx: Transformation, function: Callable[[Transformation], Transformation]) -> Transformation:
+    """A chain with `function(link)` in place of each of its links, under the same names."""
+    pairs = zip(tx.init.links, tx.update.links, strict=True)  # type: ignore[attr-defined]  # a chain's
+    links = [(name, function(Transformation(init, update))) for (name, init), (_, update) in pairs]
+    named = tx.init.named  # type: ignore[attr-defined]  # a chain's
+    return _chained([(name, t.init) for name, t in links], [(name, t.update) for name, t in links], named)

@@ -29,7 +29,10 @@ from ._boxes import value_of
 COUNTS = {"count": 0, "num_updates": 0, "t": 0, "step_count": 1}
 """The names of the number of updates completed, each with what it starts from."""
 
-INNER = ("inner", "inner_state", "inner_states", "base_optimizer_state", "fast_state")
+INNER = (
+    *("inner", "inner_state", "inner_states", "base_optimizer_state", "fast_state"),
+    *("opt_state", "adv_state", "hessian_fn_state"),
+)
 """The names of the states of the transformations that a rule wraps."""
 
 
@@ -49,6 +52,9 @@ class Rule:
     """Whether an update that is not usable (`lrx._skipping`) is skipped as a whole, by every link of its chain."""
     handles_nonfinite: ClassVar[bool] = False
     """Whether it handles gradients that are not finite, so that the chain around it need not."""
+    stacks: Any = "unrolled"
+    """How it runs in `per_layer` (`lrx._stacks`): "mapped" if it treats each leaf by itself; "whole" if it does not
+    look at the leaves, what it wraps apart; "unrolled" is always right."""
     inner: Any = ()
     """The transformations that it wraps: one, or a tuple of them, in a static field of this name."""
 
@@ -113,9 +119,9 @@ def completed(memory: Any) -> Any:
     return None
 
 
-def inner_field(memory: Any) -> str | None:
-    """The name of the states of what the rule wraps, or None if it wraps nothing."""
-    return next((name for name in INNER if name in getattr(memory, "_fields", ())), None)
+def inner_fields(memory: Any) -> tuple[str, ...]:
+    """The names of the states of what the rule wraps."""
+    return tuple(name for name in INNER if name in getattr(memory, "_fields", ()))
 
 
 def _replace(state: Any, **values: Any) -> Any:

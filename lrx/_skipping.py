@@ -49,8 +49,13 @@ class SkipsUnusable(Rule):
 
 def guarded(update: Callable[[Any], tuple[Any, Any]], incoming: Any, state: Any) -> tuple[Any, Any]:
     """`update(state) -> (updates, state)` if what comes in is sound, else zeros and `state`, one update later."""
-    if _looked.get():
-        return update(state)
+    return update(state) if _looked.get() else taken_where(_is_sound(incoming), update, incoming, state)
+
+
+def taken_where(
+    wanted: jax.Array, update: Callable[[Any], tuple[Any, Any]], incoming: Any, state: Any
+) -> tuple[Any, Any]:
+    """`update(state) -> (updates, state)` where `wanted`, else zeros and `state`, one update later."""
 
     def take(state: Any) -> tuple[Any, Any]:
         token = _looked.set(True)
@@ -59,7 +64,7 @@ def guarded(update: Callable[[Any], tuple[Any, Any]], incoming: Any, state: Any)
         finally:
             _looked.reset(token)
 
-    return update_where(_is_sound(incoming), take, state, incoming, _skipped)
+    return update_where(wanted, take, state, incoming, _skipped)
 
 
 def settled(updates: Any, new: Any, old: Any, failed: Any = False) -> tuple[Any, Any]:
@@ -106,9 +111,11 @@ def _fields(x: Any) -> tuple[str, ...]:
 
 
 def _is_clock(x: Any) -> bool:
-    """Whether `x` is the memory of a rule that has a learning rate, or that skips updates itself."""
+    """Whether `x` is the memory of a rule with a learning rate or a scheduled factor, or that skips updates itself."""
     fields = _fields(x)
-    return "skipped" in fields or "num_updates" in fields or ("count" in fields and "learning_rate" in fields)
+    if "skipped" in fields or "num_updates" in fields:
+        return True
+    return "count" in fields and ("learning_rate" in fields or "step_size" in fields)
 
 
 def _is_node(x: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import jax
 
 from ._pytree import key_name
-from ._rule import ScheduledState, State, inner_field, is_rule_state
+from ._rule import ScheduledState, State, inner_fields, is_rule_state
 
 RATE_KEYS = ("schedule", "controller")
 """The keys in the raw state for the numbers of a rate that changes, beside the `learning_rate` applied last. In dotted
@@ -46,15 +46,20 @@ def rules(tree: Any, place: tuple[str, ...] = (), name: tuple[str, ...] = ()) ->
             # a rule that is not a link of a chain has no name, and a wrapper may wrap another of its kind
             path = (*name, *(here or ("inner",) * bool(place)))
             found.append(Found((*place, *here), path, x))
-            field = inner_field(x.memory)
-            if field is not None:
-                found += rules(getattr(x.memory, field), (*place, *here, "memory", field), path)
+            fields = inner_fields(x.memory)
+            for field in fields:
+                inside = path if len(fields) == 1 else (*path, field)  # two may have links of the same name
+                found += rules(getattr(x.memory, field), (*place, *here, "memory", field), inside)
     return found
 
 
 def outermost(found: list[Found]) -> list[Found]:
-    """Without the rules inside a rule that has a rate: its rate contains theirs, and its count is theirs."""
-    outer = [f.place for f in found if inner_field(f.state.memory) and rate_of(f.state) is not None]
+    """Without the rules inside a rule that has a rate: its rate contains theirs, and its count is theirs.
+
+    Nor those of adversarial steps, which train nothing.
+    """
+    found = [f for f in found if "adv_state" not in f.place]
+    outer = [f.place for f in found if inner_fields(f.state.memory) and rate_of(f.state) is not None]
     return [f for f in found if not any(f.place != o and f.place[: len(o)] == o for o in outer)]
 
 

@@ -36,6 +36,7 @@ from ._factory_checks import remember
 from ._numbers import F32, in_state, is_tracer, state_dtype
 from ._pytree import factory_name, holds_code, is_rule, replaced, same_keys, scheduled, to_dict
 from ._rule import ScheduledState, State, wrapped_by
+from ._stacks import init_of, update_of
 from ._stamp import stamp_of
 from .schedules._schedule import as_schedule
 
@@ -80,12 +81,12 @@ class Update:
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
         if _is_blank(state) and not scheduled(self.rule) and self.rule.init(()) == ():
-            return self.rule.update(updates, (), params, **extra)[0], state
+            return update_of(self.rule, updates, (), params, extra)[0], state
         rule, numbers, stamp = _in_force(self.rule, state)
         if not scheduled(rule):
-            updates, memory = rule.update(updates, state.memory, params, **extra)
+            updates, memory = update_of(rule, updates, state.memory, params, extra)
             return updates, State(numbers, memory, stamp)
-        updates, memory = _at(rule, state.count).update(updates, state.memory, params, **extra)
+        updates, memory = update_of(_at(rule, state.count), updates, state.memory, params, extra)
         return updates, ScheduledState(numbers, memory, add_one(state.count), stamp)
 
     def __repr__(self) -> str:
@@ -249,7 +250,10 @@ def update_where(
 
 
 def _zeros(t: Any, like: Any) -> Any:
-    return np.zeros(t.shape, t.dtype) if t.dtype == jax.dtypes.float0 else jnp.zeros_like(like, dtype=t.dtype)
+    if t.dtype == jax.dtypes.float0:
+        return np.zeros(t.shape, t.dtype)
+    # what sums over a batch gives other shapes than it gets
+    return jnp.zeros_like(like, dtype=t.dtype) if np.shape(like) == t.shape else jnp.zeros(t.shape, t.dtype)
 
 
 # ---------------------------------------------------------------- one object for equal updates
@@ -286,7 +290,7 @@ def is_interned(update: Any) -> bool:
 
 def _placed(rule: Any, params: Any) -> Any:
     """The memory of a rule; in `shard_map`, one that may depend on what is each device's own is of that type."""
-    memory = rule.init(params)
+    memory = init_of(rule, params)
     return memory if rule.elementwise and not rule.skips else vary_like(memory, params)
 
 

@@ -3,6 +3,7 @@
 A wrong argument is one line on stderr and exit code 2; an error in the user's own code one line and exit code 1.
 """
 
+import json
 import logging
 import math
 import os
@@ -17,7 +18,9 @@ from typing import Annotated, Any, NoReturn, cast
 from ._version import __version__
 from .charts import drawing, horizon
 from .charts import plot as plot_schedules
+from .convert import recognised
 from .problems._load import BUILT_IN, load
+from .schedules._schedule import Schedule
 from .schedules._text import from_json, parse
 from .tuning._arguments import By
 from .tuning._presets import OPTIMIZERS, SCHEDULES
@@ -118,7 +121,8 @@ def make_app() -> Any:
             str,
             typer.Argument(
                 metavar="SCHEDULE_OR_JSON",
-                help="A call such as 'cosine_decay_schedule(0.1, 1000)', or a JSON file such as schedule.json.",
+                help="A call such as 'cosine_decay_schedule(0.1, 1000)', or JSON, in a file or as it is: a schedule of "
+                "lrx, or a config of torch, Keras, transformers or timm.",
             ),
         ],
         steps: Annotated[int | None, typer.Option(help="The last step drawn.")] = None,
@@ -357,8 +361,10 @@ def run_show(text: str, steps: int | None, out: Path | None) -> None:
 def _schedule(text: str) -> Any:
     path = Path(text)
     try:
+        if text.lstrip().startswith("{"):
+            return _of_json(text)
         if path.suffix == ".json" or ("(" not in text and path.is_file()):
-            return from_json(path.read_text(encoding="utf-8"))
+            return _of_json(path.read_text(encoding="utf-8"))
         return parse(text)
     except OSError as e:
         stop(f"cannot read {text}: {e.strerror or e}.")
@@ -366,3 +372,22 @@ def _schedule(text: str) -> Any:
         stop("the schedule is nested too deeply.")
     except (ValueError, TypeError) as e:  # a UnicodeDecodeError is a ValueError
         stop(f"{text}: {e}" if path.suffix == ".json" else e)
+
+
+def _of_json(text: str) -> Any:
+    """A schedule of lrx, or a config of another library as a schedule."""
+    try:
+        config = json.loads(text.removeprefix("\ufeff"))
+    except ValueError:
+        return from_json(text)  # which says what is wrong
+    if not isinstance(config, dict) or "lrx" in config:
+        return from_json(text)
+    if (found := recognised(config)) is None:
+        keys = "'name', 'class_name', 'lr_scheduler_type' or 'sched'"
+        raise ValueError(
+            "the JSON must be a schedule of lrx, with the keys 'lrx' and 'schedule', or a config of torch, Keras, "
+            f"transformers or timm, with a scheduler of theirs under {keys}."
+        )
+    if not isinstance(found, Schedule):
+        raise ValueError("a plateau follows a metric, so that there is no curve to draw.")
+    return found

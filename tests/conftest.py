@@ -4,17 +4,46 @@ import contextlib
 import ctypes
 import functools
 import gc
+import os
 import resource
+import tempfile
 from pathlib import Path
 
 import jax
+import jax.experimental
 import pytest
 from jax._src import compiler
 
 from lrx.optimizers.adam import ScaleByAdam
 
+if not hasattr(jax, "enable_x64"):  # before JAX 0.8; lrx itself does not call it
+    jax.enable_x64 = jax.experimental.enable_x64
+
 # thousands of compiled programs live in a worker: each full collection would walk all of them
 gc.set_threshold(50_000, 50, 1000)
+
+PROGRAMS = {
+    "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+}
+
+
+def pytest_configure(config):
+    """Compile equal programs once in a session, whichever test, worker or process of its own asks for them.
+
+    In a folder that the session removes. `JAX_COMPILATION_CACHE_DIR` names one that serves the next session too.
+    """
+    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+        folder = tempfile.TemporaryDirectory(prefix="lrx-programs-", ignore_cleanup_errors=True)
+        config.add_cleanup(folder.cleanup)
+        patch = pytest.MonkeyPatch()  # workers and processes of tests inherit it
+        config.add_cleanup(patch.undo)
+        for name, value in {**PROGRAMS, "JAX_COMPILATION_CACHE_DIR": folder.name}.items():
+            patch.setenv(name, value)
+    jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
 
 ROOM = 1_200_000_000
 """Bytes of a worker above which the programs of the tests so far are dropped."""

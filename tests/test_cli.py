@@ -314,3 +314,29 @@ def test_help():
     for args in (["--help"], ["tune", "--help"], ["show", "--help"]):
         result = run(*args)
         assert result.exit_code == 0 and "Usage: lrx" in result.stdout
+
+
+CONFIGS = {
+    '{"name": "StepLR", "step_size": 30, "lr": 0.1}': "exponential_decay(",
+    '{"class_name": "CosineDecay", "config": {"initial_learning_rate": 1, "decay_steps": 9}}': "cosine_decay_schedule(",
+    '{"lr_scheduler_type": "linear", "learning_rate": 0.1, "max_steps": 9, "seed": 1}': "linear_schedule(",
+    '{"sched": "step", "lr": 0.1, "warmup_epochs": 0, "model": "vit"}': "exponential_decay(",
+}
+
+
+@pytest.mark.parametrize("config", CONFIGS)
+def test_show_draws_configs_of_other_libraries(folder, config):
+    (folder / "config.json").write_text(config)
+    shown, from_file = run("show", config), run("show", "config.json")
+    assert shown.exit_code == 0 and shown.stdout.startswith(CONFIGS[config])
+    assert from_file.stdout == shown.stdout
+
+
+def test_show_says_what_is_wrong_with_a_config(folder):
+    wrong = run("show", '{"name": "StepLR", "lr": 0.1}')
+    assert wrong.exit_code == 2 and "from_torch(step_size=...) must be given for StepLR." in wrong.stderr
+    plateau = run("show", '{"name": "ReduceLROnPlateau", "lr": 0.1}')
+    assert plateau.exit_code == 2 and "there is no curve to draw" in plateau.stderr
+    unknown = run("show", '{"name": "Nothing"}')
+    assert unknown.exit_code == 2 and "'lrx' and 'schedule'" in unknown.stderr
+    assert "or a config of torch, Keras, transformers or timm" in unknown.stderr

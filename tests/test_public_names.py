@@ -18,7 +18,8 @@ from tests.schedules import cases as schedules
 from tests.schedules import combined
 
 ROOT = Path(__file__).parent
-FUNCTIONS = {name: x for name, x in vars(lrx).items() if inspect.isfunction(x)}
+FUNCTIONS = {name: x for name, x in vars(lrx).items() if inspect.isfunction(x) and x.__module__.startswith("lrx.")}
+del FUNCTIONS["multi_transform"]  # another name for `partition`
 RETURNS = {name: get_type_hints(x).get("return", Any) for name, x in FUNCTIONS.items()}
 KINDS = (lrx.Transformation, lrx.Schedule, lrx.Controller)
 FACTORIES = [name for name, kind in RETURNS.items() if isinstance(kind, type) and issubclass(kind, KINDS)]
@@ -41,7 +42,7 @@ class Record(NamedTuple):
 RECORDS = [
     *(
         Record(getattr(case.make, "__wrapped__", case.make).__name__, names_in(repr(case.build())))
-        for case in optimizers.CASES + optimizers.VARIANTS
+        for case in optimizers.CASES + optimizers.VARIANTS + optimizers.SEARCHES
     ),
     *(Record(case.factory.__name__, names_in(repr(case.build()))) for case in schedules.CASES + schedules.VARIANTS),
     *(Record("", names_in(repr(case.schedule))) for case in combined.CASES),
@@ -53,9 +54,11 @@ RECORDS = [
 
 
 TWINS = {
+    "by_multiplier": "optimizers/test_composition.py::test_multipliers_by_name_are_the_learning_rates_of_groups",
     "freeze": "optimizers/test_composition.py::test_optax_477_a_frozen_group_keeps_no_memory_and_costs_no_gradient",
     "layer_wise_decay": "optimizers/test_composition.py::test_timm_2532_layer_decay_acts_in_the_update",
     "pack": "optimizers/test_pack.py::test_twenty_steps_are_those_of_the_optimizer_itself",
+    "per_layer": "optimizers/test_per_layer.py::test_it_is_the_optimizer_on_the_layers",
 }
 """Compositions whose twin is the formula or the bare optimizer in one test."""
 
@@ -99,6 +102,8 @@ def test_factories_are_found():
         "plot",
         "report",
         "resume",
+        "schedule_free_eval_params",
+        "tree_map_params",
         "with_hyperparams",
     ]
 
@@ -148,6 +153,11 @@ lrx.wsd_schedule(0.1, 10, decay_steps=10, total_steps=100, shape="mirror-cosine"
 lrx.warmup_cosine_decay_schedule(0.0, 0.1, 0.05 * 1234, 1234.5)
 state = lrx.adamw(1e-3).init({"w": jnp.ones(2)})
 state["scale_by_adam"].mu
+adam: lrx.ScaleByAdamState = state["scale_by_adam"].memory
+accumulating = lrx.MultiSteps(lrx.adam(1e-3), 4).gradient_transformation()
+tx: lrx.GradientTransformation = lrx.contrib.dog(init_step=("distance", 0.1))
+lrx.multi_transform({"a": lrx.adam(1e-3), "b": lrx.set_to_zero()}, {"w": "a"})
+lrx.contrib.COCOBState, lrx.transforms.unitwise_clip, lrx.schedules.inject_hyperparams, lrx.monitor
 found: lrx.Found
 best: lrx.Best
 """
@@ -174,6 +184,11 @@ lrx.transfer_batch_size(0.1, 8, 16, rule="cube")
 lrx.adam(b1=0.9)
 lrx.scale_by_adam(b1="0.9")
 lrx.cosine_decay_schedule("0.1", 100)
+lrx.adma(0.1)
+lrx.softmax_cross_entropy()
+lrx.contrib.adma(0.1)
+lrx.schedules.linear_schedul(0.1)
+lrx.MultiSteps()
 """
 
 

@@ -36,6 +36,7 @@ class Dog(Controller):
     init_distance: Scalar | None = None
     eps: Scalar = 1e-8
     per_leaf: bool = static(default=False)
+    init_rate: Scalar | None = None
 
     needs = ("params", "direction")
     elementwise = True
@@ -44,6 +45,8 @@ class Dog(Controller):
         """At the start."""
 
         def reach(p: Any) -> jax.Array:
+            if self.init_rate is not None:
+                return jnp.zeros((), real_dtype(p))
             if self.init_distance is not None:
                 return jnp.array(self.init_distance, real_dtype(p))
             return jnp.asarray(self.reps_rel, real_dtype(p)) * (1 + global_norm(p))
@@ -68,13 +71,16 @@ class Dog(Controller):
         def more(total: jax.Array, d: Any) -> jax.Array:
             return total + (global_norm(d) ** 2).astype(total.dtype)
 
-        def quotient(reach: jax.Array, total: jax.Array) -> jax.Array:
+        def quotient(reach: jax.Array, total: jax.Array, before: jax.Array) -> jax.Array:
             root = sqrt(total + jnp.asarray(self.eps, total.dtype))
-            return base.astype(reach.dtype) * jnp.where(root > 0, reach / jnp.where(root > 0, root, 1), 0 * root)
+            rate = jnp.where(root > 0, reach / jnp.where(root > 0, root, 1), 0 * root)
+            if self.init_rate is not None:
+                rate = jnp.where(before > 0, rate, jnp.asarray(self.init_rate, rate.dtype))
+            return base.astype(reach.dtype) * rate
 
         reach = each(further, memory.reach, way(signals["params"], memory.params0, memory.moved))
         total = each(more, memory.total, direction)
-        rate = each(quotient, reach, total)
+        rate = each(quotient, reach, total, memory.total)
         rates = rate if self.per_leaf else jax.tree.map(lambda d: rate, direction)
         moved = _after_step(memory.moved, rates, direction)
         return rate, DistanceMemory(memory.params0, moved, reach, total, base_memory)
@@ -154,6 +160,7 @@ def dog(
     init_distance: Scalar | None = None,
     eps: Scalar = 1e-8,
     per_leaf: bool = False,
+    init_rate: Scalar | None = None,
 ) -> Dog:
     """A learning rate without a number to choose: distance over gradients (DoG), and L-DoG for each leaf.
 
@@ -171,12 +178,13 @@ def dog(
       init_distance: the first distance itself, > 0, in place of the relative one.
       eps: ≥ 0.
       per_leaf: whether each leaf has a rate of its own: `lrx.learning_rates(state)` lists them.
+      init_rate: the first rate itself, η_0 / learning_rate(0), > 0, in place of a first distance: r̄_0 = 0.
 
     Returns:
       A controller, for the `learning_rate` of any optimizer, meant for `sgd`. It keeps one word per parameter.
 
     Raises:
-      ValueError: if a number is out of its range; in update, if there are no parameters.
+      ValueError: if a number is out of its range, or the start is given twice; in update, if there are no parameters.
       TypeError: if `learning_rate` is no rate.
 
     Examples:
@@ -196,7 +204,11 @@ def dog(
     check.flag(per_leaf=per_leaf)
     if init_distance is not None:
         check.positive(init_distance=init_distance)
-    return Dog(as_one_rate("learning_rate", learning_rate), reps_rel, init_distance, eps, per_leaf)
+    if init_rate is not None:
+        check.positive(init_rate=init_rate)
+        if init_distance is not None:
+            raise check.fail("init_rate", "must not be given with init_distance", init_rate)
+    return Dog(as_one_rate("learning_rate", learning_rate), reps_rel, init_distance, eps, per_leaf, init_rate)
 
 
 @check.public

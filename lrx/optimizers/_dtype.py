@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 
 from .. import _check as check
@@ -12,7 +13,8 @@ def dtype_name(argument: str, dtype: Any) -> str | None:
     if dtype is None:
         return None
     try:
-        name = jnp.dtype(dtype).name
+        # `optax.inject_hyperparams` takes a dtype for a schedule, and hands over the array that it gives
+        name = jnp.dtype(dtype.dtype if isinstance(dtype, jax.Array) else dtype).name
     except TypeError:
         name = ""
     if not name or not jnp.issubdtype(jnp.dtype(name), jnp.inexact):

@@ -4,6 +4,7 @@ Static fields hold them, so that equal optimizers are equal.
 """
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -15,6 +16,7 @@ from .._arithmetic import leaves_like
 from .._boxes import map_with_names
 from .._numbers import is_array, is_tracer
 from .._pytree import key_name
+from .._stacks import one_layer
 
 
 class StaticTree(NamedTuple):
@@ -45,13 +47,17 @@ def as_static_tree(argument: str, tree: Any, kind: type) -> Any:
     return StaticTree(treedef, tuple(_of_kind(check.where(argument), leaves, kind, tree)))
 
 
-_KIND_NAMES = {bool: "bools", int: "whole numbers", object: "labels"}
+_KIND_NAMES = {bool: "bools", int: "whole numbers", float: "numbers", object: "labels"}
 
 
 def _of_kind(where: str, leaves: list[Any], kind: type, tree: Any) -> list[Any]:
     leaves = [m.item() if is_array(m) and not is_tracer(m) and not m.ndim else m for m in leaves]
+    if kind is float:
+        leaves = [float(m) if isinstance(m, int) and not isinstance(m, bool) else m for m in leaves]
     if not all(isinstance(m, kind) and (kind is not int or not isinstance(m, bool)) for m in leaves):
         raise TypeError(f"{where} must be a tree of {_KIND_NAMES[kind]} or a function that gives one, got {tree!r}.")
+    if kind is float and not all(0 <= m < math.inf for m in leaves):
+        raise ValueError(f"{where} must be finite and not negative, got {tree!r}.")
     return leaves
 
 
@@ -62,9 +68,10 @@ def as_mask(argument: str, mask: Any) -> Any:
 
 def spread(where: str, tree: StaticTree | Callable[[Any], Any], over: Any, kind: type = object) -> list[Any]:
     """The value that stands for each leaf of `over`, of which the tree is a prefix; `where` is the argument's name."""
-    values = tree.tree() if isinstance(tree, StaticTree) else tree(over)
+    values = tree.tree() if isinstance(tree, StaticTree) else tree(one_layer(over))
     try:
-        leaves = jax.tree.leaves(jax.tree.broadcast(values, over))
+        leaves: list[Any] = []  # not `jax.tree.broadcast`, which JAX 0.6.0 does not have
+        jax.tree.map(lambda x, part: leaves.extend([x] * len(jax.tree.leaves(part))), values, over)
     except ValueError as error:
         reason = " ".join(str(error).split())
         raise ValueError(f"{where} must be a tree like the parameters, or a prefix of it: {reason}") from None

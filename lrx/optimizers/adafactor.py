@@ -54,6 +54,8 @@ class ScaleByFactoredRms(Rule):
     decay_rate_fn: Any = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> FactoredState:
         """The state before the first update."""
         if self.factored and is_placeholder(params):

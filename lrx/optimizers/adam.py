@@ -213,6 +213,7 @@ def adamw(
     *,
     nesterov: bool = False,
     nu_dtype: Any = None,
+    cautious_decay: bool = False,
 ) -> Transformation:
     """Adam with decoupled weight decay.
 
@@ -233,6 +234,7 @@ def adamw(
       mask: a tree of bools like the parameters, or a function from parameters to one: decay where True.
       nesterov: whether to use Nesterov's momentum (NAdamW).
       nu_dtype: dtype of v; at least float32 if None.
+      cautious_decay: whether to decay only where it agrees with the update: see `add_decayed_weights`.
 
     Returns:
       A transformation, whose update needs the parameters.
@@ -251,5 +253,8 @@ def adamw(
     References:
       Loshchilov, Hutter, Decoupled weight decay regularization (ICLR 2019), arXiv 1711.05101, algorithm 2.
     """
+    check.flag(cautious_decay=cautious_decay)
     rule = scale_by_adam(b1, b2, eps, eps_root, mu_dtype, nesterov=nesterov, nu_dtype=nu_dtype)
-    return chain(rule, add_decayed_weights(weight_decay, mask), scale_by_learning_rate(learning_rate))
+    return chain(
+        rule, add_decayed_weights(weight_decay, mask, cautious=cautious_decay), scale_by_learning_rate(learning_rate)
+    )

@@ -25,6 +25,7 @@ from .._chain import chain
 from .._numbers import F32, Scalar
 from .._pytree import key_name, pytree_dataclass, static
 from .._rule import Rule
+from .._stacks import of_stack
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
@@ -55,6 +56,8 @@ class ScaleByAdamMini(Rule):
     block_axes: Callable[[str, tuple[int, ...]], Iterable[int]] | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> ScaleByAdamMiniState:
         """The state before the first update."""
 
@@ -62,7 +65,9 @@ class ScaleByAdamMini(Rule):
             if not trainable(v):
                 return v
             # a sum, so that v is sharded as the mean square of a gradient will be
-            return jnp.sum(v, self._axes(".".join(map(key_name, path)), v.shape), dtype=v.dtype, keepdims=True)
+            return jnp.sum(
+                v, self._axes(".".join(map(key_name, of_stack(path))), v.shape), dtype=v.dtype, keepdims=True
+            )
 
         nu = jax.tree_util.tree_map_with_path(block, full_like_second(params, 0.0, self.nu_dtype))
         return ScaleByAdamMiniState(zero_count(), zeros_like(params, self.mu_dtype), nu)

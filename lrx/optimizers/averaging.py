@@ -1,5 +1,6 @@
 """Averages of the parameters for evaluation, and the function that reads them."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -14,7 +15,9 @@ from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._state_paths import dotted, rules
 from .._transformation import Transformation, transformation
+from ..schedules._schedule import Schedule, part
 from ._dtype import dtype_name
+from .ema import decay_at
 
 
 class ParamsEmaState(NamedTuple):
@@ -53,8 +56,50 @@ class ParamsEma(Rule):
         return updates, ParamsEmaState(t, _towards(share, updates, state, params))
 
 
+class ScheduledEmaOfParamsState(NamedTuple):
+    """The state of the average of the parameters, if its decay is a schedule."""
+
+    count: jax.Array
+    """t, the number of updates completed; int32 []."""
+    weight: jax.Array
+    """1 − ∏ decay_i, the weight of all parameters but the initial ones; float32 []."""
+    averaged: Any
+    """As in `ParamsEmaState`."""
+
+
+@pytree_dataclass
+class ScheduledEmaOfParams(Rule):
+    """See `params_ema`. The decay is a schedule."""
+
+    decay: Any
+    debias: bool = static(default=True)
+    accumulator_dtype: str | None = static(default=None)
+
+    factory = "params_ema"
+    elementwise = True
+
+    def init(self, params: Any) -> ScheduledEmaOfParamsState:
+        """The parameters themselves, copied."""
+        return ScheduledEmaOfParamsState(zero_count(), jnp.zeros((), F32), wide_copied(params, self.accumulator_dtype))
+
+    def update(
+        self, updates: Any, state: ScheduledEmaOfParamsState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ScheduledEmaOfParamsState]:
+        """The updates pass; the average moves towards `params + updates`."""
+        del extra
+        check.needs_params("params_ema", updates, params)
+        share = 1 - decay_at(self.decay, state.count)
+        weight = state.weight + share * (1 - state.weight)
+        if self.debias:  # a decay of 1 at the start gives none a weight
+            share = jnp.where(weight > 0, share / jnp.where(weight > 0, weight, 1), 0)
+        averaged = _towards(share, updates, state, params)
+        return updates, ScheduledEmaOfParamsState(add_one(state.count), weight, averaged)
+
+
 @check.public
-def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
+def params_ema(
+    decay: Scalar | Schedule | Callable[[Any], Any], *, debias: bool = True, accumulator_dtype: Any = None
+) -> Transformation:
     """Keep an exponential moving average of the parameters, as the last link of a chain. The updates pass unchanged.
 
     With θ_t = θ_{t−1} + u_t the parameters after the update and a_0 = θ_0::
@@ -64,8 +109,13 @@ def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = N
     With `debias` the initial parameters carry no weight: a_1 = θ_1, and a_t is the average of θ_1 … θ_t with weights
     that fall by `decay` from each to the one before.
 
+    A `decay` that is a schedule is evaluated at the number of updates completed, 0 for the first: d_t = decay(t − 1).
+    Then decay^t is ∏ d_i, so that the weights are right for every schedule. `lambda t: 1 - 1 / (t + 1)` is the plain
+    mean of θ_1 … θ_t, and `lambda t: jnp.minimum(0.9999, (1 + t) / (10 + t))` the usual warmup of the decay, for which
+    `debias` can be off.
+
     Args:
-      decay: in [0, 1).
+      decay: in [0, 1), or a schedule of such numbers.
       debias: whether to leave out the initial parameters.
       accumulator_dtype: dtype of a; at least float32 if None.
 
@@ -90,6 +140,9 @@ def params_ema(decay: Scalar, *, debias: bool = True, accumulator_dtype: Any = N
       Polyak, Juditsky, Acceleration of stochastic approximation by averaging (SIAM J. Control Optim. 30, 1992);
       the correction is that of Kingma, Ba, arXiv 1412.6980, section 3.
     """
+    if callable(decay):
+        dtype = dtype_name("accumulator_dtype", accumulator_dtype)
+        return transformation(ScheduledEmaOfParams(part("decay", decay), debias, dtype))
     check.below_one(decay=decay)
     return transformation(ParamsEma(decay, debias, dtype_name("accumulator_dtype", accumulator_dtype)))
 
@@ -117,7 +170,7 @@ class PolynomialAveraging(Rule):
         return updates, ParamsEmaState(t, _towards((gamma + 1) / (gamma + t.astype(F32)), updates, state, params))
 
 
-def _towards(share: jax.Array, updates: Any, state: ParamsEmaState, params: Any) -> Any:
+def _towards(share: jax.Array, updates: Any, state: Any, params: Any) -> Any:
     """The average, moved by `share` of the way to the parameters after the update."""
 
     def leaf(u: jax.Array, a: jax.Array, p: Any) -> tuple[jax.Array, jax.Array]:

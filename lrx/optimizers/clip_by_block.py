@@ -20,6 +20,8 @@ class ClipByBlockRms(Rule):
 
     threshold: Scalar
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params

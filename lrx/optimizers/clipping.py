@@ -134,6 +134,8 @@ class AdaptiveGradClip(Rule):
     eps: Scalar = 1e-3
     axis: int | tuple[int, ...] | None = static(default=None)
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params

@@ -9,7 +9,7 @@ from .. import _check as check
 from .._arithmetic import full_like_second, map_leaves, real, select, vary_like, wide_zeros_like, zero_count
 from .._chain import chain
 from .._numbers import F32, Scalar
-from .._pytree import pytree_dataclass
+from .._pytree import pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
@@ -36,10 +36,11 @@ class ScaleByCocobState(NamedTuple):
 
 @pytree_dataclass
 class ScaleByCocob(SkipsUnusable):
-    """See `cocob`."""
+    """See `scale_by_cocob`."""
 
     alpha: Scalar = 100.0
     eps: Scalar = 1e-8
+    flip_sign: bool = static(default=False)
 
     elementwise = True
 
@@ -53,7 +54,7 @@ class ScaleByCocob(SkipsUnusable):
     def step(
         self, updates: Any, state: ScaleByCocobState, params: Any = None, **extra: Any
     ) -> tuple[Any, ScaleByCocobState, jax.Array]:
-        """Minus the change of the bet, on each leaf."""
+        """The change of the bet, on each leaf."""
         del params, extra
 
         def leaf(g: jax.Array, c: Any, scale: Any, total: Any, reward: Any) -> tuple[jax.Array, ...]:
@@ -72,13 +73,50 @@ class ScaleByCocob(SkipsUnusable):
             # where a reward overflows, the coordinate does not move
             return select(
                 jnp.isfinite(new),
-                (old - new, c - g, new_scale, new_total, new_reward),
+                (old - new if self.flip_sign else new - old, c - g, new_scale, new_total, new_reward),
                 (jnp.zeros_like(g), c, scale, total, reward),
             )
 
         updates, *memory = map_leaves(leaf, 5, updates, *state[:4])
         new = ScaleByCocobState(*memory, last_alpha=jnp.array(self.alpha, F32), skipped=state.skipped)
         return updates, new, jnp.zeros((), bool)
+
+
+@check.public
+def scale_by_cocob(alpha: Scalar = 100.0, eps: Scalar = 1e-8, *, flip_sign: bool = False) -> Transformation:
+    """Replace the gradient by the change of a coordinate's bet: see `cocob`.
+
+    With b_t the bet, whose formula is there::
+
+      u_t = b_t − b_{t−1}
+
+    Added to the parameters as they are, these updates are those of `cocob`. An update whose gradient is not finite is
+    skipped, and counted in the state as `skipped`.
+
+    Args:
+      alpha: keeps the first bets small, > 0.
+      eps: L_0 > 0.
+      flip_sign: whether to give b_{t−1} − b_t, for `scale_by_learning_rate` after it.
+
+    Returns:
+      A transformation. It keeps four words per parameter.
+
+    Raises:
+      ValueError: if a number is not positive.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.scale_by_cocob(alpha=4.0)
+      >>> updates, _ = tx.update(jnp.array([2.0]), tx.init(jnp.ones(1)))
+      >>> print(updates)  # C = −2, L = G = 2, R = 0: −2 / (2 · 8) · 2
+      [-0.25]
+
+    References:
+      Orabona, Tommasi, Training deep networks without learning rates through coin betting (NeurIPS 2017),
+      arXiv 1705.07795, algorithm 2.
+    """
+    check.positive(alpha=alpha, eps=eps)
+    return transformation(ScaleByCocob(alpha, eps, flip_sign))
 
 
 @check.public
@@ -132,7 +170,7 @@ def cocob(
     """
     check.positive(alpha=alpha, eps=eps)
     return chain(
-        transformation(ScaleByCocob(alpha, eps)),
+        transformation(ScaleByCocob(alpha, eps, flip_sign=True)),
         add_decayed_weights(weight_decay, mask),
         scale_by_learning_rate(learning_rate),
     )

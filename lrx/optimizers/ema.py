@@ -1,5 +1,6 @@
 """The exponential moving average of past updates."""
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -11,6 +12,7 @@ from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
+from ..schedules._schedule import Schedule, part
 from ._dtype import dtype_name
 
 
@@ -53,8 +55,63 @@ class Ema(Rule):
         return updates, EmaState(t, m)
 
 
+class ScheduledEmaState(NamedTuple):
+    """The state of the average, if its decay is a schedule."""
+
+    count: jax.Array
+    """t, the number of updates completed; int32 []."""
+    weight: jax.Array
+    """1 − ∏ decay_i, the weight of all updates until now; float32 []."""
+    ema: Any
+    """As in `EmaState`."""
+
+
+@pytree_dataclass
+class ScheduledEma(Rule):
+    """See `ema`. The decay is a schedule."""
+
+    decay: Any
+    debias: bool = static(default=True)
+    accumulator_dtype: str | None = static(default=None)
+
+    factory = "ema"
+    key = "moving_average"
+    elementwise = True
+
+    def init(self, params: Any) -> ScheduledEmaState:
+        """The state before the first update."""
+        return ScheduledEmaState(zero_count(), jnp.zeros((), F32), zeros_like(params, self.accumulator_dtype))
+
+    def update(
+        self, updates: Any, state: ScheduledEmaState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ScheduledEmaState]:
+        """One step, on each leaf."""
+        del params, extra
+        decay = decay_at(self.decay, state.count)
+        weight = state.weight + (1 - decay) * (1 - state.weight)
+        c = jnp.where(weight > 0, weight, 1) if self.debias else jnp.ones((), F32)
+
+        def leaf(g: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
+            d = decay.astype(real(g.dtype))
+            m = d * m.astype(g.dtype) + (1 - d) * g
+            return m * (1 / c).astype(d.dtype), m
+
+        updates, m = map_leaves(leaf, 2, updates, state.ema)
+        return updates, ScheduledEmaState(add_one(state.count), weight, m)
+
+
+def decay_at(schedule: Any, count: jax.Array) -> jax.Array:
+    """The decay of the update after `count` others; float32 []."""
+    decay = jnp.asarray(schedule(count)).astype(F32)
+    if decay.shape != ():
+        raise ValueError(f"a decay must be a scalar, got shape {decay.shape} from {schedule!r}.")
+    return decay
+
+
 @check.public
-def ema(decay: Scalar, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
+def ema(
+    decay: Scalar | Schedule | Callable[[Any], Any], debias: bool = True, accumulator_dtype: Any = None
+) -> Transformation:
     """Replace the updates by the exponential moving average of past ones.
 
     With g_t the update coming in and m_0 = 0::
@@ -62,10 +119,12 @@ def ema(decay: Scalar, debias: bool = True, accumulator_dtype: Any = None) -> Tr
       m_t = decay · m_{t−1} + (1 − decay) · g_t
       u_t = m_t / (1 − decay^t)          (`debias=False`: u_t = m_t)
 
+    With a schedule, d_t = decay(t − 1) is used in update t, and decay^t is ∏ d_i.
+
     A steady gradient ends up as large as it was; the sum of `trace` makes it 1 / (1 − decay) times as large.
 
     Args:
-      decay: in [0, 1).
+      decay: in [0, 1), or a schedule of such numbers, evaluated at the number of updates completed.
       debias: whether to make up for the start from zero.
       accumulator_dtype: dtype of m; the parameters' if None.
 
@@ -87,5 +146,8 @@ def ema(decay: Scalar, debias: bool = True, accumulator_dtype: Any = None) -> Tr
       [0.75]
       [0.875]
     """
+    if callable(decay):
+        dtype = dtype_name("accumulator_dtype", accumulator_dtype)
+        return transformation(ScheduledEma(part("decay", decay), debias, dtype))
     check.below_one(decay=decay)
     return transformation(Ema(decay, debias, dtype_name("accumulator_dtype", accumulator_dtype)))

@@ -22,6 +22,8 @@ class LayerWiseDecay(Rule):
     depths: Any = static()
     min_scale: Scalar = 0.0
 
+    stacks = "whole"
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params

@@ -69,7 +69,7 @@ class Lookahead(Rule):
 
         if self.reset_state:  # of what `init` was given: a model may hold functions too
             started = map_present(lambda _, theta: theta, updates if pair else slow, fast)
-            inner = _reset(sync, inner, self.inner.init(started))
+            inner = reset_where(sync, inner, self.inner.init(started))
         steps = jnp.where(sync, zero_count(), steps)
         if not pair:
             updates, slow = map_leaves(towards, 2, updates, slow, fast)
@@ -79,13 +79,13 @@ class Lookahead(Rule):
         return optax.LookaheadParams(*both), LookaheadState(steps, None, inner)
 
 
-def _reset(sync: jax.Array, old: Any, fresh: Any) -> Any:
+def reset_where(sync: jax.Array, old: Any, fresh: Any) -> Any:
     """The memory of `fresh` on a sync. Hyperparameters, learning rates and the counts of schedules are kept."""
 
     def part(old: Any, fresh: Any) -> Any:
         if not is_rule_state(old):
             return jnp.where(sync, fresh, old)
-        memory = _reset(sync, old.memory, fresh.memory)
+        memory = reset_where(sync, old.memory, fresh.memory)
         if rate_of(old) is not None:
             kept = (k for k in (*COUNTS, "learning_rate") if k in memory._fields)
             memory = memory._replace(**{k: getattr(old.memory, k) for k in kept})

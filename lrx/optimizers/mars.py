@@ -52,6 +52,8 @@ class ScaleByMars(Rule):
     gamma: Scalar = 0.025
     nu_dtype: str | None = static(default=None)
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> ScaleByMarsState:
         """The state before the first update."""
         mu, nu = zeros_like(params, self.mu_dtype), full_like_second(params, 0.0, self.nu_dtype)

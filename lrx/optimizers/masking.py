@@ -28,6 +28,8 @@ class Masked(Rule):
     mask: Any = static()
     mask_compatible_extra_args: bool = static(default=False)
 
+    stacks = "whole"
+
     def init(self, params: Any) -> MaskedState:
         """The state before the first update."""
         if is_placeholder(params):
@@ -51,6 +53,8 @@ class Freeze(Rule):
     """See `freeze`."""
 
     mask: Any = static()
+
+    stacks = "whole"
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""

@@ -40,6 +40,7 @@ class MasterWeights(Rule):
     """Seed of the random numbers; None unless `rounding` is "stochastic"."""
 
     renamed = (("inner", "tx"),)
+    stacks = "whole"
 
     @property
     def elementwise(self) -> bool:

@@ -41,6 +41,8 @@ class ScaleByNovograd(Rule):
     weight_decay: Scalar = 0.0
     mu_dtype: str | None = static(default=None)
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> ScaleByNovogradState:
         """The state before the first update."""
         nu = zero_count() if is_placeholder(params) else jax.tree.map(_zero, params)

@@ -30,6 +30,8 @@ class Partition(Rule):
     param_labels: Any = static()
     mask_compatible_extra_args: bool = static(default=False)
 
+    stacks = "whole"
+
     def init(self, params: Any) -> PartitionState:
         """The state before the first update."""
         if is_placeholder(params):

@@ -42,6 +42,8 @@ class ScaleBySm3(Rule):
     mu_dtype: str | None = static(default=None)
     nu_dtype: str | None = static(default=None)
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> ScaleBySm3State:
         """The state before the first update."""
         refuse_complex("scale_by_sm3", params)

@@ -24,6 +24,8 @@ class ScaleByTrustRatio(Rule):
     eps: Scalar = 0.0
     mask: Any = static(default=None)
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params
@@ -53,6 +55,8 @@ class ScaleByParamBlockRms(Rule):
 
     min_scale: Scalar = 1e-3
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params
@@ -65,6 +69,29 @@ class ScaleByParamBlockRms(Rule):
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
             size = block_rms(jnp.asarray(p).astype(u.dtype))
+            return (u * jnp.maximum(size, jnp.asarray(self.min_scale, size.dtype)),)
+
+        return map_leaves(leaf, 1, updates, params)[0], state
+
+
+@pytree_dataclass
+class ScaleByParamBlockNorm(Rule):
+    """See `scale_by_param_block_norm`."""
+
+    min_scale: Scalar = 1e-3
+
+    def init(self, params: Any) -> tuple[()]:
+        """Nothing to remember."""
+        del params
+        return ()
+
+    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
+        """One step, on each leaf."""
+        del extra
+        check.needs_params("scale_by_param_block_norm", updates, params)
+
+        def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
+            size = block_norm(jnp.asarray(p).astype(u.dtype))
             return (u * jnp.maximum(size, jnp.asarray(self.min_scale, size.dtype)),)
 
         return map_leaves(leaf, 1, updates, params)[0], state
@@ -141,3 +168,32 @@ def scale_by_param_block_rms(min_scale: Scalar = 1e-3) -> Transformation:
     """
     check.non_negative(min_scale=min_scale)
     return transformation(ScaleByParamBlockRms(min_scale))
+
+
+@check.public
+def scale_by_param_block_norm(min_scale: Scalar = 1e-3) -> Transformation:
+    """Multiply the update of each leaf by the norm of its parameters.
+
+    With ‖·‖ the Euclidean norm of a leaf::
+
+      u = g · max(‖θ‖, min_scale)
+
+    Args:
+      min_scale: ≥ 0, the smallest factor, by which parameters that are zero begin to move.
+
+    Returns:
+      A transformation without memory, whose update needs the parameters.
+
+    Raises:
+      ValueError: if `min_scale` is negative; in update, if there are no parameters.
+
+    Examples:
+      >>> import jax.numpy as jnp, lrx
+      >>> tx = lrx.scale_by_param_block_norm()
+      >>> params = jnp.array([3.0, -4.0])
+      >>> updates, _ = tx.update(jnp.array([1.0, 0.5]), tx.init(params), params)
+      >>> print(updates)
+      [5.  2.5]
+    """
+    check.non_negative(min_scale=min_scale)
+    return transformation(ScaleByParamBlockNorm(min_scale))

@@ -20,6 +20,9 @@ class AddDecayedWeights(Rule):
 
     weight_decay: Scalar = 0.0
     mask: Any = static(default=None)
+    cautious: bool = static(default=False)
+
+    stacks = "whole"
 
     @property
     def elementwise(self) -> bool:
@@ -37,7 +40,9 @@ class AddDecayedWeights(Rule):
         check.needs_params("add_decayed_weights", updates, params)
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
-            return (u + jnp.asarray(self.weight_decay, real(u.dtype)) * jnp.asarray(p).astype(u.dtype),)
+            p = jnp.asarray(p).astype(u.dtype)
+            p = agreeing(p, u) if self.cautious else p
+            return (u + jnp.asarray(self.weight_decay, real(u.dtype)) * p,)
 
         def decayed(updates: Any, params: Any) -> Any:
             return map_leaves(leaf, 1, updates, params)[0]
@@ -45,8 +50,13 @@ class AddDecayedWeights(Rule):
         return map_chosen("add_decayed_weights(mask=...)", self.mask, decayed, updates, params), state
 
 
+def agreeing(p: jax.Array, u: jax.Array) -> jax.Array:
+    """The parameters where a step against `u` brings them nearer to 0, or leaves them; 0 elsewhere."""
+    return jnp.where(jnp.real(u * jnp.conj(p)) >= 0, p, jnp.zeros_like(p))
+
+
 @check.public
-def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Transformation:
+def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None, *, cautious: bool = False) -> Transformation:
     """Add a fraction of the parameters to the updates.
 
     ::
@@ -59,6 +69,8 @@ def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Transfo
       weight_decay: λ ≥ 0.
       mask: a tree of bools like the parameters (or a prefix of it), or a function from parameters to one: decay where
         True. None decays all.
+      cautious: whether to decay only the coordinates where g_t · θ_{t−1} ≥ 0: those whose update and decay have the
+        same direction (cautious weight decay).
 
     Returns:
       A transformation, whose update needs the parameters.
@@ -76,7 +88,8 @@ def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None) -> Transfo
       [3.] [1.]
 
     References:
-      Loshchilov, Hutter, Decoupled weight decay regularization (ICLR 2019), arXiv 1711.05101.
+      Loshchilov, Hutter, Decoupled weight decay regularization (ICLR 2019), arXiv 1711.05101; Chen et al., Cautious
+      weight decay (2025), arXiv 2510.12402, algorithm 1.
     """
     check.non_negative(weight_decay=weight_decay)
-    return transformation(AddDecayedWeights(weight_decay, as_mask("mask", mask)))
+    return transformation(AddDecayedWeights(weight_decay, as_mask("mask", mask), cautious))

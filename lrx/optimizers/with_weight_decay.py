@@ -14,6 +14,7 @@ from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
 from ..state import learning_rate
 from ._labels import as_mask, map_chosen
+from .weight_decay import agreeing
 
 Law = Literal["rate", "independent", "squared"]
 
@@ -34,8 +35,10 @@ class WithWeightDecay(Rule):
     max_learning_rate: Scalar | None = None
     mask: Any = static(default=None)
     law: str = static(default="rate")
+    cautious: bool = static(default=False)
 
     renamed = (("inner", "tx"),)
+    stacks = "whole"
 
     @property
     def elementwise(self) -> bool:
@@ -59,7 +62,9 @@ class WithWeightDecay(Rule):
             factor = factor * (learning_rate(inner) / jnp.asarray(self.max_learning_rate, F32))
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
-            return (u - factor.astype(real(u.dtype)) * jnp.asarray(p).astype(u.dtype),)
+            p = jnp.asarray(p).astype(u.dtype)
+            p = agreeing(p, -u) if self.cautious else p
+            return (u - factor.astype(real(u.dtype)) * p,)
 
         def decayed(updates: Any, params: Any) -> Any:
             return map_leaves(leaf, 1, updates, params)[0]
@@ -76,6 +81,7 @@ def with_weight_decay(
     *,
     law: Law = "rate",
     max_learning_rate: Scalar | None = None,
+    cautious: bool = False,
 ) -> Transformation:
     """Add decoupled weight decay to any optimizer, with one of three couplings to its learning rate.
 
@@ -94,6 +100,8 @@ def with_weight_decay(
         True. None decays all.
       law: "rate", "independent" or "squared".
       max_learning_rate: the largest rate that `tx` will apply, > 0, for the squared law alone.
+      cautious: whether to decay only the coordinates where u_t · θ_{t−1} ≤ 0, which the update brings nearer to 0 too,
+        or leaves (cautious weight decay).
 
     Returns:
       A transformation, whose update needs the parameters.
@@ -113,7 +121,8 @@ def with_weight_decay(
 
     References:
       Loshchilov, Hutter, Decoupled weight decay regularization (ICLR 2019), arXiv 1711.05101 (rate, independent);
-      Defazio, Why gradients rapidly increase near the end of training (2025), arXiv 2506.02285 (squared).
+      Defazio, Why gradients rapidly increase near the end of training (2025), arXiv 2506.02285 (squared);
+      Chen et al., Cautious weight decay (2025), arXiv 2510.12402, algorithm 1.
     """
     check.non_negative(weight_decay=weight_decay)
     check.one_of(Law, law=law)
@@ -122,4 +131,4 @@ def with_weight_decay(
     if max_learning_rate is not None:
         check.positive(max_learning_rate=max_learning_rate)
     inner = as_transformation("tx", tx)
-    return transformation(WithWeightDecay(inner, weight_decay, max_learning_rate, as_mask("mask", mask), law))
+    return transformation(WithWeightDecay(inner, weight_decay, max_learning_rate, as_mask("mask", mask), law, cautious))

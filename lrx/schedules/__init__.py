@@ -22,6 +22,13 @@ a power or an exponent of 0 is the constant that 0⁰ = 1 makes of the formula; 
 out. In lrx's own functions a phase of no steps is skipped, and its end value holds.
 """
 
+from .._elsewhere import answer_in as _answer_in
+from .._from_optax import InjectHyperparamsState as InjectHyperparamsState
+from .._from_optax import InjectStatefulHyperparamsState as InjectStatefulHyperparamsState
+from .._from_optax import StatefulSchedule as StatefulSchedule
+from .._from_optax import WrappedSchedule as WrappedSchedule
+from .._from_optax import inject_hyperparams as inject_hyperparams
+from .._from_optax import inject_stateful_hyperparams as inject_stateful_hyperparams
 from ._schedule import Schedule as Schedule
 from ._schedule import as_schedule as as_schedule
 from ._text import from_json as from_json
@@ -33,6 +40,7 @@ from .algebra import quotient as quotient
 from .algebra import scale_schedule as scale_schedule
 from .algebra import total as total
 from .chebyshev import chebyshev_schedule as chebyshev_schedule
+from .clock import every as every
 from .clock import repeat as repeat
 from .clock import reverse as reverse
 from .clock import shift as shift
@@ -68,11 +76,16 @@ from .piecewise import piecewise_value_schedule as piecewise_value_schedule
 from .polynomial import linear_schedule as linear_schedule
 from .polynomial import polynomial_schedule as polynomial_schedule
 from .polynomial import warmup_linear_schedule as warmup_linear_schedule
+from .polynomial_cycles import polynomial_cycles_schedule as polynomial_cycles_schedule
 from .power_law import power_schedule as power_schedule
 from .restarts import sgdr_schedule as sgdr_schedule
 from .rex import rex_schedule as rex_schedule
+from .start_at import start_at as start_at
 from .tanh import tanh_schedule as tanh_schedule
+from .units import share as share
 from .units import steps as steps
 from .warmup_cooldown import with_cooldown as with_cooldown
 from .warmup_cooldown import with_warmup as with_warmup
 from .wsd import wsd_schedule as wsd_schedule
+
+_answer_in(__name__)

@@ -57,6 +57,11 @@ def split(count: ArrayLike, begin: ArrayLike, steps: ArrayLike) -> tuple[Array, 
     return elapsed, steps - elapsed
 
 
+def is_before(count: Array, place: ArrayLike) -> Array:
+    """count < place, in one kind: under strict promotion JAX does not compare a float count with a whole number."""
+    return count < (jnp.asarray(place).astype(count.dtype) if count.dtype == np.float32 else place)
+
+
 def fraction(x: ArrayLike, steps: ArrayLike) -> Array:
     """min(x/steps, 1), within 1 ulp; 1 if there are no steps."""
     x, steps = _counts(x, steps)

@@ -1,4 +1,4 @@
-"""Schedules with another clock: shifted, stretched, repeated, reversed.
+"""Schedules with another clock: shifted, slower, stretched, repeated, reversed.
 
 A part is a schedule, a function of the count, or a number (a constant).
 """
@@ -12,7 +12,8 @@ from .. import _check as check
 from .._numbers import F32, INT32_MAX, Count, is_tracer
 from .._pytree import pytree_dataclass
 from ._phase import as_count, rescaled, split
-from ._questions import Marks, before, last_change, marks_of, moved
+from ._questions import Marks, before, last_change, marks_of, moved, multiplied
+from ._questions import integral as integral_of
 from ._schedule import Schedule, part, schedule_factory, silent
 from ._steps import Steps
 from .algebra import value
@@ -61,6 +62,65 @@ def shift(base: Any, steps: Steps) -> Shift:
     """
     check.non_negative_count(steps=steps)
     return Shift(part("base", base), steps)
+
+
+@pytree_dataclass
+class Every(Schedule):
+    """See `every`."""
+
+    base: Any
+    k: Count
+
+    def __call__(self, count: Any) -> jax.Array:
+        """`base` on a clock that ticks each `k` updates."""
+        return value(self.base, whole_periods(as_count(count), self.k))
+
+    def marks(self) -> Marks:
+        """The marks of the base, `k` times as late."""
+        return multiplied(marks_of(self.base), self.k)
+
+    def summed(self, a: int, b: int) -> float:
+        """Σ base(⌊t / k⌋) over t from `a` to before `b`: each value of the base k times, less at both ends."""
+        k = int(self.k)
+        i, j = a // k, b // k
+        first, last = (float(value(self.base, t)) for t in (i, j))
+        return k * integral_of(self.base, i, j) + (b - k * j) * last - (a - k * i) * first
+
+
+@schedule_factory
+def every(base: Any, k: Count) -> Every:
+    """Let a schedule tick once in `k` updates, and hold its value in between.
+
+    ::
+
+      η(t) = base(⌊t / k⌋)
+
+    For loops that make several updates in a round, such as the epochs of minibatches in PPO, with a schedule that is
+    given in rounds. `1 - (count // (num_minibatches * update_epochs)) / num_updates` times a rate is
+    `every(linear_schedule(rate, 0.0, num_updates), num_minibatches * update_epochs)`; past the last round it stays 0.
+
+    Args:
+      base: a schedule, or a function of the count; it counts rounds.
+      k: updates in a round, > 0.
+
+    Returns:
+      A schedule. The division is one of whole numbers, exact at every count; a count between two updates is rounded
+      down as well. Its landmarks are `k` times those of `base`.
+
+    Raises:
+      ValueError: if `k` is not positive.
+      TypeError: if `k` is no whole number.
+
+    Examples:
+      >>> import lrx
+      >>> schedule = lrx.every(lrx.linear_schedule(1.0, 0.0, 2), 3)
+      >>> print(*(schedule(t) for t in range(7)))
+      1.0 1.0 1.0 0.5 0.5 0.5 0.0
+      >>> schedule.end
+      6
+    """
+    check.positive_count(k=k)
+    return Every(part("base", base), k)
 
 
 @pytree_dataclass

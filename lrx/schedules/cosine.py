@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass
-from ._phase import as_count, cosine_power_weights, line, scalar, split
+from ._phase import as_count, cosine_power_weights, is_before, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._steps import Steps
@@ -92,7 +92,7 @@ class WarmupCosineDecaySchedule(Schedule):
         w, n = self.warmup_steps, self.decay_steps
         up = line(self.init_value, self.peak_value, *split(count, 0, w))
         down = _decay(self.peak_value, self.end_value, self.exponent, *split(count, w, n - w))
-        return jnp.where(as_count(count) < w, up, down)
+        return jnp.where(is_before(as_count(count), w), up, down)
 
     def marks(self) -> Marks:
         """The ends of the line and of the cosine."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import F32, INT32_MAX, Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, fraction, half_cosine, line, power, power_complement, scalar
+from ._phase import as_count, fraction, half_cosine, is_before, line, power, power_complement, scalar
 from ._questions import Marks, summed
 from ._schedule import Schedule, part, schedule_factory
 from ._steps import Steps
@@ -42,7 +42,7 @@ class TriangularSchedule(Schedule):
         down = up if self.down_steps is None else as_count(self.down_steps)
         cycle = whole_periods(t, up + down)
         u = t - cycle * (up + down).astype(t.dtype)
-        rising, left = u < up, (up + down).astype(t.dtype) - u
+        rising, left = is_before(u, up), (up + down).astype(t.dtype) - u
         w = jnp.where(rising, fraction(u, up), fraction(left, down))
         v = jnp.where(rising, fraction(up.astype(t.dtype) - u, up), fraction(u - up.astype(t.dtype), down))  # 1 − w
         if self.mode == "triangular2":

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import INT32_MAX, Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, line, power, scalar, split
+from ._phase import as_count, is_before, line, power, scalar, split
 from ._questions import Marks, first_held
 from ._schedule import Schedule, schedule_factory
 from ._steps import Steps
@@ -136,7 +136,7 @@ class WarmupExponentialDecaySchedule(Schedule):
             self.end_value,
         )
         up = line(self.init_value, self.peak_value, *split(t, 0, w))
-        return jnp.where(t < w, up, decay(jnp.maximum(t - w.astype(t.dtype), jnp.zeros_like(t))))
+        return jnp.where(is_before(t, w), up, decay(jnp.maximum(t - w.astype(t.dtype), jnp.zeros_like(t))))
 
     def marks(self) -> Marks:
         """The end of the warmup: the decay has none."""

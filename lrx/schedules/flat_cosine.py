@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass
-from ._phase import as_count, half_cosine, scalar, split
+from ._phase import as_count, half_cosine, is_before, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import whole_place
@@ -30,7 +30,7 @@ class FlatCosineSchedule(Schedule):
         n = as_count(self.total_steps)
         m = whole_place(self.flat_fraction, n)
         down = half_cosine(self.init_value, self.end_value, *split(count, m, n - m))
-        return jnp.where(as_count(count) < m, scalar(self.init_value), down)
+        return jnp.where(is_before(as_count(count), m), scalar(self.init_value), down)
 
     def marks(self) -> Marks:
         """The corners."""

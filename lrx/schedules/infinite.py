@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import Count, Scalar
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, fraction, half_cosine, line, scalar, split
+from ._phase import as_count, fraction, half_cosine, is_before, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import after
@@ -44,7 +44,7 @@ class InfiniteSchedule(Schedule):
         t, w = as_count(count), as_count(self.warmup_steps)
         curve = {"inverse-sqrt": _inverse_sqrt, "cosine": half_cosine, "linear": line}[self.shape]
         down = curve(self.peak_value, self.constant_value, *split(t, w, self.cooldown_steps))
-        return jnp.where(t < w, line(0.0, self.peak_value, *split(t, 0, w)), down)
+        return jnp.where(is_before(t, w), line(0.0, self.peak_value, *split(t, 0, w)), down)
 
     def anneal(
         self, start: Count, steps: Count, *, end_value: Scalar = 0.0, shape: PhaseShape = "linear"

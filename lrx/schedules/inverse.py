@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import F32, INT32_MAX, Count, Scalar
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, line, scalar, split
+from ._phase import as_count, is_before, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._steps import Steps
@@ -87,7 +87,7 @@ class InverseSqrtSchedule(Schedule):
         t, w, peak = as_count(count), as_count(self.warmup_steps), scalar(self.peak_value)
         scale = jnp.where(w == 0, 10_000, w) if self.timescale is None else jnp.maximum(as_count(self.timescale), 1)
         since, scale = split(t, w, INT32_MAX)[0].astype(F32), scale.astype(F32)
-        return jnp.where(t < w, line(0.0, peak, *split(t, 0, w)), peak * jnp.sqrt(scale / (since + scale)))
+        return jnp.where(is_before(t, w), line(0.0, peak, *split(t, 0, w)), peak * jnp.sqrt(scale / (since + scale)))
 
     def marks(self) -> Marks:
         """The end of the warmup: the decay has no end."""
@@ -149,7 +149,7 @@ class NoamSchedule(Schedule):
         peak = scalar(self.scale) / jnp.sqrt(d.astype(F32) * w.astype(F32))
         since = jnp.maximum(t, w.astype(t.dtype)).astype(F32)
         up = line(0.0, peak, *split(t, 0, self.warmup_steps))
-        return jnp.where(t < self.warmup_steps, up, peak * jnp.sqrt(w.astype(F32) / since))
+        return jnp.where(is_before(t, self.warmup_steps), up, peak * jnp.sqrt(w.astype(F32) / since))
 
     def marks(self) -> Marks:
         """The end of the warmup: the decay has no end."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass
-from ._phase import as_count, line, scalar, split
+from ._phase import as_count, is_before, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import after, whole_place
@@ -30,8 +30,10 @@ class KneeSchedule(Schedule):
         t, w, n = as_count(count), as_count(self.warmup_steps), as_count(self.total_steps)
         knee = jnp.minimum(after(w, whole_place(self.knee_fraction, n)), n)
         up = line(0.0, self.peak_value, *split(t, 0, w))
-        down = jnp.where(t < knee, scalar(self.peak_value), line(self.peak_value, 0.0, *split(t, knee, n - knee)))
-        return jnp.where(t < w, up, down)
+        down = jnp.where(
+            is_before(t, knee), scalar(self.peak_value), line(self.peak_value, 0.0, *split(t, knee, n - knee))
+        )
+        return jnp.where(is_before(t, w), up, down)
 
     def marks(self) -> Marks:
         """The corners."""

@@ -4,23 +4,21 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .. import _check as check
-from .._numbers import Count, Scalar, is_key, is_number, is_tracer
+from .._keys import KINDS, words_of
+from .._numbers import Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass
 from ._lookup import stacked
 from ._phase import as_count, scalar
 from ._questions import Marks, marks_of
 from ._schedule import Schedule, part, schedule_factory
 
-_KINDS = {2: "threefry2x32", 4: "rbg"}  # of keys, by the number of their words
-
 
 @jax.jit
 def _uniform(words: jax.Array, t: jax.Array) -> jax.Array:
     """A number in [−1, 1) for each count."""
-    key = jax.random.wrap_key_data(jax.lax.bitcast_convert_type(words, jnp.uint32), impl=_KINDS[words.shape[0]])
+    key = jax.random.wrap_key_data(jax.lax.bitcast_convert_type(words, jnp.uint32), impl=KINDS[words.shape[0]])
 
     def one(count: jax.Array) -> jax.Array:
         return jax.random.uniform(jax.random.fold_in(key, count), (), jnp.float32, -1.0, 1.0)
@@ -81,23 +79,4 @@ def noisy(s: Any, *, scale: Scalar, key: Any) -> Noisy:
     check.non_negative(scale=scale)
     if not is_tracer(scale) and scale > 1:
         raise check.fail("scale", "must be at most 1", scale)
-    return Noisy(part("s", s), scale, _words(key))
-
-
-def _words(key: Any) -> tuple[Any, ...]:
-    """The words of a key as int32, with the same bits."""
-    if is_key(key):
-        kind = str(jax.random.key_impl(key))
-        if kind not in _KINDS.values():
-            raise check.fail("key", f"must be of {' or '.join(_KINDS.values())}", kind)
-        key = jax.random.key_data(key)
-    if isinstance(key, tuple | list):
-        if not all(is_number(word) for word in key):
-            raise TypeError(f"{check.where('key')} must be a key of jax.random, got {key!r}.")
-    elif np.ndim(key) != 1:
-        raise TypeError(f"{check.where('key')} must be a key of jax.random such as jax.random.key(0), got {key!r}.")
-    if len(key) not in _KINDS:
-        raise check.fail("key", "must have 2 or 4 words", key)
-    return tuple(
-        word.astype(jnp.int32) if is_tracer(word) else int(np.int32(np.uint32(int(word) % 2**32))) for word in key
-    )
+    return Noisy(part("s", s), scale, words_of(key))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass
-from ._phase import as_count, half_cosine, line, scalar, split
+from ._phase import as_count, half_cosine, is_before, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import whole_place
@@ -50,7 +50,7 @@ class LinearOnecycleSchedule(Schedule):
         up = line(low, peak, *split(t, 0, p))
         down = line(peak, low, *split(t, p, q - p))
         out = line(low, last, *split(t, q, n - q))
-        return jnp.where(t < p, up, jnp.where(t < q, down, out))
+        return jnp.where(is_before(t, p), up, jnp.where(is_before(t, q), down, out))
 
     def _turns(self) -> tuple[jax.Array, jax.Array]:
         """The steps of the top and of the return to the first value."""
@@ -141,7 +141,7 @@ class CosineOnecycleSchedule(Schedule):
         low = divided(peak, self.div_factor)
         up = half_cosine(low, peak, *split(t, 0, p))
         down = half_cosine(peak, divided(peak, self.div_factor, self.final_div_factor), *split(t, p, n - p))
-        return jnp.where(t < p, up, down)
+        return jnp.where(is_before(t, p), up, down)
 
     def marks(self) -> Marks:
         """The top and the end."""

@@ -9,7 +9,7 @@ import numpy as np
 from .. import _check as check
 from .._numbers import Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass
-from ._phase import as_count, line, power_weights, scalar, split
+from ._phase import as_count, is_before, line, power_weights, scalar, split
 from ._questions import Marks, summed
 from ._schedule import Schedule, schedule_factory
 from ._steps import Steps
@@ -17,7 +17,7 @@ from ._steps import Steps
 
 def _begun(count: Any, schedule: Any) -> jax.Array:
     """Whether the transition has begun. One of no steps never does, as in optax."""
-    return (as_count(count) >= schedule.transition_begin) & (as_count(schedule.transition_steps) > 0)
+    return ~is_before(as_count(count), schedule.transition_begin) & (as_count(schedule.transition_steps) > 0)
 
 
 def _ends(schedule: Any) -> Marks:
@@ -152,7 +152,7 @@ class WarmupLinearSchedule(Schedule):
         w, n = self.warmup_steps, self.total_steps
         up = line(self.init_value, self.peak_value, *split(count, 0, w))
         down = line(self.peak_value, self.end_value, *split(count, w, n - w))
-        return jnp.where(as_count(count) < w, up, down)
+        return jnp.where(is_before(as_count(count), w), up, down)
 
     def marks(self) -> Marks:
         """The ends of the two lines."""

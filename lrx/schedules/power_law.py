@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import F32, Count, Scalar
 from .._pytree import pytree_dataclass
-from ._phase import as_count, line, scalar, split, weight_power
+from ._phase import as_count, is_before, line, scalar, split, weight_power
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._steps import Steps
@@ -28,7 +28,7 @@ class PowerSchedule(Schedule):
         """A line, then the power law under its cap."""
         t, w = as_count(count), as_count(self.warmup_steps)
         up = line(0.0, self._law(w), *split(t, 0, w))
-        return jnp.where(t < w, up, self._law(jnp.maximum(t, w.astype(t.dtype))))
+        return jnp.where(is_before(t, w), up, self._law(jnp.maximum(t, w.astype(t.dtype))))
 
     def _law(self, t: jax.Array) -> jax.Array:
         size = jnp.maximum(as_count(self.batch_size), 1).astype(F32)

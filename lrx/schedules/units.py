@@ -1,4 +1,4 @@
-"""Epochs to steps, converted once, at the edge."""
+"""Epochs and shares of a run to steps, converted once, at the edge."""
 
 from .. import _check as check
 
@@ -36,3 +36,36 @@ def steps(*, epochs: float, batch_size: int, dataset_size: int, drop_remainder: 
         raise check.fail("batch_size", f"must be at most dataset_size={dataset_size}", batch_size)
     per_epoch = dataset_size // batch_size if drop_remainder else -(-dataset_size // batch_size)
     return round(epochs * per_epoch)
+
+
+@check.public
+def share(fraction: float, *, of: int) -> int:
+    """A share of a run in updates, such as `warmup_steps=share(0.05, of=total_steps)`.
+
+    ::
+
+      steps = round(fraction · of)
+
+    Args:
+      fraction: from 0 to 1.
+      of: the updates of the whole, ≥ 0.
+
+    Returns:
+      A number of updates.
+
+    Raises:
+      TypeError: if `of` is no whole number.
+      ValueError: if a number is out of its range.
+
+    Examples:
+      >>> import lrx
+      >>> total_steps = 10_000
+      >>> schedule = lrx.warmup_linear_schedule(1e-3, lrx.share(0.05, of=total_steps), total_steps=total_steps)
+      >>> schedule.landmarks()
+      {'warmup_end': 500, 'peak': 500, 'end': 10000}
+    """
+    check.finite(fraction=fraction)
+    check.non_negative(fraction=fraction)
+    check.at_most_one(fraction=fraction)
+    check.non_negative_count(of=of)
+    return round(float(fraction) * int(of))

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import INT32_MAX, Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, split
+from ._phase import as_count, is_before, split
 from ._questions import Marks, before, marks_of, moved, summed, values
 from ._schedule import Schedule, part, schedule_factory
 from ._shapes import falling
@@ -31,7 +31,7 @@ class WithWarmup(Schedule):
         """The warmup, then the base."""
         w = self.warmup_steps
         up = falling(self.shape, self.init_value, value(self.base, 0), *split(count, 0, w))
-        return jnp.where(as_count(count) < w, up, value(self.base, split(count, w, INT32_MAX)[0]))
+        return jnp.where(is_before(as_count(count), w), up, value(self.base, split(count, w, INT32_MAX)[0]))
 
     def marks(self) -> Marks:
         """The end of the warmup, and the marks of the base, later."""
@@ -100,7 +100,7 @@ class WithCooldown(Schedule):
     def __call__(self, count: Any) -> jax.Array:
         """The base, then the cooldown."""
         down = falling(self.shape, value(self.base, self.start), self.end_value, *split(count, self.start, self.steps))
-        return jnp.where(as_count(count) < self.start, value(self.base, count), down)
+        return jnp.where(is_before(as_count(count), self.start), value(self.base, count), down)
 
     def marks(self) -> Marks:
         """The marks of the base before the cooldown, and both ends of the cooldown."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._numbers import Count, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
-from ._phase import as_count, line, scalar, split
+from ._phase import as_count, is_before, line, scalar, split
 from ._questions import Marks
 from ._schedule import Schedule, schedule_factory
 from ._shapes import Cooldown, after, falling
@@ -33,7 +33,7 @@ class WsdSchedule(Schedule):
         t, w, start = as_count(count), as_count(self.warmup_steps), self._start()
         up = line(self.init_value, self.peak_value, *split(t, 0, w))
         down = falling(self.shape, self.peak_value, self.end_value, *split(t, start, self.decay_steps))
-        return jnp.where(t < w, up, jnp.where(t < start, scalar(self.peak_value), down))
+        return jnp.where(is_before(t, w), up, jnp.where(is_before(t, start), scalar(self.peak_value), down))
 
     def _start(self) -> jax.Array:
         """Where the cooldown begins."""

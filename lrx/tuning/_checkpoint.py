@@ -1,10 +1,10 @@
 """The state of an interrupted sweep in one file, with a fingerprint of the arguments that it belongs to."""
 
-import functools
+import contextlib
 import hashlib
 import json
 import os
-import re
+import tempfile
 import time
 import zipfile
 from collections.abc import Callable
@@ -14,15 +14,17 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from .. import _check as check
-from ..problems._problem import Problem, loss_of, scores_of, start_of
 
 SHARE = 0.05
 """Of the time that goes into writing, as long as no more than `LOST` is at stake."""
 LOST = 30.0, 0.02
 """What a stopped process may lose: so many seconds, or this share of the run if that is longer."""
+PART = ".part"
+"""The end of the name of a file that is being written."""
+OLD = 3600.0
+"""Seconds after which nobody is writing it any more."""
 
 
 class Checkpoint:
@@ -41,17 +43,18 @@ class Checkpoint:
         """The arrays of the last state that was written, or None."""
         if not self.path.exists():
             return None
+        call = check.where("checkpoint", "sweep").partition("(")[0]
         try:
             with np.load(self.path) as file:
                 arrays = dict(file)
             theirs = json.loads(arrays.pop("arguments").item())
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise check.fail("checkpoint", "must be a path that sweep wrote, or a new one", str(self.path)) from error
+            raise check.fail("checkpoint", f"must be a path that {call} wrote, or a new one", str(self.path)) from error
         names = list(self.arguments) + [name for name in theirs if name not in self.arguments]
         differ = [name for name in names if theirs.get(name) != self.arguments.get(name)]
         if differ:
             listed = ", ".join(_difference(name, theirs.get(name), self.arguments.get(name)) for name in differ)
-            rule = f"must be of a sweep with the same arguments; different: {listed}"
+            rule = f"must be of a {call} with the same arguments; different: {listed}"
             raise check.fail("checkpoint", rule, str(self.path), "Delete the file to start anew, or name another.")
         return arrays
 
@@ -70,19 +73,42 @@ class Checkpoint:
         """Replace the file."""
         began = time.perf_counter()
         arrays = state()
-        part = self.path.with_name(f".{self.path.name}.part")
+        # the file itself, where the path is a link; of a short name, and of each process its own
+        path = Path(os.path.realpath(self.path))
+        prefix = f".{hashlib.sha256(path.name.encode()).hexdigest()[:8]}-"
+        _remove_old(path.parent, prefix)
+        descriptor, name = tempfile.mkstemp(PART, prefix, path.parent)
+        part = Path(name)
         try:
-            with part.open("wb") as file:
+            with open(descriptor, "wb") as file:
                 np.savez(file, arguments=np.array(json.dumps(self.arguments)), **arrays)  # type: ignore[arg-type]
                 file.flush()
                 os.fsync(file.fileno())
-            os.replace(part, self.path)
+            part.chmod(_mode_of(path))
+            os.replace(part, path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
         self.written = time.perf_counter()
         self.cost = max(self.written - began, 1e-9)
         self.asked = self.written, self.asked[1]
+
+
+def _mode_of(path: Path) -> int:
+    """The permissions of a file, or those that a new one would have."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def _remove_old(folder: Path, prefix: str) -> None:
+    """What a killed process had begun to write. What is younger may be of a process that lives."""
+    for part in folder.glob(f"{prefix}*{PART}"):
+        with contextlib.suppress(OSError):
+            if time.time() - part.stat().st_mtime > OLD:
+                part.unlink()
 
 
 def leaves(tree: Any) -> dict[str, np.ndarray]:
@@ -109,64 +135,6 @@ def _like(old: Any, saved: np.ndarray) -> Any:
         return jax.device_put(jax.random.wrap_key_data(jnp.asarray(saved), impl=jax.random.key_impl(old)), old.sharding)
     # bfloat16 and its like come back from a file as raw bytes
     return jax.device_put(saved if saved.dtype == old.dtype else saved.view(old.dtype), old.sharding)
-
-
-# ---------------------------------------------------------------- what the arguments are
-
-
-def arguments_of(
-    problem: Problem, make_optimizer: Callable[..., Any], batch: Any, hyper: list[str], named: dict[str, Any]
-) -> dict[str, str]:
-    """Argument -> text by which two calls are compared: short values as they are, others as a digest.
-
-    Of functions the traced program is compared, with the arrays in it, so that an edited loss, other data or another
-    constant inside `make_optimizer` is noticed, and the same code in another process is not.
-    """
-    key = jax.random.key(0)
-    start = functools.partial(start_of, problem)
-    model = jax.eval_shape(start, key)
-    programs = [_program(start, key)]
-    if problem.sample is not None:
-        programs.append(_program(problem.sample, key))
-        batch = jax.eval_shape(problem.sample, key)
-    programs.append(_program(functools.partial(loss_of, problem), *model, batch, key))
-    if problem.evaluate is not None:
-        programs.append(_program(functools.partial(scores_of, problem), *model))
-
-    def optimizer(rate: Any, hyper: Any, params: Any) -> Any:
-        tx = optax.with_extra_args_support(check.in_user_code(make_optimizer, rate, **hyper))
-        state = tx.init(params)
-
-        def value_fn(params: Any) -> Any:
-            return sum(jnp.sum(x.astype(jnp.float32)) for x in jax.tree.leaves(params))
-
-        value, grad = jax.value_and_grad(value_fn)(params)
-        return state, tx.update(grad, state, params, value=value, grad=grad, value_fn=value_fn)
-
-    number = jax.ShapeDtypeStruct((), jnp.float32)
-    return {name: _text(value) for name, value in named.items()} | {
-        "problem": f"{problem.name} {_digest(*programs)}",
-        "make_optimizer": _digest(_program(optimizer, number, dict.fromkeys(hyper, number), model[0])),
-        "jax": jax.__version__,
-    }
-
-
-def _program(function: Callable[..., Any], *args: Any) -> bytes:
-    """The traced program of a function and the arrays that it closes over."""
-    closed = jax.make_jaxpr(function)(*args)
-    text = re.sub(r"0x[0-9a-f]+", "", str(closed.jaxpr))  # addresses, which no two processes share
-    return text.encode() + b"".join(np.asarray(_plain(x)).tobytes() for x in closed.consts)
-
-
-def _digest(*parts: bytes) -> str:
-    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
-
-
-def _text(value: Any) -> str:
-    """A number as it is, an array as its digest, a list by its parts."""
-    if isinstance(value, np.ndarray):
-        return _digest(str((value.shape, value.dtype)).encode(), value.tobytes())
-    return str(value)
 
 
 def _difference(name: str, theirs: str | None, ours: str | None) -> str:

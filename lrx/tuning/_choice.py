@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ._arguments import By
-from ._find import Found
+from ._found import Found
 from ._sweep import Sweep
 from ._table import Row
 

@@ -12,7 +12,9 @@ any length, is one compilation.
 import dataclasses
 import functools
 from collections.abc import Callable
+from types import MethodType
 from typing import Any, NamedTuple
+from weakref import WeakMethod, ref
 
 import jax
 import jax.numpy as jnp
@@ -71,8 +73,7 @@ def _divided(f: Callable[..., Any], layout: Layout, *specs: Any) -> Callable[...
     return jax.shard_map(f, mesh=layout.mesh, in_specs=in_specs, out_specs=P(layout.axis), check_vma=False)
 
 
-@functools.partial(jax.jit, static_argnums=(0,))
-def start(setup: Setup, rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
+def _start(setup: Setup, rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
     """Models and optimizer states [members, seeds, …], from the rates [members] and the keys [seeds].
 
     A model is the pair of its parameters and the state that its loss keeps beside them.
@@ -88,8 +89,7 @@ def start(setup: Setup, rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
     return _divided(share, setup.layout, True, True, False)(rates, hyperparams, keys)
 
 
-@functools.partial(jax.jit, static_argnums=(0,), static_argnames=("learn",), donate_argnums=(2,))
-def advance(
+def _advance(
     setup: Setup, hyperparams: Any, carry: Any, chunk: Chunk, keys: jax.Array, learn: bool = True
 ) -> tuple[Any, jax.Array]:
     """Some updates of some members.
@@ -169,14 +169,82 @@ def _train(
     return swap(carry), jnp.transpose(losses, (2, 1, 0))
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def evaluate(problem: Problem, layout: Layout, models: Any) -> Any:
+def _evaluate(setup: Setup, models: Any) -> Any:
     """The scores that the problem gives to models [members, seeds, …]: name -> [members, seeds]."""
+    scored = jax.vmap(lambda model: scores_of(setup.problem, *model))
 
     def share(models: Any) -> Any:
-        return jax.lax.map(jax.vmap(lambda model: scores_of(problem, *model)), models, batch_size=layout.lanes)
+        return jax.lax.map(scored, models, batch_size=setup.layout.lanes)
 
-    return _divided(share, layout, True)(models)
+    return _divided(share, setup.layout, True)(models)
+
+
+class Programs:
+    """The jitted functions of one setup. Constants are in what they compile: it goes when the user drops a function.
+
+    `programs_of` gives them, the same for equal setups.
+    """
+
+    def __init__(self, weak: Callable[[], Setup]):
+        def start(*args: Any) -> Any:
+            return _start(weak(), *args)
+
+        def restart(rates: Any, hyperparams: Any, keys: jax.Array, old: Any) -> Any:
+            """The same in the memory of members that are over, which are donated."""
+            del old
+            return self.start(rates, hyperparams, keys)
+
+        def advance(*args: Any, learn: bool = True) -> tuple[Any, jax.Array]:
+            return _advance(weak(), *args, learn=learn)
+
+        def evaluate(models: Any) -> Any:
+            return _evaluate(weak(), models)
+
+        self.start, self.evaluate = jax.jit(start), jax.jit(evaluate)
+        self.restart = jax.jit(restart, donate_argnums=(3,), keep_unused=True)
+        self.advance = jax.jit(advance, static_argnames=("learn",), donate_argnums=(1,))
+
+
+_programs: dict[Any, Programs] = {}
+
+
+def programs_of(setup: Setup) -> Programs:
+    """The programs of a setup, as long as its functions live: none of them is kept alive by its programs."""
+    functions = [getattr(setup.problem, name) for name in FUNCTIONS]
+    functions.append(setup.make_optimizer)
+    key = (*map(_identity, functions), setup.problem.batches is None, setup.layout)
+    if key not in _programs:
+
+        def forget(_: Any, programs: dict[Any, Programs] = _programs) -> None:
+            programs.pop(key, None)
+
+        weak, layout, batches = [_weak(f, forget) for f in functions], setup.layout, setup.problem.batches
+
+        def again() -> Setup:
+            *of_problem, make_optimizer = (ref() for ref in weak)
+            named = dict(zip(FUNCTIONS, of_problem, strict=True))
+            return Setup(Problem(**named, batches=batches, name=""), make_optimizer, layout)  # type: ignore[arg-type]  # alive: the caller holds them
+
+        _programs[key] = Programs(again)
+    return _programs[key]
+
+
+FUNCTIONS = ("init", "loss", "sample", "evaluate", "loss_with_state")
+"""Fields of a problem that programs are traced from."""
+
+
+def _identity(function: Any) -> tuple[int, ...]:
+    if isinstance(function, MethodType):  # made anew each time that it is looked up
+        return id(function.__self__), id(function.__func__)
+    return (id(function),)
+
+
+def _weak(function: Any, forget: Callable[[Any], None]) -> Callable[[], Any]:
+    """A weak reference, or a strong one to what allows none."""
+    try:
+        return WeakMethod(function, forget) if isinstance(function, MethodType) else ref(function, forget)
+    except TypeError:
+        return lambda: function
 
 
 @jax.jit

@@ -16,8 +16,10 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from .._jax_versions import set_mesh
 from ..problems._problem import Problem
 from . import _compiled as compiled
 from ._compiled import Chunk, Setup
@@ -84,11 +86,18 @@ class Engine:
             size = sum(np.asarray(x).nbytes for x in jax.tree.leaves(first))
             self.length = self.updates = max(1, min(self.updates, MOST_BYTES // max(size, 1)))
 
-    def start(self, layout: Layout, rates: np.ndarray, hyperparams: dict[str, np.ndarray]) -> Group:
-        """Fresh members, from their first rates [members] and their other numbers, name -> [members]."""
+    def start(
+        self, layout: Layout, rates: np.ndarray, hyperparams: dict[str, np.ndarray], old: Group | None = None
+    ) -> Group:
+        """Fresh members, from their first rates [members] and their other numbers, name -> [members].
+
+        Those of `old`, a group of the same layout and seeds, make room for them: what was freed and not used again
+        would count as memory of this process all the same.
+        """
         full = {k: filled(v, layout.size) for k, v in hyperparams.items()}
+        programs, arguments = self.programs(layout), (filled(rates, layout.size), full, self.init_keys)
         with _on(layout):
-            carry = compiled.start(self._setup(layout), filled(rates, layout.size), full, self.init_keys)
+            carry = programs.start(*arguments) if old is None else programs.restart(*arguments, old.carry)
         return Group(layout, len(rates), full, carry)
 
     def advance(
@@ -106,7 +115,7 @@ class Engine:
         Yields:
           The losses before each update of a chunk, float32 [members, seeds, updates].
         """
-        setup, turns = self._setup(group.layout), group.layout.turns(group.members)
+        programs, turns = self.programs(group.layout), group.layout.turns(group.members)
         for i in range(0, rates.shape[1], self.updates):
             some = rates[:, i : i + self.updates]
             n = some.shape[1]
@@ -115,8 +124,8 @@ class Engine:
             batches = self.batches.stack(begin + i, n, self.length, again_from)
             chunk = Chunk(padded, np.int32(begin + i), np.int32(n), turns, batches)
             with _on(group.layout):
-                group.carry, losses = compiled.advance(
-                    setup, group.hyperparams, group.carry, chunk, self.batch_keys, learn=learn
+                group.carry, losses = programs.advance(
+                    group.hyperparams, group.carry, chunk, self.batch_keys, learn=learn
                 )
             yield np.asarray(losses)[: group.members, :, :n]
 
@@ -134,12 +143,19 @@ class Engine:
         """What the problem's `evaluate` gives for the members now, name -> [members, seeds]; {} if it has none."""
         if self.problem.evaluate is None:
             return {}
+        programs = compiled.programs_of(Setup(self.scored, self.make_optimizer, group.layout))
         with _on(group.layout):
-            scores = dict(compiled.evaluate(self.scored, group.layout, group.carry[0]))
-        return {name: np.asarray(x)[: group.members] for name, x in scores.items()}
+            scores = dict(programs.evaluate(group.carry[0]))
+        return {name: _at_least_float32(np.asarray(x))[: group.members] for name, x in scores.items()}
 
-    def _setup(self, layout: Layout) -> Setup:
-        return Setup(self.trained, self.make_optimizer, layout)
+    def programs(self, layout: Layout) -> compiled.Programs:
+        """What trains members in a layout."""
+        return compiled.programs_of(Setup(self.trained, self.make_optimizer, layout))
+
+
+def _at_least_float32(x: np.ndarray) -> np.ndarray:
+    """Narrow floats, which no file of NumPy's can hold, as float32."""
+    return x.astype(np.float32) if jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4 else x
 
 
 def part_of(steps: int) -> int:
@@ -165,4 +181,4 @@ def seed_keys(key: jax.Array, seeds: int) -> tuple[jax.Array, jax.Array]:
 
 def _on(layout: Layout) -> contextlib.AbstractContextManager[Any]:
     # a mesh that the caller has set, with other kinds of axes, would not be ours
-    return contextlib.nullcontext() if layout.mesh is None else jax.set_mesh(layout.mesh)
+    return contextlib.nullcontext() if layout.mesh is None else set_mesh(layout.mesh)

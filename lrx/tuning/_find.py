@@ -1,6 +1,5 @@
 """`find`: a learning rate for a quarter of the price of one training run, from short runs or from a range test."""
 
-import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -9,16 +8,18 @@ import jax
 import numpy as np
 
 from .. import _check as check
-from .. import charts
 from ..problems._problem import Problem
 from ._arguments import check_kinds
-from ._engine import Engine, as_key
+from ._engine import Engine, Group, as_key
+from ._found import Found, judged
 from ._grid import MakeSchedule, grid
 from ._host_batches import Batches
+from ._journal import Journal
 from ._layout import Layout
 from ._presets import linear
 from ._range_test import RangeTest, ramps
-from ._rate_search import FIRST, LANES, RateSearch, Round, least
+from ._rate_search import LANES, RateSearch, Round, drive, least
+from ._shortened import midpoints
 from ._suggest import RULES, Rule, suggest
 
 ENOUGH = 50
@@ -27,36 +28,6 @@ QUARTER = 0.25
 """Of a run: the price of `find`."""
 CHEAPEST = 250
 """The least number of gradients, also for runs of fewer than 1,000 steps."""
-SURE = 1.6
-"""Factor by which the best rate of a whole run may be off that of the short ones, on real tasks."""
-
-
-@dataclasses.dataclass(frozen=True, eq=False)
-class Found:
-    """A suggested learning rate, and how far to trust it."""
-
-    learning_rate: float
-    """The suggestion."""
-    interval: tuple[float, float]
-    """Where the best rate is expected."""
-    confident: bool
-    """Whether the evidence is good; `doubt` says what is wrong with it."""
-    range_test: RangeTest
-    """Loss against learning rate over the whole range: the first round, or the ramp of a named rule."""
-    rounds: tuple[Round, ...] = ()
-    """The short runs, ever longer and closer to the suggestion; none under a named rule."""
-    gradients: int = 0
-    """What it cost."""
-    doubt: str = ""
-    """What is wrong with the evidence, or nothing."""
-
-    def plot(self) -> Any:
-        """Loss against learning rate, with the suggestion marked. Needs matplotlib; returns the figure."""
-        if not self.rounds:
-            return self.range_test.plot(self.learning_rate)
-        lines = {f"{r.steps} steps": (r.learning_rates, r.losses) for r in self.rounds}
-        fitted = self.rounds[-1].curvature > 0
-        return charts.plot_short_runs(lines, self.learning_rate, self.interval, parabola=fitted)
 
 
 @check.public
@@ -73,6 +44,7 @@ def find(
     seeds: int | None = None,
     rule: Rule | None = None,
     num_steps: int | None = None,
+    lanes: int | None = None,
 ) -> Found:
     """Suggest a learning rate for a fraction of the price of one training run.
 
@@ -86,6 +58,8 @@ def find(
 
     gives the suggestion η*. A rate that is best for a short decayed run is close to the best one for a long run,
     which a ramp of rates, in which nothing decays, does not show.
+
+    In a training loop of your own `lrx.Search` is the same search, asked and told.
 
     With `rule`, range tests are run instead, and the rule of `suggest` is applied to the median of their losses,
     smoothed with β = 0.98, without the first tenth and the last five points (a twentieth of a ramp of fewer than 100
@@ -105,6 +79,9 @@ def find(
       seeds: starts; one for short runs and three ramps if None. The budget is divided among them.
       rule: None for short runs, or a rule of `suggest`, applied to ramps. The best of these is "minimum".
       num_steps: with `rule`, updates in one ramp; 100 if None. Three such ramps cost 0.3 of a run of 1,000.
+      lanes: how many models are in memory at a time. With 1 the short runs are made one after another, in the memory of
+        one training run; batches from the host are kept for the length of a short run. If None, three (of each start),
+        or one after another if the device's memory turns out not to hold them.
 
     Returns:
       A `Found`: `.learning_rate`, `.interval`, `.confident`, `.doubt`, `.range_test`, `.rounds`, `.plot()`.
@@ -130,7 +107,7 @@ def find(
     check.less("start", start, "stop", stop)
     if rule is not None:
         check.one_of(tuple(RULES), rule=rule)
-        for name, given in (("schedule", schedule), ("budget", budget)):
+        for name, given in (("schedule", schedule), ("budget", budget), ("lanes", lanes)):
             if given is not None:
                 raise check.fail(name, f"must be None beside rule={rule!r}, whose ramps have none", given)
         ramp = (100 if num_steps is None else num_steps), key, (3 if seeds is None else seeds)
@@ -139,21 +116,30 @@ def find(
         raise check.fail("num_steps", "must be None without a rule", num_steps, "Ramps have it; give rule='minimum'.")
     seeds = 1 if seeds is None else seeds
     check.positive_count(steps=steps, seeds=seeds)
-    gradients = max(CHEAPEST * seeds, int(QUARTER * steps))
+    if lanes is not None:
+        check.positive_count(lanes=lanes)
+    gradients = None
     if budget is not None:
         check.finite(budget=budget)
         check.positive(budget=budget)
         gradients = int(budget * steps + 1e-6)
         if gradients < least(seeds):
             raise check.fail("budget", f"must be at least {rounded_up(least(seeds) / steps)} for {steps} steps", budget)
-    runs = ShortRuns(problem, make_optimizer, linear if schedule is None else schedule, key, seeds, steps)
-    search = RateSearch(runs, start, stop, gradients, seeds, steps)
-    search.narrow()
+    runs = ShortRuns(problem, make_optimizer, linear if schedule is None else schedule, key, seeds, steps, lanes)
+    return found_by(runs, start, stop, gradients)
+
+
+def found_by(runs: "ShortRuns", start: float = 1e-7, stop: float = 10.0, gradients: int | None = None) -> Found:
+    """What short runs suggest within a budget of gradients; the usual one if None."""
+    seeds, steps = runs.seeds, runs.whole
+    gradients = gradients or max(CHEAPEST * seeds, int(QUARTER * steps))
+    search = RateSearch(start, stop, gradients, seeds, steps)
+    drive(search, runs, rounds=1)
     check_initial(search.rounds[0])
-    rounds = search.finish()
-    if not any(r.finite for r in rounds):
+    drive(search, runs)
+    if not any(r.finite for r in search.rounds):
         raise check.fail("start", "must be lower: not one of the short runs stayed finite", start)
-    return judged(rounds, start, stop, runs.gradients)
+    return judged(search.rounds, start, stop, runs.gradients)
 
 
 def check_initial(first: Round) -> None:
@@ -168,33 +154,8 @@ def rounded_up(x: float) -> str:
     return f"{math.ceil(x * place - 1e-6) / place:.4g}"
 
 
-def judged(rounds: tuple[Round, ...], start: float, stop: float, gradients: int) -> Found:
-    """The suggestion of the last of three rounds, and how far to trust it."""
-    first, second, third = rounds
-    # where even its lowest rate diverged, the next lower one
-    rate = third.vertex if third.finite else third.learning_rates[0] ** 2 / third.learning_rates[1]
-    rate = float(min(max(rate, start), stop))
-    apart = abs(math.log(rate / second.vertex))
-    flat = math.sqrt(2 * math.log(1.05) / third.curvature) if third.curvature > 0 else 0.0
-    reach = max(math.log(SURE), apart, min(flat, math.log(10)))
-    fell = any(r.losses.min() < r.initial - 0.1 * abs(r.initial) for r in rounds)
-    alike = first.finite and first.losses.max() <= first.losses.min() + 1e-5 * abs(first.initial)
-    doubts = {
-        "the loss fell by less than a tenth": not fell,
-        "the loss is the same at every rate": alike,
-        "the best rate is at an end of the range": not 1.05 * start < rate < stop / 1.05,
-        "the longer runs ask for a rate more than 5 times off that of the shorter ones": apart > math.log(5),
-        "the longer runs all diverged": not third.finite,
-        "the runs were shorter than 20 steps": third.steps < 20,
-    }
-    doubt = "; ".join(text for text, true in doubts.items() if true)
-    test = RangeTest(np.asarray(first.learning_rates, np.float32), np.asarray(first.losses, np.float32))
-    interval = (rate * math.exp(-reach), rate * math.exp(reach))
-    return Found(rate, interval, not doubt, test, rounds, gradients, doubt)
-
-
 class ShortRuns:
-    """Short runs from fresh starts, a few rates at a time, all through one compiled program."""
+    """Short runs from fresh starts, a few at a time, all through one compiled program."""
 
     def __init__(
         self,
@@ -204,16 +165,20 @@ class ShortRuns:
         key: Any,
         seeds: int,
         whole: int,
+        lanes: int | None = None,
+        journal: Journal | None = None,
     ):
+        self.journal = journal or Journal()
         self.problem, self.make_optimizer, self.schedule, self.whole = problem, make_optimizer, schedule, whole
-        self.key, self.seeds = as_key(key), seeds
-        self.layout = Layout(max(2, len(FIRST) // LANES) * LANES, LANES)
+        self.key, self.seeds, self.lanes = as_key(key), seeds, lanes
         self.batches = Batches(problem)
         self.places = [0]
         """Where each round begins in the stream of batches."""
         self.updates = 0
         """In a chunk: those of the shortest run, which is the first."""
         self.gradients = 0
+        self.over: dict[tuple[int, int], Group] = {}
+        """The last group, by its lanes and seeds, whose memory the next one takes over where memory is short."""
 
     def __call__(self, rates: np.ndarray, steps: int, number: int) -> np.ndarray:
         """Training losses [rates, seeds, steps] of runs of `steps` updates, from the start of that round."""
@@ -222,8 +187,45 @@ class ShortRuns:
             self.places.append(begin + steps)
         rows = grid(self.make_optimizer, rates, {"schedule": self.schedule}, {}, self.whole).rows
         # the schedule of the whole run, whose phases may be given in updates, gone through faster
-        rows = rows[:, (2 * np.arange(steps) + 1) * self.whole // (2 * steps)]
+        rows = rows[:, midpoints(steps, self.whole)]
         self.updates = self.updates or steps
+        self.gradients += len(rates) * self.seeds * steps
+        return self.journal.once(lambda: {"losses": self._losses(rows, begin, number)})["losses"]
+
+    def _losses(self, rows: np.ndarray, begin: int, number: int) -> np.ndarray:
+        """The losses of all runs of a batch."""
+        losses = self._trained(rows, begin, number)
+        if losses is None:
+            self.lanes = 1
+            losses = self._trained(rows, begin, number)
+        assert losses is not None  # memory that does not suffice for one run is an error
+        return losses
+
+    def _trained(self, rows: np.ndarray, begin: int, number: int) -> np.ndarray | None:
+        """The losses of all runs of a batch, or None if so many at once turn out not to fit."""
+        try:
+            return self._in_groups(rows, begin, number)
+        except jax.errors.JaxRuntimeError as error:
+            # a device fills in the first round if at all, whose batches of data are still held
+            if self.lanes is not None or number or "RESOURCE_EXHAUSTED" not in str(error):
+                raise
+        return None  # outside of the handler, which keeps what filled the memory
+
+    def _in_groups(self, rows: np.ndarray, begin: int, number: int) -> np.ndarray:
+        """All runs of a batch, as many together as may be in memory."""
+        starts = self.seeds if self.lanes is None else min(self.seeds, self.lanes)
+        lanes = LANES if self.lanes is None else max(1, self.lanes // starts)
+        groups = [(i, j) for i in range(0, len(rows), lanes) for j in range(0, self.seeds, starts)]
+        losses = np.zeros((len(rows), self.seeds, rows.shape[1]), np.float32)
+        for i, j in groups:
+            rates, seeds = slice(i, i + lanes), slice(j, j + starts)
+            # the first round may come back for more rates on the same batches
+            again = number == 0 or (i, j) != groups[-1]
+            losses[rates, seeds] = self._together(lanes, rows[rates], seeds, begin, number, again)
+        return losses
+
+    def _together(self, lanes: int, rows: np.ndarray, seeds: slice, begin: int, number: int, again: bool) -> np.ndarray:
+        """Some runs side by side. Their models are gone when it returns."""
         engine = Engine(
             self.problem,
             self.make_optimizer,
@@ -232,12 +234,13 @@ class ShortRuns:
             updates=self.updates,
             batches=self.batches,
         )
-        group = engine.start(self.layout, rows[:, 0], {})
-        # only the first round may come back for more rates on the same batches
-        again_from = None if number else begin
-        losses = list(engine.advance(group, rows, begin, again_from=again_from))
-        self.gradients += len(rates) * self.seeds * steps
-        return np.concatenate(losses, axis=2)
+        engine.init_keys, engine.batch_keys = engine.init_keys[seeds], engine.batch_keys[seeds]
+        old = self.over.pop((lanes, len(engine.init_keys)), None)
+        self.over.clear()
+        group = engine.start(Layout(lanes, lanes), rows[:, 0], {}, old)
+        if self.lanes is not None:
+            self.over[lanes, len(engine.init_keys)] = group
+        return np.concatenate(list(engine.advance(group, rows, begin, again_from=begin if again else None)), axis=2)
 
 
 # ---------------------------------------------------------------- range tests

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 
 from .. import _check as check
-from ._checkpoint import Checkpoint, arguments_of, leaves, restored
+from ._checkpoint import Checkpoint, leaves, restored
+from ._digest import arguments_of
 from ._engine import Engine, Group
 from ._layout import Layout, lay_out
 

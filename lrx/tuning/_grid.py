@@ -17,6 +17,9 @@ from ..schedules._schedule import FunctionSchedule, Schedule, as_schedule
 MakeSchedule = Callable[[Any, int], Any]
 """(peak, steps) -> a schedule, a function of the count, or a number."""
 
+AXES = "seed", "step"
+"""Axes of every sweep, beside those of the members."""
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Grid:
@@ -63,9 +66,13 @@ def grid(make_optimizer: Any, learning_rate: Any, schedule: Any, hyperparams: di
             check.in_user_code(
                 make_optimizer, float(rates[0]), **{k: float(v) for k, v in zip(axes, values, strict=True)}
             )
-    rows = [_values([_learning_rate(m, p[0], steps) for p in points], steps) for m in makers.values()]
+    rows = [_values([learning_rate_of(m, p[0], steps) for p in points], steps) for m in makers.values()]
     hyper = {k: np.asarray([p[i + 1] for p in points] * len(makers), F32) for i, k in enumerate(axes)}
     swept = {k: v for k, v in axes.items() if np.ndim(hyperparams[k])}
+    for name in AXES:
+        if name in swept:
+            rule = f"must be one number, since {name!r} is an axis of the result"
+            raise check.fail(name, rule, hyperparams[name], "Give the argument another name in make_optimizer.")
     coords = {"learning_rate": tuple(map(_short, rates)), "schedule": tuple(makers)}
     coords |= {k: tuple(map(_short, v)) for k, v in swept.items()}
     return Grid(np.concatenate(rows), hyper, tuple(coords), coords)
@@ -104,7 +111,7 @@ def _short(x: np.float32) -> float:
     return float(str(x))
 
 
-def _learning_rate(make: MakeSchedule, peak: float, steps: int) -> Any:
+def learning_rate_of(make: MakeSchedule, peak: float, steps: int) -> Any:
     """What goes into the learning-rate slot: a number or a schedule, with the peak among its data."""
     if not callable(make) or isinstance(make, Schedule):
         rule = "must give functions of (peak, steps), such as lambda peak, steps: ..."

@@ -1,7 +1,8 @@
 """`halving`: a sweep that stops the worse members on the way."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -10,11 +11,13 @@ import numpy as np
 from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import By, check_by, check_kinds
-from ._engine import Engine, Group, part_of
-from ._full_runs import Progress
+from ._checkpoint import Checkpoint, leaves, restored
+from ._end_losses import end_losses
+from ._engine import Engine, Group, as_key, part_of
+from ._full_runs import Progress, open_checkpoint
 from ._grid import Grid, MakeSchedule, grid
 from ._halving_plan import Rung, halving_plan
-from ._layout import Method, lay_out
+from ._layout import Layout, Method, lay_out
 from ._sweep import Best, Sweep
 
 
@@ -75,6 +78,7 @@ def halving(
     cooldown: float = 0.1,
     method: Method = "auto",
     progress: Progress | None = None,
+    checkpoint: Any = None,
     **hyperparams: Any,
 ) -> Halving:
     """Find the best member of a sweep for less than the sweep: stop the worse ones on the way.
@@ -101,6 +105,8 @@ def halving(
       cooldown: length of the cooldown, as a share of the updates done so far.
       method: "vmap", "map" or "auto", as in `lrx.sweep`.
       progress: called now and then with the number of member-updates completed, cooldowns included.
+      checkpoint: path of a file from which the same call goes on after a stop, with the same numbers, as in `sweep`.
+        A stop within a cooldown loses that cooldown.
       **hyperparams: further arguments of `make_optimizer`, each a number or an array of numbers to sweep over.
 
     Returns:
@@ -127,22 +133,29 @@ def halving(
       arXiv 1502.07943, algorithm 1. The cooldown before scoring is lrx's.
     """
     check.positive_count(seeds=seeds, steps=steps)
-    seeds, steps = int(seeds), int(steps)
+    seeds, steps, key = int(seeds), int(steps), as_key(key)
     check_kinds(problem, make_optimizer)
     check_by(problem, by)
     members = grid(make_optimizer, learning_rate, schedule, hyperparams, steps)
     plan = halving_plan(len(members.rows), budget, steps, keep=keep, cooldown=cooldown)
     engine = Engine(problem, make_optimizer, key=key, seeds=seeds, updates=part_of(steps))
-    survivors = _Survivors(engine, members, method, progress)
-    scored = []
-    for rung in plan[:-1]:
-        survivors.train(rung.begin, rung.end)
+    file = None
+    if checkpoint is not None:
+        bits = np.asarray(jax.random.key_data(key))
+        given = members.arguments() | {"seeds": seeds, "steps": steps, "key": bits, "by": by, "plan of the rungs": plan}
+        file = open_checkpoint(checkpoint, engine, lay_out(len(members.rows), method=method), given, list(hyperparams))
+        engine.batches.marked = True
+    survivors = _Survivors(engine, members, method, progress, file)
+    for rung, following in itertools.pairwise(plan):
+        if len(survivors.scored) > plan.index(rung):
+            continue  # it was in the file
+        survivors.train(rung.end)
         scores = survivors.scores(rung.end, rung.cooldown, by)
-        scored.append(Scored(rung, survivors.spread(scores)))
         if not np.isfinite(scores).any():
-            raise ValueError("halving() found nothing that stayed finite on every seed: give lower learning rates.")
-        survivors.keep(np.argsort(scores, kind="stable")[: plan[len(scored)].members])
-    survivors.train(plan[-1].begin, steps)
+            raise ValueError("halving() found nothing that stayed finite on every seed: give lower learning_rates.")
+        survivors.keep(scores, np.argsort(scores, kind="stable")[: following.members])
+    survivors.train(steps)
+    scored = [Scored(rung, members.arranged(x)) for rung, x in zip(plan, survivors.scored, strict=False)]
     record = survivors.record()
     scored.append(Scored(plan[-1], record.loss(by).mean(axis=-1)))
     return Halving(record, tuple(scored), by, sum(r.gradients for r in plan) / steps)
@@ -151,19 +164,43 @@ def halving(
 class _Survivors:
     """The members that still train, and the losses of all."""
 
-    def __init__(self, engine: Engine, members: Grid, method: Method, progress: Progress | None):
-        self.engine, self.members, self.progress = engine, members, progress
+    def __init__(
+        self, engine: Engine, members: Grid, method: Method, progress: Progress | None, file: Checkpoint | None
+    ):
+        self.engine, self.members, self.progress, self.file = engine, members, progress, file
         self.method: Method = method
+        saved = None if file is None else file.load()
+        self.seeds = len(engine.batch_keys)
         self.alive = np.arange(len(members.rows))
-        layout = lay_out(len(self.alive), method=method)
-        self.group = engine.start(layout, members.rows[:, 0], members.hyperparams)
-        self.seeds, self.updates = len(engine.batch_keys), 0
+        self.done, self.updates = 0, 0
+        """Updates of those alive, and of all, cooldowns included."""
+        self.scored: list[np.ndarray] = []
+        """Of each rung that is over, [members]; nan for those that were stopped before."""
         self.losses = np.full((len(members.rows), self.seeds, members.rows.shape[1]), np.nan, np.float32)
+        layout = lay_out(len(self.alive), method=method)
+        if saved is not None:
+            self.scored, self.losses, self.alive = list(saved["scored"]), saved["losses"], saved["alive"]
+            self.done, self.updates = int(saved["done"]), int(saved["updates"])
+            engine.batches.marks = list(map(int, saved["marks"]))
+            for n in saved["kept"]:
+                layout = self._smaller(layout, int(n))
+        hyperparams = {k: v[self.alive] for k, v in members.hyperparams.items()}
+        self.group = engine.start(layout, members.rows[self.alive, 0], hyperparams)
+        if saved is not None:
+            self.group.carry = restored(self.group.carry, saved)
+        self.kept = [] if saved is None else saved["kept"].tolist()
+        """How many each rung that is over has left."""
 
-    def train(self, begin: int, end: int) -> None:
-        """Each member's next updates under its own schedule."""
-        rates = self.members.rows[self.alive, begin:end]
-        self.losses[self.alive, :, begin:end] = self._trained(self.group, rates, begin, again_from=end)
+    def train(self, end: int) -> None:
+        """Train each member under its own schedule, up to an update."""
+        rates = self.members.rows[self.alive, self.done : end]
+        for losses in self._trained(self.group, rates, self.done, again_from=end):
+            n = losses.shape[2]
+            self.losses[self.alive, :, self.done : self.done + n] = losses
+            self.done += n
+            share = self.updates / self.losses.size
+            if self.file is not None and (self.file.due(share) or self.done == self.losses.shape[2]):
+                self.file.save(self._arrays)
 
     def scores(self, done: int, cooldown: int, by: By) -> np.ndarray:
         """The mean loss over seeds of a copy of each member, cooled down, [alive]; inf if it diverged on any seed.
@@ -173,27 +210,44 @@ class _Survivors:
         last = self.members.rows[self.alive, done - 1 : done]
         rates = last * np.linspace(1, 0, cooldown, endpoint=False, dtype=np.float32)
         copy = self.engine.copy(self.group)
-        self._trained(copy, rates, done, again_from=done)
+        for _ in self._trained(copy, rates, done, again_from=done):
+            pass
         if by == "validation":
             losses = self.engine.score(copy)["loss"]
         else:
             fresh = self.engine.advance(copy, np.zeros_like(rates), done + cooldown, again_from=done, learn=False)
-            losses = np.concatenate(list(fresh), axis=2).mean(axis=-1, dtype=np.float64)
+            losses = end_losses(np.concatenate(list(fresh), axis=2), cooldown)
         return np.where(np.isfinite(losses).all(axis=-1), losses.mean(axis=-1), np.inf)
 
-    def keep(self, places: np.ndarray) -> None:
-        """Go on with some of the members, by their places among those alive."""
-        layout, n = self.group.layout, len(places)
-        if 4 * layout.lanes * -(-n // layout.lanes) > 5 * n:  # another program, rather than more than a fifth idle
-            layout = lay_out(n, method=self.method)
-        self.alive = self.alive[places]
-        self.group = self.engine.keep(self.group, places, layout)
-
-    def spread(self, scores: np.ndarray) -> np.ndarray:
-        """Scores [alive] as [rate, schedule, …], nan for the members that were stopped before."""
+    def keep(self, scores: np.ndarray, places: np.ndarray) -> None:
+        """Go on with some of the members, by their places among those alive, which had these scores."""
         everyone = np.full(len(self.members.rows), np.nan)
         everyone[self.alive] = scores
-        return self.members.arranged(everyone)
+        self.scored.append(everyone)
+        self.kept.append(len(places))
+        layout = self._smaller(self.group.layout, len(places))
+        self.alive = self.alive[places]
+        self.group = self.engine.keep(self.group, places, layout)
+        if self.file is not None:
+            self.file.save(self._arrays)
+
+    def _smaller(self, layout: Layout, n: int) -> Layout:
+        """The layout of the members that are left."""
+        if 4 * layout.lanes * -(-n // layout.lanes) > 5 * n:  # another program, rather than more than a fifth idle
+            return lay_out(n, method=self.method)
+        return layout
+
+    def _arrays(self) -> dict[str, np.ndarray]:
+        """For a file."""
+        return leaves(self.group.carry) | {
+            "marks": np.asarray(self.engine.batches.marks, np.uint32),
+            "scored": np.asarray(self.scored).reshape(-1, len(self.members.rows)),
+            "kept": np.asarray(self.kept, np.int32),
+            "losses": self.losses,
+            "alive": self.alive,
+            "done": np.asarray(self.done),
+            "updates": np.asarray(self.updates),
+        }
 
     def record(self) -> Sweep:
         """All losses, and the problem's scores of the members that are left."""
@@ -209,12 +263,10 @@ class _Survivors:
             scores={k: self.members.arranged(v) for k, v in scores.items()},
         )
 
-    def _trained(self, group: Group, rates: np.ndarray, begin: int, again_from: int) -> np.ndarray:
-        """The losses of some updates, which the progress counts."""
-        chunks = []
+    def _trained(self, group: Group, rates: np.ndarray, begin: int, again_from: int) -> Iterator[np.ndarray]:
+        """The losses of some updates, chunk by chunk, which the progress counts."""
         for losses in self.engine.advance(group, rates, begin, again_from=again_from):
-            chunks.append(losses)
             self.updates += losses.size
+            yield losses
             if self.progress is not None:
                 self.progress(self.updates)
-        return np.concatenate(chunks, axis=2)

@@ -1,9 +1,12 @@
-"""Where a loss is lowest over learning rates, from few short runs. Pure functions: what trains is an argument."""
+"""Where a loss is lowest over learning rates, from few short runs: bookkeeping alone, which nothing here trains."""
 
 import dataclasses
 from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
+
+from ._end_losses import end_losses
 
 Measure = Callable[[np.ndarray, int, int], np.ndarray]
 """(rates [n], steps, number of the round) -> training losses [n, seeds, steps], each of a run whose rate decays to its
@@ -15,8 +18,39 @@ FIRST = 10.0 ** np.arange(-3, 0, 0.5)
 """The rates of the first round."""
 UNITS = 125
 """The budget in units; a run of the first round has four of them."""
+ROUNDS = 3
 SCORED = (0.5, 0.5, 0.25)
 """The end of a run, as a share of it, whose mean training loss is its score; by round."""
+
+
+class Told(NamedTuple):
+    """What is known of one run when it is over."""
+
+    losses: int
+    """How many were measured: the gradients that it cost."""
+    score: float | None
+    """The mean loss at its end, inf if it did not stay finite; None if it was too short to be compared."""
+    initial: float
+    """The loss before the first update, NaN if that is not known."""
+
+
+@dataclasses.dataclass(eq=False)
+class Batch:
+    """Short runs of one length, which start alike and see the same batches of data."""
+
+    number: int
+    """Of the round that it belongs to."""
+    steps: int
+    """Updates of each."""
+    rates: np.ndarray
+    """Increasing, float64 [rates]."""
+    told: list[Told | None]
+    """Of each rate; None where the run is not over."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether all runs are over."""
+        return all(told is not None for told in self.told)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -100,73 +134,142 @@ def lowest_of(losses: np.ndarray) -> int:
 
 
 class RateSearch:
-    """Three rounds of short runs, ever longer and ever closer to the best rate.
+    """Three rounds of short runs, ever longer and ever closer to the best rate. It does not train: it is told losses.
 
     1. Six rates a factor √10 apart from 0.001 on; three more beyond the best one while that is the outermost, closer
        to each other if the range ends there.
     2. Runs twice as long at three rates a factor √10 apart around the vertex of the first round.
     3. With what is left of the budget, three rates a factor 10^¼ apart around the vertex of the second round.
+
+    The runs of a batch may be told in any order; the next batch follows from what the ones before it were told.
     """
 
-    def __init__(
-        self, measure: Measure, start: float, stop: float, gradients: int, seeds: int = 1, whole: int | None = None
-    ):
+    def __init__(self, start: float, stop: float, gradients: int, seeds: int = 1, whole: int | None = None):
         """Prepare.
 
         Args:
-          measure: trains.
           start: the lowest rate to try.
           stop: the highest.
           gradients: the budget; at least `least(seeds)`.
-          seeds: how many runs `measure` makes of each rate.
+          seeds: how many runs are made of each rate.
           whole: how long the runs may be; there is nothing to learn from longer ones than the training to come.
         """
-        self.measure, self.seeds = measure, seeds
         self.start, self.stop = start, stop
-        self.budget = self.left = gradients // seeds
+        self.budget = gradients // seeds
         whole = self.budget if whole is None else whole
         self.unit = max(1, min(unit_of(gradients, seeds), whole // 4))
         self.whole = whole // self.unit * self.unit
-        self.rounds: tuple[Round, ...] = ()
+        self.batches: list[Batch] = []
+        self.last_steps: int | None = None
+        """How long the runs of the third round are to be; as long as the budget allows if None."""
 
-    def narrow(self) -> None:
-        """The first two rounds."""
-        steps = min(4 * self.unit, self.whole)
-        inside = self.start <= FIRST[0] and FIRST[-1] <= self.stop
-        first = self._round(0, FIRST if inside else np.geomspace(self.start, self.stop, len(FIRST)), steps)
-        while first.at_edge and self.left - LANES * steps >= 0.6 * self.budget:
-            side, end = (0, self.start) if first.at_edge < 0 else (-1, self.stop)
-            edge = first.learning_rates[side]
-            room = abs(np.log10(end / edge))
-            if room < 0.1:
-                break
-            spacing = min(0.5, room / LANES)
-            beyond = np.sort(edge * 10.0 ** (spacing * first.at_edge * np.arange(1, 1 + LANES)))
-            first = _joined(first, self._round(0, beyond, steps))
-        second = self._round(1, self._around(first.vertex, 10**0.5), min(8 * self.unit, self.whole))
-        self.rounds = first, second
+    @property
+    def left(self) -> int:
+        """What the batches so far leave of the budget, in gradients of each seed."""
+        return self.budget - sum(len(b.rates) * b.steps for b in self.batches)
+
+    @property
+    def stage(self) -> int:
+        """The round that the open batch belongs to, or the next one if none is open; 3 at the end."""
+        if not self.batches:
+            return 0
+        last = self.batches[-1]
+        if not last.complete or (last.number == 0 and len(self._beyond())):
+            return last.number
+        return last.number + 1
+
+    @property
+    def done(self) -> bool:
+        """Whether all three rounds are complete."""
+        return self.stage == ROUNDS
 
     @property
     def longest(self) -> int:
         """How long the runs of the third round can be."""
         return min(self.left // (LANES * self.unit) * self.unit, self.whole)
 
-    def finish(self, steps: int | None = None) -> tuple[Round, ...]:
-        """The third round, of as long runs as the budget has left, or of `steps`; all rounds."""
-        third = self._round(2, self._around(self.rounds[-1].vertex, 10**0.25), steps or self.longest)
-        self.rounds = (*self.rounds, third)
-        return self.rounds
+    @property
+    def rounds(self) -> tuple[Round, ...]:
+        """The rounds of which some run has a score, also if others have not been told yet."""
+        rounds = (self._round(number) for number in range(ROUNDS))
+        return tuple(r for r in rounds if r is not None)
 
-    def _round(self, number: int, rates: np.ndarray, steps: int) -> Round:
-        self.left -= len(rates) * steps
-        losses = self.measure(rates, steps, number)
-        return Round(steps, rates, scores(losses, SCORED[number]), float(losses[..., 0].mean()))
+    @property
+    def cut_short(self) -> int:
+        """How many runs were too short to be compared."""
+        return sum(told is not None and told.score is None for b in self.batches for told in b.told)
 
-    def _around(self, rate: float, spacing: float) -> np.ndarray:
-        """Three rates, moved into the range together if they reach over its end."""
+    def open(self) -> Batch:
+        """The batch whose runs are to be made now; not to be asked for when all is done."""
+        stage, first = self.stage, min(4 * self.unit, self.whole)
+        if self.batches and not self.batches[-1].complete:
+            return self.batches[-1]
+        if not self.batches:
+            inside = self.start <= FIRST[0] and FIRST[-1] <= self.stop
+            rates, steps = FIRST if inside else np.geomspace(self.start, self.stop, len(FIRST)), first
+        elif stage == 0:
+            rates, steps = self._beyond(), first
+        elif stage == 1:
+            rates, steps = self._around(10**0.5), min(8 * self.unit, self.whole)
+        else:
+            rates, steps = self._around(10**0.25), self.last_steps or self.longest
+        self.batches.append(Batch(stage, steps, rates, [None] * len(rates)))
+        return self.batches[-1]
+
+    def _beyond(self) -> np.ndarray:
+        """Further rates of the first round, beyond the best one; none if that is not the outermost."""
+        first, steps = self._round(0), min(4 * self.unit, self.whole)
+        if first is None or not first.at_edge or self.left - LANES * steps < 0.6 * self.budget:
+            return np.empty(0)
+        side, end = (0, self.start) if first.at_edge < 0 else (-1, self.stop)
+        edge = first.learning_rates[side]
+        room = abs(np.log10(end / edge))
+        if room < 0.1:
+            return np.empty(0)
+        spacing = min(0.5, room / LANES)
+        return np.sort(edge * 10.0 ** (spacing * first.at_edge * np.arange(1, 1 + LANES)))
+
+    def _round(self, number: int) -> Round | None:
+        """What the runs of a round were told, or None where none has a score."""
+        some = [b for b in self.batches if b.number == number]
+        runs = sorted(
+            (rate, told.score, told.initial)
+            for b in some
+            for rate, told in zip(b.rates.tolist(), b.told, strict=True)
+            if told is not None and told.score is not None
+        )
+        if not runs:
+            return None
+        rates, losses, initial = map(np.asarray, zip(*runs, strict=True))
+        known = initial[~np.isnan(initial)]
+        return Round(some[0].steps, rates, losses, float(known.mean()) if known.size else np.nan)
+
+    def _around(self, spacing: float) -> np.ndarray:
+        """Three rates around the best so far, moved into the range together if they reach over its end."""
+        tried = np.concatenate([b.rates for b in self.batches])
+        rate = self.rounds[-1].vertex if self.rounds else np.exp(np.log(tried).mean())
         low, high = np.log(self.start), np.log(self.stop)
         reach = min(np.log(spacing), (high - low) / 2)
         return np.exp(np.clip(np.log(rate), low + reach, high - reach) + reach * np.arange(-1, 2))
+
+
+def drive(search: RateSearch, measure: Measure, rounds: int = ROUNDS) -> None:
+    """Make the runs of a search, batch by batch, up to a number of rounds."""
+    while search.stage < rounds:
+        batch = search.open()
+        for i, losses in enumerate(measure(batch.rates, batch.steps, batch.number)):
+            batch.told[i] = summary(losses, batch.number)
+
+
+def summary(losses: np.ndarray, number: int) -> Told:
+    """What whole runs [seeds, steps] at one rate say, in the round of that number."""
+    return Told(losses.size, float(scores(losses[None], SCORED[number])[0]), initial_of(losses))
+
+
+def initial_of(losses: np.ndarray) -> float:
+    """The mean over seeds of the first loss that is finite, [seeds, steps] -> []; not finite if a seed has none."""
+    first = np.isfinite(losses).argmax(axis=-1)
+    return float(np.take_along_axis(losses, first[:, None], axis=-1).mean())
 
 
 def unit_of(gradients: int, seeds: int) -> int:
@@ -180,12 +283,6 @@ def least(seeds: int) -> int:
 
 
 def scores(losses: np.ndarray, share: float) -> np.ndarray:
-    """Losses [rates, seeds, steps] -> the mean over the end of the runs, inf if one was not finite, [rates]."""
-    last = losses[..., -max(1, round(share * losses.shape[-1])) :].mean(axis=-1, dtype=np.float64)
-    return np.where(np.isfinite(losses).all(axis=-1), last, np.inf).mean(axis=-1)
-
-
-def _joined(a: Round, b: Round) -> Round:
-    rates = np.concatenate([a.learning_rates, b.learning_rates])
-    order = np.argsort(rates)
-    return Round(a.steps, rates[order], np.concatenate([a.losses, b.losses])[order], (a.initial + b.initial) / 2)
+    """Losses [rates, seeds, steps] -> the mean over the end of the runs, inf if one diverged, [rates]."""
+    last = end_losses(losses, max(1, round(share * losses.shape[-1])))
+    return np.where(np.isfinite(last), last, np.inf).mean(axis=-1)

@@ -8,6 +8,7 @@ import jax
 
 from ..problems._problem import Problem
 from ._arguments import By
+from ._journal import Journal
 
 Progress = Callable[[str, int, int], None]
 """(stage, updates done, updates in the stage), an update of each member counted."""
@@ -29,6 +30,8 @@ class Request:
     key: jax.Array
     by: By
     progress: Progress | None
+    journal: Journal
+    """Of what was measured, for a call that goes on."""
 
     def report_progress(self, stage: str, done: int, total: int) -> None:
         """Call `progress`, if there is one."""

@@ -11,6 +11,7 @@ from .. import _check as check
 from .. import charts
 from ..problems._problem import Problem
 from ._arguments import By, check_kinds
+from ._end_losses import end_losses
 from ._engine import Engine, as_key, part_of
 from ._full_runs import Progress, open_checkpoint, train
 from ._grid import MakeSchedule, grid
@@ -60,10 +61,10 @@ class Sweep:
     def final(self) -> np.ndarray:
         """Final training loss: the mean over the last twentieth of the steps, [rate, schedule, …, seed].
 
-        A member whose record holds a non-finite loss anywhere has the final loss nan.
+        It is nan for a member that diverged: most of its last losses are not finite. A batch that was skipped since its
+        loss was not finite is left out.
         """
-        last = self.losses[..., -max(1, self.losses.shape[-1] // 20) :].mean(axis=-1, dtype=np.float64)
-        return np.where(np.isfinite(self.losses).all(axis=-1), last, np.nan)
+        return end_losses(self.losses, max(1, self.losses.shape[-1] // 20))
 
     def loss(self, by: By = "training") -> np.ndarray:
         """The final loss by which members are ranked: "training", or "validation" (`evaluate`'s), [rate, …, seed]."""

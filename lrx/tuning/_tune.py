@@ -9,6 +9,7 @@ from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import By, check_by, check_kinds, is_validated
 from ._engine import as_key
+from ._journal import key_bits, open_journal
 from ._presets import DEFAULT_OPTIMIZERS, MAIN_SCHEDULES, OPTIMIZERS, SCHEDULES, chosen
 from ._request import Progress, Request
 from ._tune_all import tune_all
@@ -29,6 +30,7 @@ def tune(
     by: By | None = None,
     key: jax.Array | None = None,
     progress: Progress | None = None,
+    checkpoint: Any = None,
 ) -> Tuned:
     """Choose an optimizer, a schedule and a learning rate by training, and say how sure it is.
 
@@ -60,6 +62,8 @@ def tune(
       by: the loss that decides, "training" or "validation"; if None, that of the problem's `evaluate` if it gives one.
       key: a JAX random key; `jax.random.key(0)` if None.
       progress: called now and then with (stage, updates done, updates in the stage).
+      checkpoint: path of a folder, made if it is not there, from which the same call goes on after a stop and comes to
+        the same choice. A stop loses a batch of short runs, or of a whole run what it loses of a sweep.
 
     Returns:
       A `Tuned`: `.learning_rate`, `.schedule`, `.optimizer`, `.table`, `.interval`, `.runner_up`, `.larger_budget`,
@@ -87,21 +91,27 @@ def tune(
     few, main = (("adam",), MAIN_SCHEDULES) if budget is not None else (DEFAULT_OPTIMIZERS, SCHEDULES)
     makers = chosen("optimizers", optimizers, OPTIMIZERS, few)
     curves = chosen("schedules", schedules, SCHEDULES, main)
+    by, key = _loss_that_decides(problem, makers, by), as_key(key)
+    rates = None if learning_rates is None else _rates(learning_rates)
+    if budget is not None:
+        check.finite(budget=budget)
+        check.positive(budget=budget)
+    given = {"budget": budget, "steps": int(steps), "seeds": int(seeds), "by": by, "learning_rates": rates}
+    given |= {"key": key_bits(key), "whole grid": isinstance(schedules, dict)}
     request = Request(
         problem=problem,
         makers=makers,
         curves=curves,
-        by=_loss_that_decides(problem, makers, by),
-        learning_rates=None if learning_rates is None else _rates(learning_rates),
+        by=by,
+        learning_rates=rates,
         steps=int(steps),
         seeds=int(seeds),
-        key=as_key(key),
+        key=key,
         progress=progress,
+        journal=open_journal(checkpoint, problem, makers, curves, int(steps), given),
     )
     if budget is None:
         return tune_all(request, whole_grid=isinstance(schedules, dict))
-    check.finite(budget=budget)
-    check.positive(budget=budget)
     return tune_within(request, float(budget))
 
 

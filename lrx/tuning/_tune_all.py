@@ -8,8 +8,9 @@ import numpy as np
 
 from ..optimizers.adam import adam
 from ..schedules._schedule import as_schedule
-from ._find import find
-from ._presets import BASELINE_RATE, MAIN_SCHEDULES, constant
+from ._find import ShortRuns, found_by
+from ._found import Found
+from ._presets import BASELINE_RATE, MAIN_SCHEDULES, constant, linear
 from ._request import Request
 from ._suggest import logspace
 from ._sweep import Sweep, sweep
@@ -26,7 +27,7 @@ def tune_all(request: Request, whole_grid: bool) -> Tuned:
     run = _Runs(request, sweep_key)
 
     main, *others = makers
-    found = find(problem, makers[main], key=ramp_key, steps=steps)
+    found = _found(request, makers[main], ramp_key)
     given = request.learning_rates
     grid = _around(found.learning_rate, 100, 10**1.5, 16) if given is None else np.unique(np.asarray(given))
     full = {k: f for k, f in curves.items() if whole_grid or k in MAIN_SCHEDULES} or curves
@@ -40,7 +41,7 @@ def tune_all(request: Request, whole_grid: bool) -> Tuned:
         run.sweep(main, makers[main], first.learning_rates[near], extra)
     spent = found.gradients
     for i, name in enumerate(others):
-        other = find(problem, makers[name], key=jax.random.fold_in(ramp_key, i), steps=steps)
+        other = _found(request, makers[name], jax.random.fold_in(ramp_key, i))
         spent += other.gradients
         grid = _around(other.learning_rate, 10, 10, 7)
         run.sweep(name, makers[name], grid, {best.schedule: full[best.schedule]})
@@ -80,6 +81,11 @@ def _around(centre: float, below: float, above: float, num: int) -> np.ndarray:
     return np.asarray([float(f"{rate:.3g}") for rate in logspace(centre / below, centre * above, num)], np.float32)
 
 
+def _found(request: Request, make: Any, key: jax.Array) -> Found:
+    """What `lrx.find` suggests."""
+    return found_by(ShortRuns(request.problem, make, linear, key, 1, request.steps, journal=request.journal))
+
+
 class _Runs:
     """The sweeps made so far, by optimizer."""
 
@@ -107,6 +113,7 @@ class _Runs:
             steps=request.steps,
             key=self.key,
             progress=progress,
+            checkpoint=request.journal.path(),
         )
         self.sweeps.setdefault(name, []).append(result)
         self.count += runs

@@ -11,12 +11,15 @@ from .. import _check as check
 from ..schedules._schedule import as_schedule
 from ._arguments import By
 from ._engine import Engine, part_of
-from ._find import QUARTER, SURE, Found, ShortRuns, check_initial, judged, rounded_up
-from ._full_runs import train
+from ._find import QUARTER, ShortRuns, check_initial, rounded_up
+from ._found import SURE, Found, judged
+from ._full_runs import open_checkpoint, train
 from ._grid import grid
 from ._host_batches import Batches
+from ._journal import key_bits
+from ._layout import lay_out
 from ._next_run import LOWER, Candidates, Member, bound_of, lattice_around
-from ._rate_search import RateSearch, least
+from ._rate_search import RateSearch, drive, least
 from ._request import Request
 from ._sweep import Sweep
 from ._table import Row, Score, ranked
@@ -130,15 +133,17 @@ def _short_runs(
     searches = {}
     for name, make in request.makers.items():
         request.report_progress(f"{name}: short runs", 0, gradients)
-        runs = ShortRuns(request.problem, make, curve, key, starts, steps)
-        search = RateSearch(runs, *span, gradients, starts, steps)
-        search.narrow()
+        runs = ShortRuns(request.problem, make, curve, key, starts, steps, journal=request.journal)
+        search = RateSearch(*span, gradients, starts, steps)
+        drive(search, runs, rounds=2)
         check_initial(search.rounds[0])
         searches[name] = search, runs
     longest = min(search.longest for search, _ in searches.values())
     found = {}
     for name, (search, runs) in searches.items():
-        found[name] = judged(search.finish(longest), *span, runs.gradients)
+        search.last_steps = longest
+        drive(search, runs)
+        found[name] = judged(search.rounds, *span, runs.gradients)
         request.report_progress(f"{name}: short runs", gradients, gradients)
     return found
 
@@ -173,7 +178,11 @@ class _WholeRuns:
         progress(0)
         updates = part_of(request.steps)
         engine = Engine(request.problem, make, key=self.key, seeds=request.seeds, updates=updates)
-        losses, scores = train(engine, rows, progress=progress)
+        path, file = request.journal.path(), None
+        if path is not None:
+            run = {"run": stage, "rates": rows, "seeds": request.seeds, "key": key_bits(self.key)}
+            file = open_checkpoint(path, engine, lay_out(1), run, [])
+        losses, scores = train(engine, rows, progress=progress, file=file)
         pair = member.optimizer, member.schedule
         self.records.setdefault(pair, []).append(
             (member.learning_rate, losses[0], {k: v[0] for k, v in scores.items()})

@@ -42,6 +42,8 @@ PAIRS |= {
         "rmsprop_centered": lambda lib: lib.rmsprop(0.1, centered=True, momentum=0.9),
         "lion_scheduled": lambda lib: lib.lion(optax.linear_schedule(0.1, 0.0, 9)),
         "weight_decay_scheduled": lambda lib: lib.add_decayed_weights(optax.linear_schedule(0.1, 0.0, 9)),
+        "lbfgs": lambda lib: lib.lbfgs(),
+        "backtracking": lambda lib: lib.scale_by_backtracking_linesearch(5, store_grad=True),
         "masked": lambda lib: lib.masked(lib.adam(0.1), MASK),
         "apply_if_finite": lambda lib: lib.apply_if_finite(lib.adam(0.1), 3),
         "partition": lambda lib: lib.partition({"a": lib.adam(0.1), "b": lib.sgd(0.1)}, {"w": "a", "b": "b"}),

@@ -9,20 +9,11 @@ import optax
 import pytest
 
 import lrx
-from tests.common import GRADS, PARAMS, avals, same, train
+from tests.common import GRADS, PARAMS, as_restored, avals, same, train
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 CONSTANT = lrx.adam(1e-3)
 SCHEDULED = lrx.adam(lrx.linear_schedule(1.0, 0.0, 10))
-
-
-def as_restored(tree):
-    """What a checkpoint without a target restores to: named tuples are dicts in alphabetical order, tuples lists."""
-    if hasattr(tree, "_asdict"):
-        tree = tree._asdict()
-    if isinstance(tree, dict):
-        return {k: as_restored(tree[k]) for k in sorted(tree)}
-    return [as_restored(x) for x in tree] if isinstance(tree, tuple) else np.asarray(tree)
 
 
 def test_optax_1036_resume_restores_one_count():
@@ -99,9 +90,9 @@ def test_other_shapes_are_listed_by_path():
         lrx.resume(CONSTANT, wider, train(CONSTANT)[1])
 
 
-def test_state_of_another_library_is_refused():
+def test_state_of_another_rule_of_optax_is_refused():
     with pytest.raises(ValueError, match=r"scale_by_adam\.count is not in the checkpoint"):
-        lrx.resume(CONSTANT, PARAMS, optax.adam(1e-3).init(PARAMS))
+        lrx.resume(CONSTANT, PARAMS, optax.adabelief(1e-3).init(PARAMS))
 
 
 def test_parameters_may_have_the_names_of_state_fields():

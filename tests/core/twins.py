@@ -18,6 +18,8 @@ class Twin:
     not_edited: tuple[str, ...] = ()
     tolerance: float = 5e-5
     """Of the parameters after 50 steps, relative to how far they went."""
+    since: str = "0.2.5"
+    """The version in which optax has it first."""
 
     def factory(self, library):
         place = library if library is lrx or hasattr(optax, self.name) else optax.contrib
@@ -59,10 +61,16 @@ TWINS = [
     Twin("momo", RATE),
     Twin("momo_adam", RATE),
     Twin("cocob", {"learning_rate": 1.0}, not_edited=("learning_rate",)),  # a rate that changes is lrx's own
-    Twin("signum", RATE),
+    Twin("signum", RATE, since="0.2.7"),
     # optax forgets by which b1 the parameters were mixed: the average jumps where b1 changes
     Twin("schedule_free_sgd", RATE, not_edited=("b1",)),
     Twin("schedule_free_adamw", RATE, not_edited=("b1",)),
+    Twin("acprop", RATE),
+    Twin("scale_by_simplified_ademamix", static=("alpha",)),
+    Twin("scale_by_madgrad", RATE),
+    Twin("simplified_ademamix", {"learning_rate": 1e-3}, static=("alpha",)),
+    Twin("madgrad", RATE),
+    Twin("muon", RATE | {"adam_learning_rate": 1e-3}, static=("ns_steps", "ns_coeffs")),
     Twin("trace", {"decay": 0.9}),
     Twin("ema", {"decay": 0.9}),
     Twin("clip", {"max_delta": 0.3}),
@@ -71,10 +79,26 @@ TWINS = [
     Twin("adaptive_grad_clip", {"clipping": 0.1}),
     Twin("add_decayed_weights", {"weight_decay": 0.1}),
     Twin("scale_by_learning_rate", RATE),
+    Twin("scale", {"step_size": 0.5}),
+    Twin("scale_by_schedule", {"step_size_fn": optax.linear_schedule(1.0, 0.1, 40)}, static=("step_size_fn",)),
+    Twin("normalize_by_update_norm"),
+    Twin("optimistic_gradient_descent", RATE),
+    Twin("scale_by_optimistic_gradient"),
+    Twin("optimistic_adam_v2", RATE),
+    Twin("fromage", RATE),
+    Twin("noisy_sgd", RATE | {"key": 3}, static=("key",)),
+    Twin("add_noise", {"eta": 0.1, "gamma": 0.5, "key": 3}, static=("key",)),
+    Twin("scale_by_lbfgs", static=("memory_size", "scale_init_precond")),
+    Twin("polyak_sgd"),
+    Twin("scale_by_polyak"),
+    Twin("scale_by_distance_over_gradients", {"reps_rel": 0.1, "global_scale": 1.0}, static=("param_dtype",)),
+    Twin("centralize"),
+    Twin("zero_nans"),
 ]
 TWINS += [
     Twin(f"scale_by_{rule}")
     for rule in [
+        "acprop",
         "adadelta",
         "adam",
         "adamax",
@@ -84,6 +108,7 @@ TWINS += [
         "belief",
         "lion",
         "novograd",
+        "param_block_norm",
         "param_block_rms",
         "radam",
         "rms",

@@ -6,10 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 
 import lrx
+from lrx import extend
 from tests.extend import outside
 
 MIXED = {"w": jnp.ones(3, jnp.bfloat16), "b": [jnp.ones(3, jnp.float16), jnp.ones((2, 2)), jnp.ones(2, jnp.complex64)]}
@@ -28,6 +30,8 @@ class Case:
     rate: float = 0.01
     differentiable: bool = True
     """In reverse mode: a loop whose length depends on the data is not."""
+    dtypes: tuple[str, ...] = ()
+    """What its memory has besides float32 and int32."""
 
     @property
     def extra(self):
@@ -87,8 +91,36 @@ def on_plateau(learning_rate, **numbers):
     return lrx.chain(lrx.sgd(learning_rate), lrx.reduce_on_plateau(**numbers))
 
 
+def polyak_sgd(learning_rate, scaling=1.0, eps=0.0):
+    """With the bound as its rate."""
+    return lrx.polyak_sgd(learning_rate, scaling, eps=eps)
+
+
+def own_steps(learning_rate, reps_rel=1e-2, f_min=0.0):
+    """Two rules that find the sizes of their steps."""
+    found = lrx.scale_by_distance_over_gradients(reps_rel), lrx.scale_by_polyak(f_min)
+    return lrx.chain(*found, lrx.scale_by_learning_rate(learning_rate))
+
+
+@extend.pytree_dataclass
+class Twice(extend.Rule):
+    """The gradients of a batch of two examples that are the same."""
+
+    def init(self, params):
+        return ()
+
+    def update(self, updates, state, params=None, **extra):
+        return jax.tree.map(lambda u: jnp.stack([u, u]), updates), state
+
+
+@functools.wraps(lrx.dpsgd)
+def of_examples(**arguments):
+    return lrx.chain(extend.transformation(Twice()), lrx.dpsgd(**arguments))
+
+
 SIGNALS = {"value": 1.0, "value_fn": lambda params: 0.0}
 MASK = {"w": True, "b": False}
+BACKTRACKING = lrx.scale_by_backtracking_linesearch(3, store_grad=True)
 SMALL = {"min_dim_size_to_factor": 2}
 PER_LEAF = {"hyper_learning_rate": 1e-3, "per_leaf": True}
 
@@ -116,6 +148,8 @@ FAMILY = [
     Case("adan", lrx.adan, {"weight_decay": 0.1}),
     Case("adopt", lrx.adopt),
     Case("ademamix", lrx.ademamix, {"weight_decay": 0.1}),
+    Case("acprop", lrx.acprop, {"weight_decay": 0.1}),
+    Case("simplified_ademamix", lrx.simplified_ademamix, {"alpha": 2.0, "weight_decay": 0.1}),
     Case("mars", lrx.mars),
     Case("adam_mini", lrx.adam_mini),
     Case("adafactor", lrx.adafactor, SMALL, takes_complex=False),
@@ -123,6 +157,7 @@ FAMILY = [
     Case("lars", lrx.lars, {"weight_decay": 0.1}),
     Case("lamb", lrx.lamb, {"weight_decay": 0.1}),
     Case("novograd", lrx.novograd, {"weight_decay": 0.1}),
+    Case("muon", lrx.muon, {"weight_decay": 0.1}),
     Case("sm3", lrx.sm3, takes_complex=False),
     Case("rprop", lrx.rprop, takes_complex=False),
 ]
@@ -136,9 +171,11 @@ ADAPTIVE = [
     Case("distance_cap", under(lrx.distance_cap), {"max_distance": 0.01}),
     Case("curvature_cap", under(lrx.curvature_cap)),
     Case("line_search", under(lrx.line_search), needs=("value", "value_fn"), differentiable=False),
+    Case("sophia", lrx.sophia, {"update_interval": 2}, takes_complex=False, needs=("value_fn",), dtypes=("uint32",)),
     Case("momo", lrx.momo, needs=("value",)),
     Case("momo_adam", lrx.momo_adam, needs=("value",)),
     Case("hdm", lrx.hdm, needs=("value",)),
+    Case("madgrad", lrx.madgrad, {"weight_decay": 0.1}),
     Case("prodigy", lrx.prodigy, {"estim_lr0": 1e-2}),
     Case("dadapt_sgd", lrx.dadapt_sgd, {"momentum": 0.5, "estim_lr0": 1e-2}),
     Case("dadapt_adagrad", lrx.dadapt_adagrad, {"estim_lr0": 1e-2}),
@@ -181,6 +218,9 @@ VARIANTS = [
     ),
     Case("lars_masked", lrx.lars, {"trust_ratio_mask": MASK, "weight_decay_mask": not_biases, "nesterov": True}),
     Case("lamb_masked", lrx.lamb, {"weight_decay": 0.1, "mask": MASK}),
+    Case("muon_rms", lrx.muon, {"adam_learning_rate": 1e-3, "consistent_rms": 0.2, "ns_coeffs": "dion"}),
+    Case("muon_adaptive", lrx.muon, {"adaptive": True, "preconditioning": "aol", "ns_dtype": "bfloat16"}),
+    Case("galore", lrx.galore, {"rank": 1, "update_proj_gap": 2, "weight_decay": 0.1}),
     # whose first updates only fill the second moment
     Case("schedule_free_radam", lrx.schedule_free_radam),
     Case("alig", under(lrx.alig), needs=("value",)),
@@ -193,4 +233,17 @@ VARIANTS = [
     Case("momo_adapting", lrx.momo, {"adapt_lower_bound": True}, needs=("value",)),
     Case("prodigy_sliced", lrx.prodigy, {"slice_p": 2, "safeguard_warmup": True}),
     Case("schedule_free_plus", lrx.schedule_free_adamw, {"inner_momentum": 0.9, "polyak": True}, needs=("value",)),
+    Case("optimistic_gradient_descent", lrx.optimistic_gradient_descent, {"alpha": 0.5}, dtypes=("bool",)),
+    Case("optimistic_adam", lrx.optimistic_adam, {"optimism": 0.02}, dtypes=("bool",)),
+    Case("optimistic_adam_v2", lrx.optimistic_adam_v2, dtypes=("bool",)),
+    Case("fromage", lrx.fromage),
+    Case("noisy_sgd", lrx.noisy_sgd, dtypes=("key<fry>",)),
+    Case("polyak_sgd", polyak_sgd, needs=("value",)),
+    Case("dpsgd", of_examples, {"l2_norm_clip": 100.0, "noise_multiplier": 0.0, "seed": 0}, dtypes=("key<fry>",)),
+    Case("own_steps", own_steps, needs=("value",)),
 ]
+SEARCHES = [
+    Case("lbfgs", lrx.lbfgs, needs=("value", "value_fn")),
+    Case("lbfgs_backtracking", lrx.lbfgs, {"linesearch": BACKTRACKING}, needs=("value", "value_fn")),
+]
+"""Apart, since optax's searches do not run in `shard_map` and on explicit axes."""

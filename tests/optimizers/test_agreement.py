@@ -20,7 +20,7 @@ import optax.contrib
 import pytest
 
 import lrx
-from tests.common import PARAMS, one_step, scan
+from tests.common import PARAMS, needs_optax, one_step, scan
 from tests.reference import optimizers as reference
 from tests.reference import record_torch, schedules
 from tests.reference.compare import disagreement
@@ -46,6 +46,8 @@ class Case:
     shape: tuple[int, ...] = (8,)
     peer: ModuleType | None = optax
     peer_bound: float = 5e-5
+    peer_since: str = "0.2.5"
+    """The version in which optax has these arguments first."""
 
     def __str__(self):
         shown = [f"{key}={getattr(value, '__name__', value)}" for key, value in self.arguments.items()]
@@ -96,8 +98,12 @@ CASES = [
     Case("nadamw", {"learning_rate": decaying, "b1": 0.8, "eps_root": 1e-3, "weight_decay": 0.3}),
     Case("nadamw", {"b2": 0.95, "weight_decay": 0.3, "momentum_decay": 0.1}, peer=None),
     Case("amsgrad", {"b2": 0.9}),
-    Case("amsgrad", {"learning_rate": decaying, "eps": 1e-2, "eps_root": 1e-3, "bias_correction_mu": False}),
-    Case("amsgrad", {"b2": 0.9, "bias_correction_nu": False}),
+    Case(
+        "amsgrad",
+        {"learning_rate": decaying, "eps": 1e-2, "eps_root": 1e-3, "bias_correction_mu": False},
+        peer_since="0.2.7",
+    ),
+    Case("amsgrad", {"b2": 0.9, "bias_correction_nu": False}, peer_since="0.2.7"),
     Case("amsgrad", {"convention": "torch"}, peer=None),
     Case("radam"),
     Case("radam", {"learning_rate": decaying, "b2": 0.9, "eps_root": 1e-3, "threshold": 6.5, "nesterov": True}),
@@ -121,7 +127,7 @@ CASES = [
     Case("adam_mini", peer=None),
     Case("adam_mini", {"learning_rate": decaying, "b2": 0.95, "weight_decay": 0.3}, (4, 2), peer=None),
     Case("sign_sgd", {"learning_rate": decaying}),
-    Case("signum"),
+    Case("signum", peer_since="0.2.7"),
     Case("lion"),
     Case("lion", {"learning_rate": decaying, "b1": 0.5, "b2": 0.8, "weight_decay": 0.3}),
     Case("rprop"),
@@ -138,6 +144,39 @@ CASES = [
     Case("adafactor", {"learning_rate": decaying, "decay_rate": 0.5, "weight_decay_rate": 1e-3}),
     Case("sm3"),
     Case("sm3", {"momentum": 0.5}, (3, 2, 4)),
+    # optax forms s / (1 − b2^t) with a difference of float32 numbers
+    Case("acprop", peer=optax.contrib, peer_bound=NEAR_ONE),
+    Case("acprop", {"learning_rate": decaying, "b2": 0.9, "eps_root": 1e-3, "weight_decay": 0.3}, peer=optax.contrib),
+    Case("simplified_ademamix", peer=optax.contrib),
+    Case(
+        "simplified_ademamix",
+        {"learning_rate": decaying, "b1": 0.9, "alpha": decaying, "eps_root": 1e-3, "weight_decay": 0.3},
+        peer=optax.contrib,
+        peer_since="0.2.7",
+    ),
+    Case("madgrad", peer=optax.contrib, peer_since="0.2.7"),
+    Case(
+        "madgrad",
+        {"learning_rate": decaying, "momentum": 0.5, "weight_decay": 0.1},
+        peer=optax.contrib,
+        peer_since="0.2.7",
+    ),
+    Case("muon", {"learning_rate": decaying}, (4, 2), peer=optax.contrib),
+    Case(
+        "muon",
+        {"ns_coeffs": "dion", "consistent_rms": 0.2, "weight_decay": 0.3},
+        (3, 5),
+        peer=optax.contrib,
+        peer_since="0.2.8",
+    ),
+    Case("muon", {"preconditioning": "aol", "nesterov": False}, (4, 2), peer=optax.contrib, peer_since="0.2.8"),
+    Case(
+        "muon",
+        {"preconditioning": "spectral", "ns_steps": 3, "adaptive": True},
+        (2, 4),
+        peer=optax.contrib,
+        peer_since="0.2.8",
+    ),
 ]
 every = pytest.mark.parametrize("case", CASES, ids=str)
 
@@ -167,6 +206,7 @@ def test_a_thousand_steps_are_those_of_the_float64_loop(case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.peer is not None], ids=str)
 def test_a_thousand_steps_are_those_of_optax(case):
+    needs_optax(case.peer_since)
     theirs = run(case.make(case.peer), case.gradients())
     assert disagreement(case.path, theirs) < case.peer_bound
 
@@ -215,6 +255,12 @@ COMPOSITIONS = [
     clipped("adaptive_grad_clip", 0.5, shape=(4, 2)),
     decayed(0.3, law="rate"),
     decayed(0.003, law="independent"),
+    decayed(0.3, law="rate", cautious=True),
+    Composition(
+        "adamw with cautious decay",
+        lambda: lrx.adamw(0.01, weight_decay=0.3, cautious_decay=True),
+        lambda: descend(0.01, reference.adam_directions(), 0.3, cautious=True),
+    ),
     decayed(0.3, law="squared", max_learning_rate=0.01),
     lookahead(reset_state=False),
     lookahead(reset_state=True),
@@ -222,6 +268,11 @@ COMPOSITIONS = [
         "cautious",
         lambda: lrx.cautious(lrx.adam(0.01)),
         lambda: descend(0.01, reference.cautious(reference.adam_directions())),
+    ),
+    Composition(
+        "normalize",
+        lambda: lrx.chain(lrx.normalize(), lrx.sgd(0.01)),
+        lambda: descend(0.01, reference.normalize),
     ),
     Composition(
         "accumulate",
@@ -238,9 +289,16 @@ def test_a_composition_is_that_of_the_float64_loop(composition):
     assert disagreement(expected, run(composition.ours(), gradients)) < 2e-6
 
 
+def warmed_decay(count):
+    """As TensorFlow's and Keras's averages have it with `num_updates`."""
+    rising = (1 + count) / (10 + count)
+    return np.minimum(0.99, rising) if isinstance(count, int) else jnp.minimum(0.99, rising)
+
+
 @pytest.mark.parametrize("debias", [False, True])
-def test_average_of_the_parameters_is_that_of_the_float64_loop(debias):
-    tx = lrx.chain(lrx.adam(0.01), lrx.params_ema(0.99, debias=debias))
+@pytest.mark.parametrize("decay", [0.99, warmed_decay], ids=["constant", "scheduled"])
+def test_average_of_the_parameters_is_that_of_the_float64_loop(decay, debias):
+    tx = lrx.chain(lrx.adam(0.01), lrx.params_ema(decay, debias=debias))
 
     def body(carry, g):
         params, state = one_step(tx, *carry, g)
@@ -249,7 +307,7 @@ def test_average_of_the_parameters_is_that_of_the_float64_loop(debias):
     start = jnp.zeros(8)
     averages = jax.lax.scan(body, (start, tx.init(start)), random_gradients())[1]
     path = reference_path(reference.adam(0.01), random_gradients())
-    expected = reference.ema_of_parameters(path, 0.99, debias=debias)[1:]
+    expected = reference.ema_of_parameters(path, decay, debias=debias)[1:]
     assert disagreement(expected, averages, whole_path=path) < 2e-6
 
 

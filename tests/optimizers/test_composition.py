@@ -54,7 +54,7 @@ def test_state_is_read_and_edited_through_it_and_nothing_is_traced_again(wrap, t
 def test_state_is_constant_from_init_on(wrap):
     tx = wrap(INNER)
     state = tx.init(PARAMS)
-    assert avals(jax.jit(tx.update)(GRADS, state, PARAMS)[1]) == avals(state)
+    assert avals(jax.eval_shape(tx.update, GRADS, state, PARAMS)[1]) == avals(state)
     assert avals(jax.eval_shape(tx.init, PARAMS)) == jax.tree.map(jax.typeof, jax.eval_shape(lambda: state))
 
 
@@ -86,8 +86,8 @@ def test_gradient_with_respect_to_the_rate(wrap):
     def loss(rate):
         return sum(jnp.sum(x[-1] ** 2) for x in jax.tree.leaves(scan(wrap(lrx.sgd(rate, momentum=0.9)), PARAMS, grads)))
 
-    low, high = jax.jit(lambda: (loss(0.009), loss(0.011)))()
-    assert float(jax.jit(jax.grad(loss))(0.01)) == pytest.approx(float((high - low) / 0.002), rel=5e-2)
+    (low, high), slope = jax.jit(lambda rates: (jax.vmap(loss)(rates), jax.grad(loss)(0.01)))(jnp.array([0.009, 0.011]))
+    assert float(slope) == pytest.approx(float((high - low) / 0.002), rel=5e-2)
 
 
 @wrapped
@@ -96,11 +96,12 @@ def test_mixed_precision_donation_and_empty_trees(wrap):
     tx = wrap(INNER)
     step = jax.jit(lambda p, s: one_step(tx, p, s, jax.tree.map(lambda x: x * 0.3, params)), donate_argnums=1)
     state = tx.init(params)
-    after, state = step(params, state)
-    assert avals(after) == avals(params)
-    assert finite(step(after, state))
-    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        train(tx, steps=2)
+    with jax.debug_nans(True):
+        after, state = step(params, state)
+        assert avals(after) == avals(params)
+        assert finite(step(after, state))
+    with jax.numpy_dtype_promotion("strict"):
+        jax.eval_shape(lambda: one_step(tx, PARAMS, tx.init(PARAMS), GRADS))
 
 
 @wrapped
@@ -230,6 +231,23 @@ def test_timm_2532_layer_decay_acts_in_the_update():
         np.testing.assert_allclose(updates[f"layer_{i}"], -0.1 * 1.5 * scale, rtol=1e-6)
 
 
+def test_multipliers_by_name_are_the_learning_rates_of_groups():
+    """As torch's parameter groups: each leaf as with its own rate, decay included; the rate read back is the base."""
+    grads = gradients(4)
+    rules = lrx.by_path({"^b$": 2.5, "": 0})
+    for multipliers, of_w in ((rules, 0.0), ({"w": 3, "b": 2.5}, 0.3)):
+        tx = lrx.chain(lrx.adamw(0.1, weight_decay=0.5), lrx.by_multiplier(multipliers))
+        ours = scan(tx, PARAMS, grads)
+        groups = {"body": lrx.adamw(of_w, weight_decay=0.5), "head": lrx.adamw(0.25, weight_decay=0.5)}
+        assert distance(ours, scan(lrx.partition(groups, LABELS), PARAMS, grads)) < 1e-6
+        assert lrx.learning_rate(tx.init(PARAMS)) == np.float32(0.1)
+    assert lrx.by_multiplier(rules) == lrx.by_multiplier(lrx.by_path({"^b$": 2.5, "": 0}))
+    with pytest.raises(ValueError, match=r"by_multiplier\(multipliers=...\) must be finite and not negative, got"):
+        lrx.by_multiplier({"w": -1.0, "b": 1.0})
+    with pytest.raises(TypeError, match=r"by_multiplier\(multipliers=...\) must be a tree of numbers or a function"):
+        lrx.by_multiplier({"w": "1", "b": True})
+
+
 # ---------------------------------------------------------------- accumulation
 
 
@@ -247,6 +265,80 @@ def test_accumulate_is_multi_steps_of_optax():
     theirs = optax.MultiSteps(lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10)), 3).gradient_transformation()
     ours = lrx.accumulate(lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10)), 3)
     assert distance(scan(ours, PARAMS, grads), scan(theirs, PARAMS, grads)) < 1e-6
+
+
+def test_a_scheduled_accumulation_is_multi_steps_of_optax():
+    """The schedule counts updates, and so do the inner ones; its numbers are in the state."""
+    grads, k_of = gradients(17), lambda step: 1 + step // 2
+    inner = lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10))
+    theirs = scan(optax.MultiSteps(inner, k_of).gradient_transformation(), PARAMS, grads)
+    rising = lrx.every(lrx.linear_schedule(1.0, 20.0, 19), 2)  # half a step is rounded
+    for every in (k_of, rising, lrx.scale_schedule(rising, 1.1)):
+        ours = scan(lrx.accumulate(inner, every), PARAMS, grads)
+        assert distance(ours, theirs) < 1e-6
+    tx = lrx.accumulate(lrx.sgd(1.0), rising)
+    step, state = jax.jit(tx.update), tx.init(PARAMS)
+    assert lrx.hyperparams(state)["every.k"] == 2
+    for emitted in (1, 2, 2, 3, 3, 4):
+        _, state = step(GRADS, state, PARAMS)
+        assert (state.gradient_step, lrx.count(state)) == (emitted, emitted)
+    state = lrx.with_hyperparams(state, every={"k": 10})
+    _, state = step(GRADS, state, PARAMS)
+    assert state.gradient_step == 5
+    assert step._cache_size() == 1
+
+
+def test_weights_flush_and_their_edges():
+    """A window of tokens: the mean over all of them; zero weight leaves out, flush ends early, also while traced."""
+    grads, tx = gradients(8), lrx.accumulate(lrx.sgd(1.0), 3)
+    weights = np.array([300, 100, 0, 0, 50, 0, 0, 7], np.float32)
+    flush = np.array([0, 0, 0, 0, 1, 0, 1, 1], bool)
+    losses = np.array([1.0, 3.0, np.nan, 5.0, 2.0, 1.0, 1.0, 9.0], np.float32)
+    grads["w"][2] = np.nan  # the mean over no tokens
+
+    def body(state, x):
+        g, w, f, value = x
+        updates, state = tx.update(g, state, PARAMS, weight=w, flush=f, value=value)
+        return state, (updates, state)
+
+    state, (updates, states) = jax.jit(lambda: jax.lax.scan(body, tx.init(PARAMS), (grads, weights, flush, losses)))()
+    assert states.gradient_step.tolist() == [0, 0, 1, 1, 2, 2, 2, 3]
+    assert states.mini_step.tolist() == [1, 2, 0, 1, 0, 1, 0, 0]
+    assert state.skipped == 0
+    means = jax.tree.map(lambda g: -(300 * g[0] + 100 * g[1]) / 400, grads)
+    expected = [
+        None,
+        None,
+        means,
+        None,
+        jax.tree.map(lambda g: -g[4], grads),
+        None,
+        None,
+        jax.tree.map(lambda g: -g[7], grads),
+    ]
+    for i, want in enumerate(expected):
+        got = jax.tree.map(lambda u, i=i: u[i], updates)
+        assert distance(got, jax.tree.map(jnp.zeros_like, GRADS) if want is None else want) < 1e-6
+    np.testing.assert_allclose(states.value, [1.0, 1.5, 0, 0, 0, 0, 0, 0])
+
+
+def test_the_weight_of_a_window_reaches_an_accumulation_inside():
+    grads = gradients(4)
+    tx = lrx.accumulate(lrx.accumulate(lrx.sgd(1.0), 2), 2)
+    state = tx.init(PARAMS)
+    for i, w in enumerate((1, 2, 3, 4)):
+        updates, state = tx.update(jax.tree.map(lambda g, i=i: g[i], grads), state, PARAMS, weight=w)
+    assert distance(updates, jax.tree.map(lambda g: -np.average(g, 0, [1, 2, 3, 4]), grads)) < 1e-6
+    for arguments, message in (
+        ({"weight": -1.0}, r"update\(weight=...\) must not be negative, got -1.0"),
+        ({"weight": jnp.ones(2)}, r"update\(weight=...\) must be one real number, got shape \(2,\)"),
+        ({"flush": 1}, r"update\(flush=...\) must be one bool, got shape \(\), int32"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            tx.update(GRADS, state, PARAMS, **arguments)
+    for name in ("weight", "flush"):
+        with pytest.raises(TypeError, match=rf"update\({name}=...\) must be one .*, got 'no'"):
+            tx.update(GRADS, state, PARAMS, **{name: "no"})
 
 
 def test_optax_472_the_inner_optimizer_runs_on_the_last_micro_step_only():
@@ -364,6 +456,32 @@ def test_params_ema_is_the_weighted_mean():
     weights = 0.8 ** np.arange(5, -1, -1.0)
     expected = np.tensordot(weights / weights.sum(), np.asarray(path[1:], np.float64), 1)
     np.testing.assert_allclose(lrx.eval_params(state, PARAMS)["w"], expected, rtol=1e-5)
+
+
+def test_a_mean_whose_decay_is_a_schedule():
+    """The plain mean; no update has a weight while the decay is 1; a constant is the constant; numbers in the state."""
+    grads = gradients(6)
+
+    def averages(decay, debias=True):
+        tx = lrx.chain(lrx.sgd(0.5), lrx.params_ema(decay, debias=debias))
+        _, state = train_from(tx, tx.init(PARAMS), grads)
+        updates = scan(lrx.chain(lrx.ema(decay, debias=debias)), PARAMS, grads)
+        return lrx.eval_params(state, PARAMS), updates
+
+    path = scan(lrx.sgd(0.5), PARAMS, grads)
+    means, updates = averages(lambda t: 1 - 1 / (t + 1))
+    assert distance(means, jax.tree.map(lambda p: p[1:].mean(0), path)) < 1e-6
+    running = jax.tree.map(lambda g: np.cumsum(g, 0) / np.arange(1, 7).reshape(-1, *[1] * (g.ndim - 1)), grads)
+    assert distance(jax.tree.map(lambda u: np.diff(u, axis=0), updates), running) < 1e-6
+    late, updates = averages(lrx.piecewise_value_schedule([2], [1.0, 0.0]))
+    assert distance(late, jax.tree.map(lambda p: p[-1], path)) == 0
+    assert distance(jax.tree.map(lambda u: u[:3], updates), jax.tree.map(lambda p: np.stack([p] * 3), PARAMS)) == 0
+    for debias in (True, False):
+        constant, same_one = averages(0.75, debias), averages(lrx.constant_schedule(0.75), debias)
+        assert distance(constant, same_one) < 1e-6
+    state = lrx.params_ema(lrx.linear_schedule(0.9, 0.99, 10)).init(PARAMS)
+    state = lrx.with_hyperparams(state, decay={"end_value": 0.999})
+    assert lrx.hyperparams(state)["decay.end_value"] == np.float32(0.999)
 
 
 def test_eval_params_says_what_is_missing():

@@ -4,6 +4,7 @@ What is compiled is compiled for a part of the list at a time: one program costs
 """
 
 import copy
+import functools
 import pickle
 
 import jax
@@ -13,11 +14,11 @@ import pytest
 
 import lrx
 from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, warmup_cosine
-from tests.optimizers.cases import CASES, MIXED, VARIANTS
+from tests.optimizers.cases import CASES, MIXED, SEARCHES, VARIANTS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-every_variant = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
+every_variant = pytest.mark.parametrize("case", CASES + VARIANTS + SEARCHES, ids=lambda case: case.name)
 FALLING = lrx.linear_schedule(0.01, 0.001, 10)
 """A rate that differs from update to update, and compiles fast."""
 
@@ -45,27 +46,35 @@ def test_first_update_keeps_the_avals_of_the_state(case):
         assert avals(tx.update(GRADS, state, PARAMS, **case.extra)[1]) == avals(state)
 
 
-@in_parts(CASES + VARIANTS)
-def test_dtypes_hold_under_mixed_precision(cases):
+@in_parts(CASES + VARIANTS + SEARCHES)
+def test_dtypes_hold_under_mixed_precision_and_debug_nans(cases):
     params = of_each(cases, lambda case: case.mixed())
-    states = of_each(cases, lambda case: case.build().init(case.mixed()))
-    update = jitted(cases, lambda case, params, state: case.build().update(params, state, params, **case.extra))
-    for name, (updates, after) in update(params, states).items():
+    txs = of_each(cases, lambda case: case.build(FALLING))
+    states = of_each(cases, lambda case: txs[case.name].init(case.mixed()))
+
+    def step(case, params, state, grads):
+        updates, state = txs[case.name].update(grads, state, params, **case.extra)
+        return updates, lrx.apply_updates(params, updates), state
+
+    step = jitted(cases, step)
+    with jax.debug_nans(True):
+        still = step(params, states, jax.tree.map(jnp.zeros_like, params))
+        step(*({name: x[i] for name, x in still.items()} for i in (1, 2)), params)
+        moved = step(params, states, params)
+    for name, (updates, _, after) in moved.items():
         assert avals(after) == avals(states[name]), name
         assert avals(updates) == avals(params[name]), name
         assert finite(updates), name
         assert {x.dtype.name for x in lrx.hyperparams(after).values()} <= {"float32", "int32"}, name
 
 
-@in_parts(CASES + VARIANTS)
-def test_runs_under_strict_promotion_and_debug_nans(cases):
+@every_variant
+def test_is_traced_under_strict_promotion(case):
     real = {"w": MIXED["w"], "b": MIXED["b"][:2]}  # JAX itself refuses complex times real under strict promotion
-    txs = of_each(cases, lambda case: case.build(FALLING))
-    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        step = jitted(cases, lambda case, carry, grads: one_step(txs[case.name], *carry, grads, **case.extra))
-        carry = of_each(cases, lambda case: (real, txs[case.name].init(real)))
-        carry = step(carry, of_each(cases, lambda _: jax.tree.map(jnp.zeros_like, real)))
-        step(carry, of_each(cases, lambda _: real))
+    tx = case.build(FALLING)
+    with jax.numpy_dtype_promotion("strict"):
+        carry = real, jax.eval_shape(tx.init, real)
+        assert jax.eval_shape(lambda carry: one_step(tx, *carry, real, **case.extra), carry)[0].keys() == real.keys()
 
 
 @in_parts(CASES)
@@ -92,11 +101,12 @@ def test_donated_loop_compiles_once_and_gives_what_scan_gives(cases):
 @in_parts(CASES)
 def test_float64_parameters_are_computed_in_float64(cases, x64):
     params = jax.tree.map(lambda p: jnp.asarray(p, jnp.float64), PARAMS)
-    grads = jax.tree.map(lambda p: jnp.asarray(np.random.default_rng(0).normal(size=(4, *p.shape))), PARAMS)
+    grads = jax.tree.map(lambda g: jnp.asarray(g, jnp.float64), UNEVEN)
     wide = jitted(cases, lambda case: scan(case.build(), params, grads, **case.extra))()
-    short = jax.tree.map(lambda g: g.astype(jnp.float32), grads)
-    narrow = jitted(cases, lambda case: scan(case.build(), PARAMS, short, **case.extra))()
+    narrow = narrow_paths(tuple(case.name for case in cases))
     for case in cases:
+        short = jax.eval_shape(lambda case=case: scan(case.build(), PARAMS, UNEVEN, **case.extra))
+        assert {x.dtype.name for x in jax.tree.leaves(short)} == {"float32"}, case.name
         assert {x.dtype.name for x in jax.tree.leaves(wide[case.name])} == {"float64"}, case.name
         assert 0 < distance(wide[case.name], narrow[case.name]) < 1e-5, case.name
 
@@ -104,7 +114,18 @@ def test_float64_parameters_are_computed_in_float64(cases, x64):
 @every_variant
 def test_state_holds_no_float64(case, x64):
     state = case.build().init(PARAMS)
-    assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}
+    assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32", *case.dtypes}
+
+
+UNEVEN = {k: np.random.default_rng(0).normal(size=(4, *p.shape)).astype(np.float32) for k, p in PARAMS.items()}
+
+
+@functools.cache
+def narrow_paths(names):
+    """The paths under gradients in float32, each optimizer built of the numbers of its record."""
+    cases = [case for case in CASES if case.name in names]
+    with jax.enable_x64(False):
+        return jitted(cases, lambda case: scan(case.build(), PARAMS, UNEVEN, **case.extra))()
 
 
 def final(case, numbers, grads):
@@ -113,19 +134,18 @@ def final(case, numbers, grads):
 
 @in_parts(CASES)
 def test_vmap_over_every_hyperparameter(cases):
-    grads = jax.tree.map(lambda g: jnp.stack([g, -2 * g, g]), GRADS)
-
     def two(case):
         return {k: jnp.stack([jnp.float32(v), jnp.float32(v * 0.9)]) for k, v in case.numbers().items()}
 
     grid = of_each(cases, two)
-    swept = jitted(cases, lambda case, numbers: jax.vmap(lambda n: final(case, n, grads))(numbers))(grid)
+    swept = jitted(cases, lambda case, numbers: jax.vmap(lambda n: final(case, n, UNEVEN))(numbers))(grid)
     # each alone is built of numbers, as the code gives them
-    lone = of_each(cases, lambda case: [case.build(**{k: v[i] for k, v in grid[case.name].items()}) for i in range(2)])
-    alone = jitted(cases, lambda case: [scan(tx, PARAMS, grads, **case.extra) for tx in lone[case.name]])()
-    for case in cases:
-        for i in range(2):
-            assert distance(jax.tree.map(lambda x, i=i: x[i], swept[case.name]), alone[case.name][i]) < 1e-6, case.name
+    first = narrow_paths(tuple(case.name for case in cases))
+    lone = of_each(cases, lambda case: case.build(**{k: v[1] for k, v in grid[case.name].items()}))
+    second = jitted(cases, lambda case: scan(lone[case.name], PARAMS, UNEVEN, **case.extra))()
+    for name, path in swept.items():
+        for i, alone in enumerate((first, second)):
+            assert distance(jax.tree.map(lambda x, i=i: x[i], path), alone[name]) < 1e-6, name
 
 
 @in_parts([case for case in CASES if case.differentiable])

@@ -22,6 +22,10 @@ OPTIMIZERS |= {f"{name}_around": (wrap(lrx.adamw(RATE)), ()) for name, wrap in W
 OPTIMIZERS["pack"] = lrx.pack(lrx.adam(RATE)), ()
 
 
+EVERY = {case.name for case in CASES}
+"""Those that are asked for every dtype; a variant, or a wrapper, takes every third, each its own."""
+
+
 def params(dtype):
     return {"w": jnp.ones((2, 3), dtype), "b": jnp.ones(3, dtype)}
 
@@ -35,7 +39,7 @@ def test_every_optimizer_takes_every_dtype(name):
     """As types for all of them, since each would be another program; with numbers for one."""
     tx, needs = OPTIMIZERS[name]
     extra = {k: v for k, v in {"value": 1.0, "value_fn": loss}.items() if k in needs}
-    for dtype in DTYPES:
+    for dtype in DTYPES if name in EVERY else DTYPES[list(OPTIMIZERS).index(name) % 3 :: 3]:
         given = jax.eval_shape(lambda dtype=dtype: params(dtype))
         state = jax.eval_shape(tx.init, given)
         updates, after = jax.eval_shape(lambda g, s: tx.update(g, s, g, **extra), given, state)

@@ -60,6 +60,8 @@ TRAITS = {
     "adan": Traits(unscaled={"eps": 0.0, "eps_root": 0.0}),
     "adopt": Traits(unscaled={"eps": 0.0}),
     "ademamix": Traits(unscaled={"eps": 0.0}),
+    "acprop": Traits(),
+    "simplified_ademamix": Traits(unscaled={"eps": 0.0}),
     "mars": Traits(by_coordinate=False),
     "adam_mini": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
     "adafactor": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
@@ -67,6 +69,7 @@ TRAITS = {
     "lars": Traits(by_coordinate=False, unscaled={"weight_decay": 0.0, "eps": 0.0}),
     "lamb": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
     "novograd": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
+    "muon": Traits(by_coordinate=False, unscaled={"eps": 0.0}),
     "sm3": Traits(by_coordinate=False),
     "rprop": Traits(unscaled={}),
 }
@@ -101,7 +104,9 @@ decays, epsilons, unit = st.floats(0.125, 0.999), st.floats(1e-10, 0.1), st.floa
 RANGES = {
     "learning_rate": unit,
     **dict.fromkeys(["b1", "b2", "b3", "beta", "decay", "momentum", "rho"], decays),
-    **dict.fromkeys(["eps", "eps_root"], epsilons),
+    **dict.fromkeys(["eps", "eps_root", "adam_eps_root"], epsilons),
+    **dict.fromkeys(["adam_b1", "adam_b2"], decays),
+    "adam_weight_decay": unit,
     **dict.fromkeys(["weight_decay", "gamma", "initial_accumulator_value", "initial_scale", "decay_rate"], unit),
     "momentum_decay": st.floats(0, 0.1),
     "alpha": st.floats(0, 10),
@@ -248,3 +253,8 @@ def test_steps_of_rate_zero_move_nothing(case, seed):
     for _ in range(2):
         moved, state = one_step(tx, params, state, random_tree(np.random.default_rng(seed + 1)))
         assert same(moved, params)
+
+
+def test_a_wrong_cautious_decay_is_named_as_it_was_given():
+    with pytest.raises(TypeError, match=r"adamw\(cautious_decay=...\) must be True or False, got 'no'"):
+        lrx.adamw(0.1, cautious_decay="no")

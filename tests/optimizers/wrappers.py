@@ -18,12 +18,22 @@ WRAPPERS = {
     "master_weights_kahan": lambda tx: lrx.master_weights(tx, "kahan"),
     "master_weights_stochastic": lambda tx: lrx.master_weights(tx, "stochastic"),
     "partition": lambda tx: lrx.partition({"body": tx, "head": lrx.freeze(True)}, LABELS),
+    "per_layer": lambda tx: lrx.per_layer(tx, where={"w": True, "b": False}),
+    "skip_spikes": lambda tx: lrx.skip_spikes(tx, window=32),
     "with_weight_decay": lambda tx: lrx.with_weight_decay(tx, 0.1, MASK, law="squared", max_learning_rate=1.0),
     "chain": lambda tx: lrx.chain(lrx.clip(1.0), tx, lrx.params_ema(0.9)),
     "named_chain": lambda tx: lrx.named_chain(("clip", lrx.clip(1.0)), ("step", tx)),
     "polynomial_averaging": lambda tx: lrx.chain(lrx.clip_by_global_norm(1.0), tx, lrx.polynomial_averaging()),
-    "layer_wise_decay": lambda tx: lrx.chain(tx, lrx.layer_wise_decay(0.5, {"w": 0, "b": 1})),
+    "layer_wise_decay": lambda tx: lrx.chain(
+        tx, lrx.layer_wise_decay(0.5, {"w": 0, "b": 1}), lrx.by_multiplier({"w": 1, "b": 0.5})
+    ),
     "adaptive_grad_clip": lambda tx: lrx.chain(lrx.adaptive_grad_clip(0.1), tx, lrx.freeze({"w": False, "b": True})),
+    "sam": lambda tx: lrx.sam(tx, lrx.chain(lrx.normalize_by_update_norm(), lrx.scale(0.05))),
+    "scaled": lambda tx: lrx.chain(
+        *(lrx.zero_nans(), lrx.centralize(), lrx.normalize_by_update_norm(0.5), tx, lrx.scale_by_param_block_norm()),
+        *(lrx.scale_by_schedule(lrx.linear_schedule(1.0, 0.5, 9)), lrx.scale(0.5)),
+    ),
+    "normalize": lambda tx: lrx.chain(lrx.normalize(), tx),
     "nested": lambda tx: lrx.accumulate(lrx.apply_if_finite(lrx.cautious(lrx.masked(tx, MASK)), 2), 2),
     "optax_inside": lambda tx: lrx.accumulate(optax.chain(optax.clip(1.0), tx), 2),
     "inside_optax": lambda tx: optax.chain(optax.clip(1.0), lrx.accumulate(tx, 2)),

@@ -126,6 +126,33 @@ def adaptive_grad_clip(clipping, eps=1e-3):
     return clip
 
 
+def skip_spikes(losses, norms, window, sigmas, min_samples, max_consecutive):
+    """Yield for each update whether it is taken, by the losses and the norms of the gradients.
+
+    Of the sizes x_1 … x_n of the last n ≤ `window` updates that were taken, x is a spike if
+
+        x > m + k·max(s, 10⁻⁶·|m|)      m = Σx_i/n,  s² = Σ(x_i − m)²/(n − 1),  n ≥ min_samples
+
+    with k = sigmas, or if it is not finite. A finite spike after `max_consecutive` in a row is taken all the same, and
+    n begins at 0 again. Source: the rule of OLMo-core's SkipStepOptimizer, where every x enters.
+    """
+    past, in_a_row = [[], []], 0
+    for sizes in zip(losses, norms, strict=True):
+        finite = bool(np.all(np.isfinite(sizes)))
+        spike = not finite
+        for x, xs in zip(sizes, past, strict=True):
+            last = np.array(xs[-window:], np.float64)
+            if finite and last.size >= min_samples:
+                m, s = np.mean(last), np.std(last, ddof=1)
+                spike |= bool(x > m + f32(sigmas) * max(s, 1e-6 * abs(m)))
+        in_a_row = in_a_row + 1 if spike else 0
+        if spike and finite and in_a_row > max_consecutive:
+            past, in_a_row, spike = [[], []], 0, False
+        if not spike:
+            past = [[*xs, x] for x, xs in zip(sizes, past, strict=True)]
+        yield not spike
+
+
 # ---------------------------------------------------------------- around the parameters
 
 
@@ -135,14 +162,16 @@ def ema_of_parameters(path, decay, debias):
         e ← ρ·e + (1 − ρ)·x_t           for t = 1, 2, …, from e_0 = x_0, or
         e ← e_t/(1 − ρ^t)               with debias, from e_0 = 0: then x_0 has no weight
 
-    Where there is no step yet the average is x_0. Source: Polyak & Juditsky 1992 for averaging; the correction is that
-    of Adam's moments.
+    A function as decay is ρ_t = decay(t − 1), rounded to float32, and ρ^t is ∏ρ_i. Where there is no step yet the
+    average is x_0. Source: Polyak & Juditsky 1992 for averaging; the correction is that of Adam's moments.
     """
-    rho, averages = f32(decay), [path[0]]
+    rho, averages, rest = of_count(decay), [path[0]], 1.0
     e = np.zeros_like(path[0]) if debias else path[0]
     for t, x in enumerate(path[1:], start=1):
-        e = rho * e + (1 - rho) * x
-        averages.append(e / (1 - rho**t) if debias else e)
+        r = f32(rho(t - 1))
+        e = r * e + (1 - r) * x
+        rest *= r
+        averages.append(e / (1 - rest) if debias else e)
     return np.stack(averages)
 
 

@@ -19,7 +19,7 @@ def of_count(number_or_function):
     return lambda count: f32(number_or_function)
 
 
-def descend(learning_rate, directions, weight_decay=0.0, law="rate", max_learning_rate=None):
+def descend(learning_rate, directions, weight_decay=0.0, law="rate", max_learning_rate=None, cautious=False):
     """Follow directions that don't depend on where they lead: `directions(gradients)` generates u_1, u_2, ….
 
         x ← x − η_t·u_t − λ_t·x
@@ -29,6 +29,8 @@ def descend(learning_rate, directions, weight_decay=0.0, law="rate", max_learnin
         rate            η_t·λ           as in optax and torch
         independent     λ               Loshchilov & Hutter 2017, arXiv 1711.05101, algorithm 2, whose η_t is 1
         squared         η_t²/η_max·λ    Defazio 2025, arXiv 2506.02285 (AdamC), with η_max = max_learning_rate
+
+    With cautious, λ_t is 0 in the coordinates where u_t·x < 0: Chen et al. 2025, arXiv 2510.12402, algorithm 1.
     """
     eta, decay = of_count(learning_rate), of_count(weight_decay)
 
@@ -39,7 +41,8 @@ def descend(learning_rate, directions, weight_decay=0.0, law="rate", max_learnin
 
     def iterates(x, gradients):
         for t, u in enumerate(directions(gradients), start=1):
-            x = x - eta(t - 1) * u - factor(eta(t - 1)) * decay(t - 1) * x
+            agrees = (u * x >= 0) | (not cautious)
+            x = x - eta(t - 1) * u - factor(eta(t - 1)) * decay(t - 1) * agrees * x
             yield x
 
     return iterates

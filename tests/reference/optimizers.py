@@ -30,11 +30,16 @@ from tests.reference.composition import clipped as clipped
 from tests.reference.composition import ema_of_parameters as ema_of_parameters
 from tests.reference.composition import kahan_sum as kahan_sum
 from tests.reference.composition import lookahead as lookahead
+from tests.reference.contributed import acprop as acprop
+from tests.reference.contributed import madgrad as madgrad
+from tests.reference.contributed import normalize as normalize
+from tests.reference.contributed import simplified_ademamix as simplified_ademamix
 from tests.reference.factored import adafactor as adafactor
 from tests.reference.factored import adam_mini as adam_mini
 from tests.reference.factored import sm3 as sm3
 from tests.reference.loop import descend, of_count
 from tests.reference.loop import trajectory as trajectory
+from tests.reference.matrices import muon as muon
 from tests.reference.recent import adan as adan
 from tests.reference.recent import ademamix as ademamix
 from tests.reference.recent import adopt as adopt

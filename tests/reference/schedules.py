@@ -451,6 +451,13 @@ def wsd_schedule(
     return cooldown(shape, (t - start) / D, peak, end) if t < start + D else end
 
 
+def polynomial_cycles_schedule(count, init_value, end_value, power, cycle_steps):
+    """Fall as end + (init − end)·(1 − t/(kn))^p, k = max(⌈t/n⌉, 1). Source: Keras, PolynomialDecay with cycle."""
+    until = min(max(-(-count // cycle_steps), 1) * cycle_steps, 2**31 - 1)
+    x = (until - count) / until
+    return f32(end_value) + (f32(init_value) - f32(end_value)) * x ** f32(power)
+
+
 def rex_schedule(count, init_value, total_steps):
     """Fall as init·(1 − x)/(1 − x/2), x = min(t/T, 1). Source: Chen et al. 2021, arXiv 2107.04197."""
     x = min(count / total_steps, 1)

@@ -190,6 +190,13 @@ CASES = [
     ),
     Case("wsd_stable", wsd, {**WSD, "stable_steps": 20, "init_value": 0.02, "end_value": 0.0}, ulps=8),
     Case("wsd_no_decay", wsd, {**WSD, "stable_steps": 0, "decay_steps": 0}, ulps=8),
+    Case(
+        "polynomial_cycles",
+        lrx.polynomial_cycles_schedule,
+        {"init_value": 0.3, "end_value": 0.01, "power": 1.5, "cycle_steps": 9},
+        ulps=4,
+        exact=False,
+    ),
     Case("rex", lrx.rex_schedule, {"init_value": 0.3, "total_steps": 90}, ulps=4),
     Case("knee", lrx.knee_schedule, {"peak_value": 0.3, "total_steps": 90, "knee_fraction": 0.5, "warmup_steps": 10}),
     Case("knee_at_the_end", lrx.knee_schedule, {"peak_value": 0.3, "total_steps": 90, "knee_fraction": 1.0}),

@@ -52,7 +52,7 @@ def rate(schedule, count):
     return schedule(count)
 
 
-def slopes(schedule, count):
+def rate_and_slopes(schedule, count):
     leaves, treedef = jax.tree.flatten(schedule)
     floats = [x for x in leaves if jnp.result_type(x).kind == "f"]
 
@@ -60,7 +60,7 @@ def slopes(schedule, count):
         rest = iter(floats)
         return treedef.unflatten([next(rest) if jnp.result_type(x).kind == "f" else x for x in leaves])(count)
 
-    return jax.grad(value)(floats)
+    return jax.value_and_grad(value)(floats)
 
 
 def placements(schedule):
@@ -79,7 +79,7 @@ def test_a_population_is_traced_whatever_differs_between_its_members(schedule, m
     for places, by_count in placements(schedule):
         leaves = [x if i in places else alone[i] for i, x in enumerate(all_leaves)]
         axes = treedef.unflatten([0 if i in places else None for i in range(len(leaves))])
-        for function in (rate, slopes):
+        for function in (rate, rate_and_slopes) if len(places) == len(leaves) else (rate_and_slopes,):
             mapped = jax.vmap(function, (axes, 0 if by_count else None))
             out = jax.eval_shape(mapped, treedef.unflatten(leaves), counts if by_count else jnp.int32(7))
             for x in (x for x in jax.tree.leaves(out) if x.size):
@@ -102,10 +102,13 @@ def test_values_of_a_population_are_those_of_its_members(mesh):
 
 def test_update_of_a_population_of_optimizers(mesh):
     some = SCHEDULES[::6]
-    states = jax.jit(lambda groups: [jax.vmap(lambda s: lrx.sgd(s).init(jnp.ones(1)))(group) for group in groups])(
-        [population(s) for s in some]
+    states = jax.eval_shape(
+        lambda groups: [jax.vmap(lambda s: lrx.sgd(s).init(jnp.ones(1)))(group) for group in groups],
+        [population(s) for s in some],
     )
-    states, grads = spread(jax.device_get(states), mesh), spread(np.ones((MEMBERS, 1), np.float32), mesh)
+    over = NamedSharding(mesh, P("pop"))
+    states = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=over), states)
+    grads = spread(np.ones((MEMBERS, 1), np.float32), mesh)
     txs = [lrx.sgd(s) for s in some]
     out = jax.eval_shape(lambda s: [jax.vmap(tx.update)(grads, x)[1] for tx, x in zip(txs, s, strict=True)], states)
     for state in out:

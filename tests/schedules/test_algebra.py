@@ -36,66 +36,87 @@ def test_single_counts_give_what_an_array_of_them_gives(case):
 
 
 @parts
-def test_jit_gives_the_same_of_constants_and_of_arguments(cases):
-    schedules = [case.schedule for case in cases]
-    values = jax.jit(lambda given, t: [(s(t), g(t)) for s, g in zip(schedules, given, strict=True)])(schedules, T)
-    for case, (constant, argument) in zip(cases, values, strict=True):
-        np.testing.assert_allclose(constant, at(case.schedule), **CLOSE, err_msg=case.name)
-        np.testing.assert_allclose(argument, at(case.schedule), **CLOSE, err_msg=case.name)
+def test_jit_gives_the_same_of_constants(cases):
+    values = jax.jit(lambda t: [case.schedule(t) for case in cases])(T)
+    for case, value in zip(cases, values, strict=True):
+        np.testing.assert_allclose(value, at(case.schedule), **CLOSE, err_msg=case.name)
 
 
 @parts
 @pytest.mark.usefixtures("cheap_compiles")
-def test_scan_state_x64_and_strict_promotion_give_the_same(cases):
-    schedules = [case.schedule for case in cases]
-
-    @jax.jit
-    def values(given, t):
-        scanned = jax.lax.scan(lambda _, t: (_, [s(t) for s in schedules]), None, t)[1]
-        return [(s(t), g(t), x) for s, g, x in zip(schedules, given, scanned, strict=True)]
-
-    with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        strict = values(schedules, T)
-    with jax.enable_x64(True):
-        wide = jax.jit(lambda t: [s(t) for s in schedules])(T)
-    txs = [lrx.sgd(s) for s in schedules]
+def test_scan_in_a_state_and_x64_give_the_same(cases):
+    """The rates of an optimizer under `scan`, one for each count."""
+    txs = [lrx.sgd(case.schedule) for case in cases]
     states = [tx.init(jnp.ones(1)) for tx in txs]
-    states = jax.jit(lambda states: [tx.update(jnp.ones(1), x)[1] for tx, x in zip(txs, states, strict=True)])(states)
-    for case, got, in_x64, state in zip(cases, strict, wide, states, strict=True):
-        want = at(case.schedule)
-        assert in_x64.dtype == jnp.float32, case.name
-        for x in (*got, in_x64):
-            np.testing.assert_allclose(x, want, **CLOSE, err_msg=case.name)
-        np.testing.assert_allclose(lrx.learning_rate(state), want[0], rtol=3e-7, err_msg=case.name)
+
+    def step(states, _):
+        states = [tx.update(jnp.ones(1), state)[1] for tx, state in zip(txs, states, strict=True)]
+        return states, [lrx.learning_rate(state) for state in states]
+
+    with jax.debug_nans(True):
+        rates = jax.jit(lambda states: jax.lax.scan(step, states, None, length=T.size)[1])(states)
+    with jax.enable_x64(True):
+        wide = jax.jit(lambda t: [case.schedule(t) for case in cases])(T)
+    for case, rate, in_x64 in zip(cases, rates, wide, strict=True):
+        assert in_x64.dtype == rate.dtype == jnp.float32, case.name
+        np.testing.assert_allclose(in_x64, at(case.schedule), **CLOSE, err_msg=case.name)
+        np.testing.assert_allclose(rate, at(case.schedule), **CLOSE, err_msg=case.name)
+
+
+@parts
+@pytest.mark.usefixtures("cheap_compiles")
+def test_arguments_vmap_over_every_number_and_gradients(cases):
+    """One program: the values of two schedules that are arguments, and the slopes by every real number."""
+    two = [(case.schedule, other(case.schedule)) for case in cases]
+    split = [[numbers(s) for s in pair] for pair in two]
+    grid = jax.tree.map(lambda *x: jnp.stack([jnp.asarray(y) for y in x]), *zip(*split, strict=True))
+
+    def values_and_slopes(grid):
+        return [of_arguments(case.schedule, *x) for case, x in zip(cases, grid, strict=True)]
+
+    with jax.debug_nans(True):
+        results = jax.jit(jax.vmap(values_and_slopes))(grid)
+    for case, pair, (values, slopes) in zip(cases, two, results, strict=True):
+        np.testing.assert_allclose(values[0, :-1], at(pair[0]), **CLOSE, err_msg=case.name)
+        np.testing.assert_allclose(values[1, :-1], at(pair[1]), rtol=1e-6, atol=1e-8, err_msg=case.name)
+        assert all(np.isfinite(x).all() for x in slopes), case.name
+        assert any(np.any(x[0] != 0) for x in slopes), case.name
+
+
+@every
+def test_strict_promotion_gives_the_same_program(case):
+    def values(given, t):
+        return case.schedule(t), given(t), case.schedule(t[0])
+
+    standard = str(jax.make_jaxpr(values)(case.schedule, T))
+    with jax.numpy_dtype_promotion("strict"):
+        assert str(jax.make_jaxpr(values)(case.schedule, T)) == standard
+
+
+def other(schedule):
+    return jax.tree.map(lambda x: x + 1 if isinstance(x, int) else x * 0.75, schedule)
+
+
+def numbers(schedule):
+    """The real numbers of a schedule, and the counts."""
+    leaves = jax.tree.leaves(schedule)
+    return tuple([x for x in leaves if isinstance(x, kind)] for kind in (float, int))
+
+
+def of_arguments(schedule, floats, counts):
+    """The values of a schedule with these numbers at every count, and the derivatives by its real numbers."""
+    leaves, treedef = jax.tree.flatten(schedule)
+
+    def value(floats, t):
+        rest = {float: iter(floats), int: iter(counts)}
+        return treedef.unflatten([next(rest[type(x)]) for x in leaves])(t)
+
+    return jax.vmap(jax.value_and_grad(value), (None, 0))(floats, np.append(T, LAST))
 
 
 @every
 def test_one_leaf_for_each_degree_of_freedom(case):
     assert len(jax.tree.leaves(case.schedule)) == case.leaves
-
-
-@every
-@pytest.mark.usefixtures("cheap_compiles")
-def test_vmap_over_every_number(case):
-    other = jax.tree.map(lambda x: x + 1 if isinstance(x, int) else x * 0.75, case.schedule)
-    grid = jax.tree.map(lambda x, y: jnp.stack([jnp.asarray(x), jnp.asarray(y)]), case.schedule, other)
-    got = jax.jit(jax.vmap(lambda s: s(T)))(grid)
-    np.testing.assert_allclose(got, [at(case.schedule), at(other)], rtol=1e-6, atol=1e-8)
-
-
-@every
-@pytest.mark.usefixtures("cheap_compiles")
-def test_gradients_are_finite(case):
-    leaves, treedef = jax.tree.flatten(case.schedule)
-    floats = [x for x in leaves if isinstance(x, float)]
-
-    def value(floats, t):
-        rest = iter(floats)
-        return treedef.unflatten([next(rest) if isinstance(x, float) else x for x in leaves])(t)
-
-    slopes = jax.jit(jax.vmap(jax.grad(value), (None, 0)))(floats, np.append(T, LAST))
-    assert all(np.isfinite(x).all() for x in slopes)
-    assert any(np.any(x != 0) for x in slopes)
 
 
 @every
@@ -165,6 +186,7 @@ def test_bounds_hold(s, t, a, b):
 def test_scaling_by_a_power_of_two_commutes_with_everything(s, n, m, shape):
     for f in (
         lambda s, k: lrx.shift(s, n),
+        lambda s, k: lrx.every(s, n),
         lambda s, k: lrx.repeat(s, n),
         lambda s, k: lrx.reverse(s, n),
         lambda s, k: lrx.with_warmup(s, n, init_value=k, shape=shape),
@@ -179,6 +201,9 @@ def test_shifts_add_up_and_carry_through(s, n, m):
     np.testing.assert_array_equal(at(lrx.shift(lrx.shift(s, n), m), T), at(lrx.shift(s, n + m), T))
     np.testing.assert_array_equal(at(lrx.shift(s * s, n), T), at(lrx.shift(s, n) * lrx.shift(s, n), T))
     np.testing.assert_array_equal(at(lrx.with_warmup(s, n), T + n), at(s, T))
+    np.testing.assert_array_equal(at(lrx.start_at(lrx.start_at(s, n), m), T), at(s, T + n + m))
+    np.testing.assert_array_equal(at(lrx.start_at(lrx.shift(s, n), n), T), at(s, T))
+    assert at(lrx.start_at(s, n), [LAST, LAST - n]).tolist() == at(s, [LAST, LAST]).tolist()
 
 
 @quick
@@ -187,6 +212,23 @@ def test_reversed_twice_is_itself(s, n):
     once, twice = lrx.reverse(s, n), lrx.reverse(lrx.reverse(s, n), n)
     np.testing.assert_array_equal(at(twice, T)[: n + 1], at(s, T)[: n + 1])
     np.testing.assert_array_equal(at(once, T)[: n + 1], at(s, T)[n::-1])
+
+
+@quick
+@given(schedules(), lengths, lengths)
+def test_slower_clocks_multiply_and_hold_each_value(s, n, m):
+    np.testing.assert_array_equal(at(lrx.every(lrx.every(s, n), m), T), at(lrx.every(s, n * m), T))
+    np.testing.assert_array_equal(at(lrx.every(s, n), T), at(s, T // n))
+
+
+@pytest.mark.parametrize(("minibatches", "epochs", "updates"), [(4, 4, 611), (32, 10, 7), (1, 1, 5)])
+def test_the_decay_of_jaxmarl_and_purejaxrl_to_the_last_step(minibatches, epochs, updates):
+    """`linear_schedule` of their PPO scripts, as they write it, in float64."""
+    k, rate = minibatches * epochs, 2.5e-4
+    ours, counts = lrx.every(lrx.linear_schedule(rate, 0.0, updates), k), np.arange(k * updates)
+    np.testing.assert_allclose(at(ours, counts), np.float32(rate) * (1 - (counts // k) / updates), rtol=3e-7)
+    assert at(ours, k * updates) == 0
+    assert ours.end == k * updates
 
 
 @quick
@@ -339,6 +381,13 @@ def test_functions_and_callable_pytrees_are_parts():
             "stretch(base=...) must be a schedule that ends, got constant_schedule(value=0.5). "
             "Cut it with lrx.with_cooldown.",
         ),
+        (lambda: lrx.every(cosine, 0), ValueError, "every(k=...) must be positive, got 0."),
+        (lambda: lrx.every(cosine, 2.5), TypeError, "every(k=...) must be a whole number, got 2.5."),
+        (
+            lambda: lrx.every("s", 2),
+            TypeError,
+            "every(base=...) must be a number or a function of the count, got 's'.",
+        ),
         (lambda: lrx.repeat(cosine, 0), ValueError, "repeat(period_steps=...) must be positive, got 0."),
         (lambda: lrx.reverse(cosine, -1), ValueError, "reverse(total_steps=...) must not be negative, got -1."),
         (
@@ -384,6 +433,7 @@ def test_traced_numbers_skip_the_checks_and_give_a_total_function():
         made = [
             lrx.shift(cosine, n),
             lrx.stretch(lrx.linear_schedule(1.0, 0.5, n), n),
+            lrx.every(cosine, n),
             lrx.repeat(cosine, n),
             lrx.reverse(cosine, n),
             lrx.with_warmup(cosine, n, init_value=x, shape="exponential"),

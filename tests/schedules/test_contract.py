@@ -12,13 +12,17 @@ import pytest
 
 import lrx
 from tests.common import finite, same
-from tests.schedules.cases import CASES, INT32_MAX, is_count
+from tests.schedules import combined
+from tests.schedules.cases import CASES, INT32_MAX, VARIANTS, is_count
 
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # one for each factory, where another shape or another length asks nothing new
 FACTORIES = {case.factory: case for case in reversed(CASES)}.values()
 every_factory = pytest.mark.parametrize("case", FACTORIES, ids=lambda case: case.name)
-cheap = pytest.mark.usefixtures("cheap_compiles")
+pytestmark = pytest.mark.usefixtures("cheap_module")  # to the last bit: `test_landmarks.py`
+PARTS = [list(FACTORIES)[i::4] for i in range(4)]
+parts = pytest.mark.parametrize("cases", PARTS, ids=[f"{part[0].name}_and_{len(part) - 1}_more" for part in PARTS])
+"""Those of a part share one program: it costs a fraction of many."""
 
 
 def floats_of(schedule):
@@ -33,16 +37,15 @@ def floats_of(schedule):
 
 
 @every_factory
-@cheap
 def test_output_is_float32_in_the_shape_of_the_count(case):
     schedule = case.build()
-    for count in (3, np.int64(3), jnp.uint8(3), 3.0):
-        rate = schedule(count)
-        assert isinstance(rate, jax.Array)
-        assert (rate.shape, rate.dtype) == ((), jnp.float32)
+    assert isinstance(schedule(3), jax.Array)
+    scalars = 3, np.int64(3), jnp.uint8(3), 3.0
+    arrays = np.zeros((2, 3), np.int64), np.zeros(0, np.int32)
+    rates = jax.eval_shape(lambda: [schedule(count) for count in (*scalars, *arrays)])  # on the counts themselves
+    for rate, shape in zip([schedule(3), *rates], [()] * 5 + [(2, 3), (0,)], strict=True):
+        assert (rate.shape, rate.dtype) == (shape, jnp.float32)
         assert not rate.weak_type
-    assert schedule(np.zeros((2, 3), np.int64)).shape == (2, 3)
-    assert schedule(np.zeros(0, np.int32)).shape == (0,)
 
 
 def assert_close(got, want, case):
@@ -51,7 +54,6 @@ def assert_close(got, want, case):
 
 
 @every_factory
-@cheap
 def test_array_and_scan_give_the_values_of_single_counts(case):
     schedule, counts = case.build(), case.counts()
     values = schedule(counts)
@@ -60,42 +62,38 @@ def test_array_and_scan_give_the_values_of_single_counts(case):
     assert_close(jax.lax.scan(lambda _, count: (_, schedule(count)), None, counts)[1], values, case)
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.exact], ids=lambda case: case.name)
-def test_landmarks_are_the_same_eager_jitted_and_in_a_state(case):
-    schedule = case.build()
-    tx = lrx.sgd(schedule)
-    start = tx.init(jnp.ones(1))
-
-    @jax.jit
-    def applied(count):
-        memory = start["scale_by_learning_rate"].memory._replace(count=count)
-        state = {"scale_by_learning_rate": start["scale_by_learning_rate"]._replace(memory=memory)}
-        return lrx.learning_rate(tx.update(jnp.ones(1), state)[1]), schedule(count)
-
-    for count in (0, case.last):
-        assert same(applied(jnp.int32(count)), (schedule(count), schedule(count)))
-
-
-@every_factory
-@cheap
-def test_vmap_over_every_number(case):
+@parts
+def test_vmap_over_every_number(cases):
     """Also over lengths, which optax's factories refuse to trace."""
-    schedule = case.build()
-    others = jax.tree.map(lambda x: x + 1 if is_count(x) else x * 0.9, schedule)
-    grid = jax.tree.map(lambda x, y: np.stack([x, y]).astype(np.int32 if is_count(x) else np.float32), schedule, others)
-    counts = case.counts()
-    swept = jax.jit(jax.vmap(lambda s: s(counts)))(grid)
-    for values, alone in zip(swept, (schedule, others), strict=True):
-        assert_close(values, alone(counts), case)
+    alone = [(case.build(), other(case.build())) for case in cases]
+    counts = [case.counts() for case in cases]
+    swept = jax.jit(lambda grids: [jax.vmap(lambda s, n=n: s(n))(grid) for n, grid in zip(counts, grids, strict=True)])
+    for case, values, pair in zip(cases, swept([stacked(*pair) for pair in alone]), alone, strict=True):
+        for got, schedule in zip(values, pair, strict=True):
+            assert_close(got, schedule(case.counts()), case)
 
 
-@every_factory
-@cheap
-def test_factory_takes_tracers(case):
-    numbers = {k: v for k, v in case.arguments.items() if isinstance(v, int | float) and not isinstance(v, bool)}
-    others = {k: v for k, v in case.arguments.items() if k not in numbers}
-    traced = jax.jit(lambda numbers: case.factory(**numbers, **others)(jnp.arange(40)))(numbers)
-    assert_close(traced, case.build()(jnp.arange(40)), case)
+def other(schedule):
+    """The same with other numbers."""
+    return jax.tree.map(lambda x: x + 1 if is_count(x) else x * 0.9, schedule)
+
+
+def stacked(*schedules):
+    return jax.tree.map(lambda *x: np.stack(x).astype(np.int32 if is_count(x[0]) else np.float32), *schedules)
+
+
+@parts
+def test_factory_takes_tracers(cases):
+    def is_number(x):
+        return isinstance(x, int | float) and not isinstance(x, bool)
+
+    def values(numbers):
+        made = [case.factory(**{**case.arguments, **n}) for case, n in zip(cases, numbers, strict=True)]
+        return [schedule(jnp.arange(32)) for schedule in made]
+
+    numbers = [{k: v for k, v in case.arguments.items() if is_number(v)} for case in cases]
+    for case, traced in zip(cases, jax.jit(values)(numbers), strict=True):
+        assert_close(traced, case.build()(jnp.arange(32)), case)
 
 
 @functools.cache
@@ -106,7 +104,6 @@ def gradients(name):
 
 
 @every_factory
-@cheap
 def test_gradient_with_respect_to_every_number_is_finite_at_every_count(case):
     floats, _ = floats_of(case.build())
     assert finite(gradients(case.name)(floats, case.counts()))
@@ -114,7 +111,6 @@ def test_gradient_with_respect_to_every_number_is_finite_at_every_count(case):
 
 
 @every
-@cheap
 def test_gradient_is_that_of_the_formula(case):
     floats, put = floats_of(case.build())
     counts = np.arange(1, 97, 3, np.int32)
@@ -156,23 +152,41 @@ def test_copies_pickles_repr_and_json_are_equal(case):
         assert same(other(case.counts()), schedule(case.counts()))
 
 
-@every_factory
-@cheap
-def test_strict_promotion_and_debug_nans(case):
+@parts
+def test_strict_promotion_debug_nans_and_x64_change_nothing(cases):
+    def values():
+        counts = [case.counts() for case in cases]
+        return jax.jit(lambda counts: [case.build()(n) for case, n in zip(cases, counts, strict=True)])(counts)
+
+    expected = values()
     with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
-        assert finite(jax.jit(case.build())(case.counts()))
-        case.build()(5)
-
-
-@every_factory
-@cheap
-def test_x64_changes_nothing(case):
-    expected = jax.jit(case.build())(case.counts())
+        assert same(values(), expected)
+        for case in cases:
+            case.build()(5)
     with jax.enable_x64(True):
-        assert same(jax.jit(case.build())(case.counts()), expected)
-        assert same(case.build()(np.int64(case.last)), case.build()(case.last))
-        state = lrx.sgd(case.build()).init(np.ones(1))
-        assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}
+        assert same(values(), expected)
+        lasts = jax.jit(lambda: [[case.build()(n) for n in (np.int64(case.last), case.last)] for case in cases])()
+        for case, pair in zip(cases, lasts, strict=True):
+            assert same(*pair), case.name
+            state = lrx.sgd(case.build()).init(np.ones(1))
+            assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}, case.name
+    assert all(finite(x) for x in expected)
+
+
+def test_float_counts_and_states_are_traced_under_strict_promotion():
+    """In a state numbers are strong int32 and float32; `stretch` and the like ask their base between two updates."""
+    float_count, params = jax.ShapeDtypeStruct((), jnp.float32), jax.ShapeDtypeStruct((2,), jnp.float32)
+    schedules = {case.name: case.build() for case in CASES + VARIANTS}
+    schedules |= {f"combined_{case.name}": case.schedule for case in combined.CASES}
+    schedules["stretch_of_warmup"] = lrx.stretch(lrx.warmup_linear_schedule(0.5, 8, total_steps=32), 16)
+    with jax.numpy_dtype_promotion("strict"):
+        for name, schedule in schedules.items():
+            strong = jax.tree.map(lambda x: np.asarray(x, np.int32 if is_count(x) else np.float32), schedule)
+            rate = jax.eval_shape(lambda schedule, count: schedule(count), strong, float_count)
+            assert (rate.shape, rate.dtype) == ((), jnp.float32), name
+            tx = lrx.sgd(schedule)
+            updates, _ = jax.eval_shape(tx.update, params, jax.eval_shape(tx.init, params))
+            assert updates.dtype == jnp.float32, name
 
 
 @every
@@ -183,11 +197,16 @@ def test_counts_beyond_int32_hold_the_last_value_and_negative_ones_the_first(cas
     assert same(schedule(-5), schedule(0))
 
 
-@every_factory
-@cheap
-def test_a_step_of_an_optimizer_uses_the_value_at_its_count(case):
-    tx = lrx.sgd(case.build())
-    state, update = tx.init(jnp.ones(1)), jax.jit(tx.update)
+@parts
+def test_a_step_of_an_optimizer_uses_the_value_at_its_count(cases):
+    txs = [lrx.sgd(case.build()) for case in cases]
+
+    @jax.jit
+    def update(states):
+        return [tx.update(jnp.ones(1), state) for tx, state in zip(txs, states, strict=True)]
+
+    states = [tx.init(jnp.ones(1)) for tx in txs]
     for count in range(3):
-        updates, state = update(jnp.ones(1), state)
-        assert_close(-updates[0], case.build()(count), case)
+        updates, states = zip(*update(states), strict=True)
+        for case, rate in zip(cases, updates, strict=True):
+            assert_close(-rate[0], case.build()(count), case)

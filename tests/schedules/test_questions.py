@@ -55,6 +55,9 @@ SCHEDULES = {
         {"end_1": 30, "period": 40, "warmup_end": 100, "peak": 120, "end_2": 1000},
     ),
     "shifted": (lrx.shift(warm, 7), {"begin": 7, "warmup_end": 107, "peak": 107, "end": 1007}),
+    "started": (lrx.start_at(warm, 70), {"warmup_end": 30, "peak": 30, "end": 930}),
+    "started_later": (lrx.start_at(warm, 700), {"peak": 0, "end": 300}),
+    "every": (lrx.every(warm, 7), {"warmup_end": 700, "peak": 700, "end": 7000}),
     "stretched": (lrx.stretch(warm, 501), {"warmup_end": 51, "peak": 51, "end": 501}),
     "repeated": (lrx.repeat(warm, 300), {"warmup_end": 100, "peak": 100, "period": 300}),
     "reversed": (lrx.reverse(warm, 1200), {"begin": 200, "peak": 1100, "warmup_end": 1100, "end": 1200}),
@@ -108,6 +111,7 @@ LONG_SCHEDULES = {
     "stairs": lrx.step_decay_schedule(0.3, 200_000),
     "cooled": lrx.with_cooldown(0.3, start=1_000_000, steps=1_000_000, shape="1-sqrt"),
     "function": lrx.as_schedule(lambda t: 0.3 / (1 + t)),
+    "every": lrx.every(lrx.warmup_cosine_decay_schedule(0.0, 0.3, 10, 2345), 1279),
 }
 
 
@@ -117,6 +121,14 @@ def test_quadrature_agrees_with_adding_all(name):
     exact = sum(schedule.integral(i, min(i + questions.MOST_EXACT, LONG)) for i in range(0, LONG, questions.MOST_EXACT))
     assert schedule.integral(0, LONG) == pytest.approx(exact, rel=1e-5)
     assert questions._quadrature(schedule, [0, LONG]) == pytest.approx(exact, rel=1e-5)
+
+
+def test_the_sum_of_a_slow_clock_is_that_of_its_ticks():
+    long = lrx.every(lrx.linear_schedule(1.0, 0.0, 2**20), 2**10)
+    assert long.mean(0, 2**30) == pytest.approx((2**20 + 1) / 2**21, rel=1e-12)
+    assert long.integral(5, 2**30 + 7) == pytest.approx(long.integral(0, 2**30) - 5, rel=1e-12)
+    assert long.first_below(0.5) == (2**19 + 1) * 2**10
+    assert lrx.every(lrx.linear_schedule(1.0, 0.0, 2**20), 2**12).end == 2**31 - 1
 
 
 def test_what_no_sample_settles_is_added_up(monkeypatch):

@@ -143,3 +143,11 @@ def test_maxtext_surplus_boundaries_are_left_out():
     assert lrx.piecewise_value_schedule([5, 50], [1.0, 2.0]) == lrx.piecewise_value_schedule([5], [1.0, 2.0])
     with pytest.raises(ValueError, match=r"boundaries=...\) must not be negative, got -3"):
         lrx.join_schedules([1.0], [-3])
+
+
+def test_a_share_of_the_run_is_a_whole_number_of_updates():
+    assert [lrx.share(x, of=1234) for x in (0, 0.05, 1 / 3, 1)] == [0, 62, 411, 1234]
+    with pytest.raises(ValueError, match=r"share\(fraction=...\) must not exceed 1, got 5"):
+        lrx.share(5, of=100)
+    with pytest.raises(TypeError, match=r"share\(of=...\) must be a whole number, got 10.5"):
+        lrx.share(0.05, of=10.5)

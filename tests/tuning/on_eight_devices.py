@@ -9,8 +9,7 @@ import pytest
 from jax.sharding import AxisType, Mesh
 
 import lrx
-from lrx.tuning import _compiled as compiled
-from lrx.tuning._compiled import Chunk, Setup
+from lrx.tuning._compiled import Chunk, Setup, programs_of
 from lrx.tuning._engine import seed_keys
 from lrx.tuning._layout import lay_out
 
@@ -49,32 +48,32 @@ def test_each_device_holds_its_members_and_no_others(kind):
     mesh = jax.make_mesh((8,), ("members",), axis_types=(kind,))
     layout = lay_out(11, mesh=mesh)
     assert layout.size == 16
-    setup = Setup(bowl(), momentum, layout)
+    compiled = programs_of(Setup(bowl(), momentum, layout))
     init_keys, keys = seed_keys(jax.random.key(0), 2)
     rates = np.repeat(np.geomspace(0.01, 1, 16, dtype=np.float32)[:, None], 4, axis=1)
-    carry = compiled.start(setup, rates[:, 0], {}, init_keys)
+    carry = compiled.start(rates[:, 0], {}, init_keys)
     shardings = jax.tree.map(lambda x: x.sharding, carry)
     for x in jax.tree.leaves(carry):
         assert x.sharding.spec[0] == "members"
         assert {s.data.shape for s in x.addressable_shards} == {(2, *x.shape[1:])}
         assert len({s.index[0].start for s in x.addressable_shards}) == 8
     chunk = Chunk(rates, np.int32(0), np.int32(4), layout.turns(11), None)
-    carry, losses = compiled.advance(setup, {}, carry, chunk, keys)
+    carry, losses = compiled.advance({}, carry, chunk, keys)
     assert jax.tree.map(lambda x: x.sharding, carry) == shardings
     assert losses.sharding.spec[0] == "members"
     programs = compiled.advance._cache_size()
-    compiled.advance(setup, {}, carry, chunk._replace(begin=np.int32(4), updates=np.int32(3)), keys)
+    compiled.advance({}, carry, chunk._replace(begin=np.int32(4), updates=np.int32(3)), keys)
     assert compiled.advance._cache_size() == programs
 
 
 def test_devices_talk_to_each_other_in_no_update():
     layout = lay_out(16, mesh=meshes()[0])
-    setup = Setup(bowl(), momentum, layout)
+    compiled = programs_of(Setup(bowl(), momentum, layout))
     init_keys, keys = seed_keys(jax.random.key(0), 1)
     rates = np.full((16, 4), 0.1, np.float32)
-    carry = compiled.start(setup, rates[:, 0], {}, init_keys)
+    carry = compiled.start(rates[:, 0], {}, init_keys)
     chunk = Chunk(rates, np.int32(0), np.int32(4), layout.turns(16), None)
-    text = compiled.advance.lower(setup, {}, carry, chunk, keys).compile().as_text()
+    text = compiled.advance.lower({}, carry, chunk, keys).compile().as_text()
     assert not any(word in text for word in ("all-reduce", "all-gather", "all-to-all", "collective-permute"))
 
 

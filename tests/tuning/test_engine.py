@@ -1,5 +1,7 @@
 """Chunks of bounded size, for every number of steps, and nothing held that is not needed."""
 
+import gc
+import weakref
 from typing import Any
 
 import jax
@@ -8,8 +10,8 @@ import numpy as np
 import pytest
 
 import lrx
-from lrx.tuning import _compiled as compiled
-from lrx.tuning import _engine
+from lrx.tuning import _compiled, _engine
+from lrx.tuning._compiled import Setup, only, programs_of
 from lrx.tuning._engine import LONGEST, PARTS, Engine, part_of
 from lrx.tuning._host_batches import Batches
 from lrx.tuning._layout import lay_out
@@ -44,8 +46,8 @@ def test_runs_of_every_length_report_on_the_way_and_share_one_program(problem):
         assert losses.shape == (1, 1, 1, steps)
         assert np.diff([0, *reported]).max() <= 0.02 * steps
         assert reported[-1] == steps
-        programs.add(compiled.advance._cache_size())
-    assert len(programs) == 1
+        programs.add(programs_of(Setup(only(problem), lrx.sgd, lay_out(1))).advance._cache_size())
+    assert programs == {1}
 
 
 def test_the_length_of_chunks_changes_no_bit():
@@ -136,3 +138,96 @@ def test_batches_before_the_last_ones_are_read_again_or_were_kept():
     assert read(0, 2) == [0, 1] and batches.place == 2
     assert len(batches.marks) == 11
     assert not batches.stack(2, 1, 3)[1:].any()  # what a chunk is padded with
+
+
+class Model:
+    """A user's class whose methods are the problem."""
+
+    def __init__(self):
+        self.data = jnp.ones((3, 50))
+
+    def init(self, key):
+        return jnp.zeros(50)
+
+    def loss(self, params, batch, key=None):
+        return jnp.mean((self.data @ params - batch) ** 2)
+
+    def evaluate(self, params):
+        return {"loss": jnp.mean((self.data @ params) ** 2)}
+
+    def make(self, rate):
+        return lrx.sgd(rate)
+
+
+def as_functions():
+    data = jnp.ones((3, 50))
+
+    def loss(params, batch, key=None):
+        return jnp.mean((data @ params - batch) ** 2)
+
+    problem = lrx.Problem(
+        init=lambda key: jnp.zeros(50),
+        loss=jax.jit(loss),
+        sample=lambda key: jax.random.normal(key),
+        evaluate=lambda params: {"loss": jnp.mean((data @ params) ** 2)},
+    )
+    return problem, lambda rate: lrx.sgd(rate), data
+
+
+def as_methods():
+    model = Model()
+    problem = lrx.Problem(
+        init=model.init, loss=model.loss, sample=lambda key: jax.random.normal(key), evaluate=model.evaluate
+    )
+    return problem, model.make, model.data
+
+
+def one_of(way, make):
+    """Train, and return weak references to what the user has dropped then."""
+    problem, make_optimizer, data = make()
+    kwargs: dict[str, Any] = dict(learning_rate=[0.01, 0.1], steps=20)
+    if way == "sweep":
+        lrx.sweep(problem, make_optimizer, **kwargs)
+    elif way == "halving":
+        lrx.halving(problem, make_optimizer, budget=1.9, **kwargs)
+    else:
+        lrx.find(problem, make_optimizer, steps=20, lanes=1)
+    return [weakref.ref(x) for x in (problem, problem.loss, make_optimizer, data)]
+
+
+@pytest.mark.parametrize("make", [as_functions, as_methods])
+@pytest.mark.parametrize("way", ["sweep", "halving", "find"])
+def test_data_and_programs_go_with_the_problem(make, way):
+    gc.collect()
+    before, arrays = len(_compiled._programs), len(jax.live_arrays())
+    refs = one_of(way, make)
+    gc.collect()
+    assert [ref() for ref in refs] == [None] * 4
+    assert len(_compiled._programs) == before
+    assert len(jax.live_arrays()) <= arrays + 1
+
+
+def test_an_optimizer_of_its_own_for_each_sweep_leaves_nothing_in_a_problem_that_stays():
+    problem, _, _ = as_functions()
+    lrx.sweep(problem, lrx.sgd, learning_rate=0.1, steps=2)
+    gc.collect()
+    before = len(_compiled._programs)
+    for momentum in (0.5, 0.9):
+        lrx.sweep(problem, lambda rate, m=momentum: lrx.sgd(rate, momentum=m), learning_rate=0.1, steps=2)
+    gc.collect()
+    assert len(_compiled._programs) == before
+
+
+def test_methods_that_are_looked_up_again_share_programs():
+    model = Model()
+    calls = []
+
+    def sweep():
+        problem = lrx.Problem(init=model.init, loss=model.loss, sample=sample)
+        lrx.sweep(problem, model.make, learning_rate=0.1, steps=2)
+        calls.append(len(_compiled._programs))
+
+    sample = jax.random.normal
+    sweep()
+    sweep()
+    assert calls[0] == calls[1]

@@ -8,7 +8,8 @@ import optax
 import pytest
 
 import lrx
-from lrx.tuning._find import ShortRuns, judged, rounded_up
+from lrx.tuning._find import ShortRuns, rounded_up
+from lrx.tuning._found import judged
 from lrx.tuning._presets import linear
 from lrx.tuning._rate_search import Round, least
 from tests.tuning.bowl import bowl

@@ -247,3 +247,62 @@ def test_batches_from_the_host_are_those_of_a_sweep(once):
 def test_wrong_arguments(kwargs, message):
     with pytest.raises(ValueError, match=message):
         lrx.halving(bowl(), lrx.sgd, **dict(learning_rate=RATES) | kwargs)
+
+
+# ---------------------------------------------------------------- stopped and gone on with
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(calls):
+    left = [calls]
+
+    def progress(done):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Stop
+
+    return progress
+
+
+@pytest.mark.parametrize("by", ["training", "validation"])
+def test_a_halving_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, by):
+    problem = validated()
+    kwargs: dict[str, Any] = dict(budget=3.0, by=by, **GRID)
+    plain = lrx.halving(problem, lrx.sgd, **kwargs)
+    assert len(plain.rungs) > 2
+    stops = 0
+    while True:
+        try:
+            again = lrx.halving(problem, lrx.sgd, checkpoint=tmp_path / "state", progress=stop_after(12), **kwargs)
+            break
+        except Stop:
+            stops += 1
+    assert stops > 4
+    for result in (again, lrx.halving(problem, lrx.sgd, checkpoint=tmp_path / "state", **kwargs)):
+        np.testing.assert_array_equal(result.losses, plain.losses)
+        for one, other in zip(result.rungs, plain.rungs, strict=True):
+            np.testing.assert_array_equal(one.scores, other.scores)
+        for name, x in plain.sweep.scores.items():
+            np.testing.assert_array_equal(result.sweep.scores[name], x)
+
+
+def test_a_halving_of_host_batches_goes_on(tmp_path):
+    kwargs: dict[str, Any] = dict(learning_rate=[0.01, 0.1, 0.5, 1.0], steps=100, budget=2.0)
+    plain = lrx.halving(shaken(), lrx.sgd, **kwargs)
+    with pytest.raises(Stop):
+        lrx.halving(shaken(), lrx.sgd, checkpoint=tmp_path / "state", progress=stop_after(40), **kwargs)
+    again = lrx.halving(shaken(), lrx.sgd, checkpoint=tmp_path / "state", **kwargs)
+    np.testing.assert_array_equal(again.losses, plain.losses)
+
+
+def test_another_halving_is_told(tmp_path):
+    kwargs: dict[str, Any] = dict(learning_rate=[0.01, 0.1, 0.5, 1.0], steps=20, checkpoint=tmp_path / "state")
+    lrx.halving(bowl(), lrx.sgd, budget=2.0, **kwargs)
+    with pytest.raises(ValueError, match=r"halving\(checkpoint=...\) must be of a halving with .*: plan of the rungs"):
+        lrx.halving(bowl(), lrx.sgd, budget=2.5, **kwargs)
+    with pytest.raises(ValueError, match=r"halving\(checkpoint=...\) must be of a halving with the same arguments"):
+        lrx.sweep(bowl(), lrx.sgd, learning_rate=0.1, steps=20, checkpoint=tmp_path / "other")
+        lrx.halving(bowl(), lrx.sgd, **kwargs | dict(checkpoint=tmp_path / "other"))

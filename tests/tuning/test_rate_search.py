@@ -1,7 +1,18 @@
 import numpy as np
 import pytest
 
-from lrx.tuning._rate_search import FIRST, LANES, RateSearch, Round, least, lowest, relative, scores, unit_of
+from lrx.tuning._rate_search import (
+    FIRST,
+    LANES,
+    RateSearch,
+    Round,
+    drive,
+    least,
+    lowest,
+    relative,
+    scores,
+    unit_of,
+)
 
 
 class Runs:
@@ -31,9 +42,9 @@ def parabola(best, curvature=0.5, scale=1.0):
 
 
 def search(runs, start=1e-7, stop=10.0, gradients=2500, **kwargs):
-    found = RateSearch(runs, start, stop, gradients, runs.seeds, **kwargs)
-    found.narrow()
-    found.finish()
+    found = RateSearch(start, stop, gradients, runs.seeds, **kwargs)
+    drive(found, runs)
+    assert found.done
     return found
 
 
@@ -205,7 +216,10 @@ def test_a_score_is_the_mean_over_the_end_and_over_seeds():
     losses = np.arange(16.0).reshape(1, 2, 8)
     assert scores(losses, 0.25) == pytest.approx(np.mean([6.5, 14.5]))
     assert scores(losses, 0.01) == pytest.approx(np.mean([7.0, 15.0]))  # one at least
-    losses[0, 1, 0] = np.nan  # not finite anywhere
+    losses[0, 1, 7] = np.nan  # a batch that was skipped
+    assert scores(losses, 0.25) == pytest.approx(np.mean([6.5, 14.0]))
+    assert scores(losses, 0.01) == pytest.approx(np.mean([7.0, 11.0]))  # the mean of what else there is
+    losses[0, 1, 3:] = np.inf  # not finite any more
     assert scores(losses, 0.25) == np.inf
 
 

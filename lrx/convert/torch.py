@@ -1,0 +1,360 @@
+"""torch.optim.lr_scheduler: the schedulers of torch by object, by name or by config."""
+
+from collections.abc import Callable, Mapping
+from fractions import Fraction
+from typing import Any, Literal
+
+from .. import _check as check
+from ..controllers.plateau import plateau
+from ..schedules.algebra import product, scale_schedule
+from ..schedules.clock import every, repeat
+from ..schedules.constant import constant_schedule
+from ..schedules.cyclic import triangular_schedule
+from ..schedules.join import join_schedules
+from ..schedules.onecycle_torch import torch_onecycle_momentum_schedule, torch_onecycle_schedule
+from ..schedules.piecewise import piecewise_constant_schedule, piecewise_value_schedule
+from ..schedules.polynomial import linear_schedule, polynomial_schedule
+from ..schedules.start_at import start_at
+from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, whole
+from ._curves import cosine, cycles, exponential, stairs, wave
+from ._torch_objects import groups_of, read
+
+Of = Literal["learning_rate", "momentum"]
+
+
+def _step(lr: float, step_size: Any, gamma: Any) -> Any:
+    return stairs(lr, whole("step_size", step_size, 1), rate("gamma", gamma))
+
+
+def _multi_step(lr: float, milestones: Any, gamma: Any) -> Any:
+    times: dict[Any, Any] = {}
+    for m in several("milestones", milestones):  # one that is named twice counts twice
+        times[whole("milestones", m)] = times.get(whole("milestones", m), 1.0) * rate("gamma", gamma)
+    return piecewise_constant_schedule(lr, times)
+
+
+def _constant(lr: float, factor: Any, total_iters: Any) -> Any:
+    factor, n = number("factor", factor), whole("total_iters", total_iters)
+    check.non_negative(factor=factor)
+    check.at_most_one(factor=factor)
+    # with 0 iterations torch never gives the factor back
+    return piecewise_value_schedule([n], [lr * factor, lr]) if n else constant_schedule(lr * factor)
+
+
+def _linear(lr: float, start_factor: Any, end_factor: Any, total_iters: Any) -> Any:
+    start, end = number("start_factor", start_factor), number("end_factor", end_factor)
+    check.positive(start_factor=start)
+    check.at_most_one(start_factor=start, end_factor=end)
+    check.non_negative(end_factor=end)
+    return linear_schedule(lr * start, lr * end, whole("total_iters", total_iters))
+
+
+def _exponential(lr: float, gamma: Any) -> Any:
+    return exponential(lr, 1, rate("gamma", gamma))
+
+
+def _polynomial(lr: float, total_iters: Any, power: Any) -> Any:
+    return polynomial_schedule(lr, 0.0, rate("power", power), whole("total_iters", total_iters))
+
+
+def _cosine(lr: float, T_max: Any, eta_min: Any) -> Any:
+    return wave(lr, number("eta_min", eta_min), whole("T_max", T_max, 1))
+
+
+def _restarts(lr: float, T_0: Any, T_mult: Any, eta_min: Any) -> Any:
+    first, multiplier, low = whole("T_0", T_0, 1), whole("T_mult", T_mult, 1), number("eta_min", eta_min)
+    if multiplier == 1:
+        return repeat(cosine(lr, low, first), first)
+    return cycles(first, Fraction(multiplier), lambda k, steps: cosine(lr, low, steps))
+
+
+def _cyclic(of: Of, **a: Any) -> Any:
+    low, high = number("base_lr", a["base_lr"]), number("max_lr", a["max_lr"])
+    if of == "momentum":
+        _check_moves(a)
+        low, high = number("max_momentum", a["max_momentum"]), number("base_momentum", a["base_momentum"])
+    up = whole("step_size_up", a["step_size_up"], 1)
+    down = up if a["step_size_down"] is None else whole("step_size_down", a["step_size_down"], 1)
+    scale = a["scale_fn"]
+    if scale is None:
+        check.one_of(("triangular", "triangular2", "exp_range"), mode=a["mode"])
+        if a["mode"] == "exp_range":
+            height = exponential(1.0, 1, rate("gamma", a["gamma"]))
+            return triangular_schedule(low, high, half_cycle_steps=up, down_steps=down, amplitude=height)
+        return triangular_schedule(low, high, half_cycle_steps=up, mode=a["mode"], down_steps=down)
+    check.one_of(("cycle", "iterations"), scale_mode=a["scale_mode"])
+    by_cycle = a["scale_mode"] == "cycle"
+    amplitude = (lambda count: scale(count // (up + down) + 1)) if by_cycle else scale
+    return triangular_schedule(low, high, half_cycle_steps=up, down_steps=down, amplitude=amplitude)
+
+
+def _check_moves(a: Mapping[str, Any]) -> None:
+    if not flag("cycle_momentum", a["cycle_momentum"]):
+        raise check.fail("cycle_momentum", "must be True for a momentum", a["cycle_momentum"])
+
+
+def _one_cycle(of: Of, **a: Any) -> Any:
+    total = a["total_steps"]
+    if total is None:
+        if a["epochs"] is None or a["steps_per_epoch"] is None:
+            raise check.fail("total_steps", "must be given, or epochs and steps_per_epoch", None)
+        total = whole("epochs", a["epochs"], 1) * whole("steps_per_epoch", a["steps_per_epoch"], 1)
+    total, anneal = whole("total_steps", total, 1), a["anneal_strategy"]
+    check.one_of(("cos", "linear"), anneal_strategy=anneal)
+    share, three = number("pct_start", a["pct_start"]), flag("three_phase", a["three_phase"])
+    check.non_negative(pct_start=share)
+    check.at_most_one(pct_start=share)
+    falls_at_once = share == 0 and not three
+    turn = share * total - 1
+    if total > 1 and ((turn < 0 and not falls_at_once) or (2 * turn if three else turn) >= total - 1):
+        rule = f"must put its turns between 0 and {total - 1}, the last step"
+        raise check.fail("pct_start", rule, a["pct_start"], "torch then leaves a phase within itself.")
+    turns: Any = {"pct_start": share, "anneal": anneal, "three_phase": three}
+    if of == "momentum":
+        _check_moves(a)
+        low, high = number("base_momentum", a["base_momentum"]), number("max_momentum", a["max_momentum"])
+        if falls_at_once:
+            return _from_before(low, high, total, anneal)
+        return torch_onecycle_momentum_schedule(total, base_momentum=low, max_momentum=high, **turns)
+    by, last = number("div_factor", a["div_factor"]), number("final_div_factor", a["final_div_factor"])
+    top = number("max_lr", a["max_lr"])
+    if falls_at_once:
+        return _from_before(top, top / by / last, total, anneal)
+    return torch_onecycle_schedule(top, total, div_factor=by, final_div_factor=last, **turns)
+
+
+def _from_before(first: float, last: float, total: int, anneal: str) -> Any:
+    """Torch's one cycle that does not rise: its top is at step −1."""
+    return start_at((cosine if anneal == "cos" else linear_schedule)(first, last, total), 1)
+
+
+def _lambda(lr: float, lr_lambda: Any) -> Any:
+    if not callable(lr_lambda):
+        raise check.fail("lr_lambda", "must be a function of the step", lr_lambda)
+    return scale_schedule(lr_lambda, lr)
+
+
+def _multiplicative(lr: float, lr_lambda: Any, total_steps: Any) -> Any:
+    """The factors as numbers: their product has no closed form."""
+    if not callable(lr_lambda):
+        raise check.fail("lr_lambda", "must be a function of the step", lr_lambda)
+    n = whole("total_steps", total_steps, 1)
+    return piecewise_constant_schedule(lr, {t: number("lr_lambda", lr_lambda(t)) for t in range(1, n)})
+
+
+def _plateau(lr: float, **a: Any) -> Any:
+    check.one_of(("rel", "abs"), threshold_mode=a["threshold_mode"])
+    relative, threshold = a["threshold_mode"] == "rel", number("threshold", a["threshold"])
+    return plateau(
+        lr,
+        factor=number("factor", a["factor"]),
+        patience=whole("patience", a["patience"]),
+        mode=a["mode"],
+        rtol=threshold if relative else 0.0,
+        atol=0.0 if relative else threshold,
+        cooldown=whole("cooldown", a["cooldown"]),
+        min_value=rate("min_lr", a["min_lr"]),
+        metric="reported",
+        counting="torch",
+    )
+
+
+FACTORS = "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "LambdaLR"
+"""Schedulers whose rate is the base rate times a factor of the step alone, so that a chain multiplies them."""
+PASSED: dict[str, Any] = {"last_epoch": -1, "verbose": False, "optimizer": None}
+"""Arguments that all have and that move nothing here."""
+SCHEDULERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "StepLR": (_step, {"step_size": REQUIRED, "gamma": 0.1}),
+    "MultiStepLR": (_multi_step, {"milestones": REQUIRED, "gamma": 0.1}),
+    "ConstantLR": (_constant, {"factor": 1 / 3, "total_iters": 5}),
+    "LinearLR": (_linear, {"start_factor": 1 / 3, "end_factor": 1.0, "total_iters": 5}),
+    "ExponentialLR": (_exponential, {"gamma": REQUIRED}),
+    "PolynomialLR": (_polynomial, {"total_iters": 5, "power": 1.0}),
+    "CosineAnnealingLR": (_cosine, {"T_max": REQUIRED, "eta_min": 0.0}),
+    "CosineAnnealingWarmRestarts": (_restarts, {"T_0": REQUIRED, "T_mult": 1, "eta_min": 0.0}),
+    "LambdaLR": (_lambda, {"lr_lambda": REQUIRED}),
+    "MultiplicativeLR": (_multiplicative, {"lr_lambda": REQUIRED, "total_steps": REQUIRED}),
+    "ReduceLROnPlateau": (
+        _plateau,
+        {"mode": "min", "factor": 0.1, "patience": 10, "threshold": 1e-4, "threshold_mode": "rel", "cooldown": 0}
+        | {"min_lr": 0.0, "eps": 1e-8},
+    ),
+}
+CYCLES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
+    "CyclicLR": (
+        _cyclic,
+        {"base_lr": REQUIRED, "max_lr": REQUIRED, "step_size_up": 2000, "step_size_down": None, "mode": "triangular"}
+        | {"gamma": 1.0, "scale_fn": None, "scale_mode": "cycle", "cycle_momentum": True}
+        | {"base_momentum": 0.8, "max_momentum": 0.9},
+    ),
+    "OneCycleLR": (
+        _one_cycle,
+        {"max_lr": REQUIRED, "total_steps": None, "epochs": None, "steps_per_epoch": None, "pct_start": 0.3}
+        | {"anneal_strategy": "cos", "cycle_momentum": True, "base_momentum": 0.85, "max_momentum": 0.95}
+        | {"div_factor": 25.0, "final_div_factor": 1e4, "three_phase": False},
+    ),
+}
+"""Schedulers that have rates of their own, and a momentum."""
+NESTED = {
+    "SequentialLR": {"schedulers": REQUIRED, "milestones": REQUIRED},
+    "ChainedScheduler": {"schedulers": REQUIRED},
+}
+NAMES = {**SCHEDULERS, **CYCLES, **NESTED}
+NAME_KEYS = "name", "class", "_target_", "class_path", "type", "class_name"
+HYDRA = "_partial_", "_convert_", "_recursive_"
+LIGHTNING = "scheduler", "interval", "frequency", "monitor", "strict", "name", "reduce_on_plateau"
+ARGUMENT_KEYS = "args", "params", "kwargs", "init_args", "arguments"
+
+
+def name_of(config: Mapping[str, Any]) -> str | None:
+    """The scheduler that a config names, without its module; None if it names none of torch's."""
+    for key in NAME_KEYS:
+        name = config.get(key)
+        if isinstance(name, str) and name.rpartition(".")[2] in NAMES:
+            return name.rpartition(".")[2]
+    return None
+
+
+@check.public
+def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_rate", **arguments: Any) -> Any:
+    """The schedule of a scheduler of `torch.optim.lr_scheduler`.
+
+    The schedule gives at count t what the scheduler gives after t calls of its `step()`, from its start on. torch steps
+    it wherever the training loop does: where that is an epoch, one count is an epoch, and every length has to be
+    multiplied by the updates of an epoch.
+
+    What is torch's own, and is kept: `CosineAnnealingLR` rises again after `T_max`; `ConstantLR(total_iters=0)` never
+    gives the factor back; a milestone that is named twice counts twice; the top of `OneCycleLR` lies one step early.
+    `OneCycleLR` holds its last rate, where torch raises an error after `total_steps`; its turns must lie within the
+    run. `ReduceLROnPlateau` becomes the controller `lrx.plateau` with torch's counting: report its metric by
+    `lrx.report`, as often as torch's `step(metric)`. Its `eps` is left out.
+
+    Args:
+      scheduler: a live scheduler; or its name, as in "StepLR"; or a dict with the name under "name", "class",
+        "_target_", "class_path" or "type", and the arguments beside it or under "args", "params" or "init_args"; or one
+        of these under "scheduler", as in Lightning, whose "frequency" counts.
+      learning_rate: the base rate, that of the optimizer. A config may hold it as "learning_rate" or "lr". A live
+        scheduler, `CyclicLR` and `OneCycleLR` know their own.
+      of: "learning_rate", or "momentum" for that of `CyclicLR` and `OneCycleLR`.
+      arguments: those of torch's class, under its names. `MultiplicativeLR` has no closed form and takes `total_steps`
+        too, the number of factors to evaluate. `schedulers` of `SequentialLR` and `ChainedScheduler` are configs.
+
+    Returns:
+      A schedule, or the controller `lrx.plateau`. For a live scheduler whose optimizer has several parameter groups, a
+      list with one for each, in their order. `LambdaLR` and a `scale_fn` keep the function, which is called with an
+      array, and cannot go to JSON.
+
+    Raises:
+      ValueError: if the name or an argument is unknown, missing, or refused by torch.
+      TypeError: if an argument is of the wrong kind.
+
+    Examples:
+      >>> import lrx
+      >>> schedule = lrx.convert.from_torch("StepLR", learning_rate=1.0, step_size=2, gamma=0.5)
+      >>> print(*(schedule(t) for t in range(5)))
+      1.0 1.0 0.5 0.5 0.25
+
+    References:
+      torch/optim/lr_scheduler.py.
+    """
+    check.one_of(Of, of=of)
+    if isinstance(scheduler, str):
+        return _made(scheduler.rpartition(".")[2], learning_rate, of, arguments)
+    if isinstance(scheduler, Mapping) and "scheduler" in scheduler:
+        return _of_lightning({**scheduler, **arguments}, learning_rate, of)
+    if isinstance(scheduler, Mapping):
+        return _of_config({**scheduler, **arguments}, learning_rate, of)
+    if arguments:
+        raise check.fail(next(iter(arguments)), "must not be given with a live scheduler", arguments)
+    made = []
+    for group in range(groups_of(scheduler)):
+        name, base, own = read(scheduler, group)
+        made.append(_made(name, base, of, own, group))
+    return made[0] if len(made) == 1 else made
+
+
+def _of_lightning(config: Mapping[str, Any], learning_rate: Any, of: Of) -> Any:
+    """The scheduler, which steps once in `frequency` of its intervals."""
+    for key in config:
+        if key not in LIGHTNING:
+            raise check.fail("scheduler", f"must have no key but {', '.join(LIGHTNING)}", key)
+    made = from_torch(config["scheduler"], learning_rate=learning_rate, of=of)
+    k = whole("frequency", config.get("frequency", 1), 1)
+    if k == 1:
+        return made
+    if _kind(config["scheduler"]) == "ReduceLROnPlateau":
+        raise check.fail("frequency", "must be 1 for ReduceLROnPlateau", k, "Report the metric as often as it steps.")
+    return [every(schedule, k) for schedule in made] if isinstance(made, list) else every(made, k)
+
+
+def _of_config(config: Mapping[str, Any], learning_rate: Any, of: Of) -> Any:
+    config = dict(config)
+    name = name_of(config)
+    if name is None:
+        given = next((config[k] for k in NAME_KEYS if k in config), config)
+        named("scheduler of torch", given if isinstance(given, str) else str(given), NAMES, "scheduler")
+    inner = {k: v for k, v in config.items() if k not in (*NAME_KEYS, *ARGUMENT_KEYS, *HYDRA, "lr", "learning_rate")}
+    for key in ARGUMENT_KEYS:
+        inner |= keyed(key, config.get(key))
+    for key in ("learning_rate", "lr"):
+        held = inner.pop(key, config.get(key))
+        learning_rate = held if learning_rate is None else learning_rate
+    return _made(str(name), learning_rate, of, inner)
+
+
+def _made(name: str, lr: Any, of: Of, arguments: Mapping[str, Any], group: int = 0) -> Any:
+    named("scheduler of torch", name, NAMES, "scheduler")
+    if name in NESTED:
+        return _nested(name, lr, bound(name, arguments, NESTED[name], tuple(PASSED)), group)
+    make, known = NAMES[name]
+    a = bound(name, arguments, known, tuple(PASSED))
+    if name in CYCLES:
+        return make(of, **a)
+    if of == "momentum":
+        raise check.fail("of", f"must be 'learning_rate' for {name}, which moves no momentum", of)
+    if lr is None:
+        raise check.fail("learning_rate", f"must be given for {name}", lr, "It is the lr of torch's optimizer.")
+    a.pop("eps", None)
+    return make(rate("learning_rate", lr), **a)
+
+
+def _nested(name: str, lr: Any, a: dict[str, Any], group: int) -> Any:
+    """One scheduler after another, or their product."""
+    schedulers = several("schedulers", a["schedulers"])
+    if not schedulers:
+        raise check.fail("schedulers", "must hold at least one scheduler", schedulers)
+    if name == "SequentialLR":
+        milestones = [whole("milestones", m) for m in several("milestones", a["milestones"])]
+        if len(milestones) != len(schedulers) - 1:
+            raise check.fail("milestones", f"must be one fewer than schedulers ({len(schedulers)})", milestones)
+        if milestones != sorted(milestones):
+            raise check.fail("milestones", "must not decrease", milestones)
+        for scheduler in schedulers:
+            if _kind(scheduler) in CYCLES and len(schedulers) > 1:
+                rule = f"must not hold {_kind(scheduler)} beside others, whose base rate it changes"
+                raise check.fail("schedulers", rule, scheduler, "Convert each, and use lrx.join_schedules.")
+            if _kind(scheduler) == "ReduceLROnPlateau":
+                raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
+        parts = [_part(s, lr, group) for s in schedulers]
+        for i in range(1, len(parts)):  # a later part is not begun, so that one of 0 iterations is over
+            if _kind(schedulers[i]) == "ConstantLR" and isinstance(parts[i], type(constant_schedule(0.0))):
+                parts[i] = constant_schedule(rate("learning_rate", lr))
+        return join_schedules(parts, milestones)
+    for scheduler in schedulers:
+        if (kind := _kind(scheduler)) not in FACTORS:
+            raise check.fail("schedulers", f"must be among {', '.join(FACTORS)}, which multiply", kind)
+    if lr is None:
+        raise check.fail("learning_rate", f"must be given for {name}", lr, "It is the lr of torch's optimizer.")
+    return scale_schedule(product(*(_part(s, 1.0, group) for s in schedulers)), rate("learning_rate", lr))
+
+
+def _kind(scheduler: Any) -> str | None:
+    return name_of(scheduler) if isinstance(scheduler, Mapping) else type(scheduler).__name__
+
+
+def _part(scheduler: Any, lr: Any, group: int) -> Any:
+    """A part of another scheduler, whose base rate is that of the whole."""
+    if isinstance(scheduler, Mapping):
+        return _of_config(scheduler, lr, "learning_rate")
+    name, _, arguments = read(scheduler, group)
+    return _made(name, lr, "learning_rate", arguments, group)

@@ -1,0 +1,238 @@
+"""A file is recognised as the state of the same call, whatever of the call has changed."""
+
+import os
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import lrx
+from lrx.tuning._checkpoint import Checkpoint
+from lrx.tuning._digest import arguments_of
+from tests.common import python
+from tests.tuning.bowl import bowl, scored
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
+OFFSET = np.zeros(2, np.float32)
+
+
+class Table:
+    """A callable object with data."""
+
+    def __init__(self, data):
+        self.data = data
+
+    def __call__(self, x):
+        return x * np.asarray(self.data).sum()
+
+    def method(self, x):
+        return self(x)
+
+
+def called_back(function):
+    return lambda x: jax.pure_callback(function, jax.ShapeDtypeStruct((2,), jnp.float32), x)
+
+
+def with_vjp(forward, backward):
+    f = jax.custom_vjp(lambda x: x * forward)
+    f.defvjp(lambda x: (f(x), None), lambda _, g: (g * backward,))
+    return f
+
+
+def with_jvp(forward, tangent):
+    f = jax.custom_jvp(lambda x: x * forward)
+    f.defjvp(lambda x, t: (f(*x), t[0] * tangent))
+    return f
+
+
+def stopped(inner):
+    """Callbacks have no derivative."""
+    return lambda x: x + jax.lax.stop_gradient(inner(jax.lax.stop_gradient(x)))
+
+
+def conditional(inner):
+    return lambda x: jax.lax.cond(x.sum() > 0, inner, lambda x: x, x)
+
+
+def scanned(inner):
+    return lambda x: jax.lax.scan(lambda c, _: (inner(c), None), x, None, length=3)[0]
+
+
+def a(n):
+    """A weight that no text shows."""
+    return jnp.zeros(2).at[1].set(n)
+
+
+KINDS = {
+    "closed over": lambda n: lambda x: x * a(n),
+    "jit": lambda n: jax.jit(lambda x: x * a(n)),
+    "jit in jit": lambda n: jax.jit(lambda x: jax.jit(lambda y: y * a(n))(x)),
+    "checkpoint": lambda n: jax.checkpoint(lambda x: jnp.sin(x * a(n))),
+    "cond": lambda n: conditional(lambda x: x * a(n)),
+    "scan": lambda n: scanned(jax.jit(lambda x: x * a(n))),
+    "custom_vjp, forward": lambda n: with_vjp(a(n), a(1)),
+    "custom_vjp, backward": lambda n: with_vjp(a(1), a(n)),
+    "custom_jvp, forward": lambda n: with_jvp(a(n), a(1)),
+    "custom_jvp, tangent": lambda n: with_jvp(a(1), a(n)),
+    "callback, closure": lambda n: stopped(called_back(Table.__call__.__get__(Table(np.asarray(a(n)))))),
+    "callback, code": lambda n: stopped(called_back((lambda x: x) if n == 1 else (lambda x: x + 1))),
+    "callback, constant": lambda n: stopped(called_back((lambda x: x * 2) if n == 1 else (lambda x: x * 3))),
+    "callback, object": lambda n: stopped(called_back(Table([n, 2.0]))),
+    "callback, method": lambda n: stopped(called_back(Table({"x": n}.get("x")).method)),
+    "callback in jit in scan": lambda n: scanned(jax.jit(stopped(called_back(lambda x: x * n)))),
+}
+
+
+def digest(inner, where="loss"):
+    problem = bowl()
+
+    def loss(params, batch, key=None):
+        return jnp.sum(inner(params["x"]) - batch)
+
+    changed = dict(
+        loss=dict(loss=loss),
+        evaluate=dict(evaluate=lambda params: {"loss": inner(params["x"]).sum()}),
+        sample=dict(sample=lambda key: inner(jax.random.normal(key, (2,)))),
+    )[where]
+    problem = problem.__class__(**{**vars(problem), **changed})
+    return arguments_of(problem, lrx.sgd, None, [], {})["problem"]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_other_data_or_code_anywhere_in_a_problem_is_another_problem(kind):
+    make = KINDS[kind]
+    for where in ("loss", "evaluate", "sample"):
+        one, again, other = (digest(make(n), where) for n in (1, 1, 2))
+        assert one == again
+        if where == "loss" or not kind.endswith(("backward", "tangent")):
+            assert one != other, where
+
+
+def test_a_global_that_a_callback_reads(monkeypatch):
+    inner = stopped(called_back(lambda x: x + OFFSET))
+    before = digest(inner)
+    assert digest(inner) == before
+    monkeypatch.setattr(__import__(__name__, fromlist=["x"]), "OFFSET", np.ones(2, np.float32))
+    assert digest(inner) != before
+
+
+def test_an_optimizer_with_other_numbers_in_jit():
+    def make(n):
+        return lambda rate: lrx.chain(lrx.sgd(rate), lrx.masked(lrx.trace(0.9), {"x": n == 1}))
+
+    one, again, other = (arguments_of(bowl(), make(n), None, [], {})["make_optimizer"] for n in (1, 1, 2))
+    assert one == again != other
+
+
+def test_the_digest_is_the_same_in_another_process():
+    code = (
+        "import sys; sys.path.insert(0, '.'); import jax; from tests.tuning import test_digest as t\n"
+        "kinds = ('jit', 'custom_vjp, backward', 'custom_jvp, tangent', 'callback, object', 'callback, method')\n"
+        "print([t.digest(t.KINDS[k](1)) for k in kinds])\n"
+        "def loss(x): return x * len({'one', 'two', 'three'} & {str(x.dtype)})\n"
+        "print(t.digest(t.stopped(t.called_back(loss))))"
+    )
+    assert python(code, PYTHONHASHSEED="1") == python(code, PYTHONHASHSEED="2")
+
+
+# ---------------------------------------------------------------- the file
+
+
+def test_other_names_of_evaluate_are_another_sweep(tmp_path):
+    kwargs = dict(learning_rate=0.1, steps=2, checkpoint=tmp_path / "state")
+    lrx.sweep(scored(lambda p: {"loss": p["x"].sum()}), lrx.sgd, **kwargs)
+    with pytest.raises(ValueError, match=r"sweep\(checkpoint=...\) must be of a sweep .* different: problem"):
+        lrx.sweep(scored(lambda p: {"accuracy": p["x"].sum()}), lrx.sgd, **kwargs)
+
+
+def test_narrow_losses_and_scores_return_from_a_file(tmp_path):
+    def narrow(dtype):
+        return lrx.Problem(
+            init=bowl().init,
+            loss=lambda p, b, key=None: jnp.sum(p["x"] ** 2).astype(dtype),
+            sample=bowl().sample,
+            evaluate=lambda p: {"loss": jnp.sum(p["x"] ** 2).astype(dtype), "accuracy": jnp.sum(p["x"] > 0)},
+        )
+
+    for dtype in (jnp.bfloat16, jnp.float16):
+        kwargs = dict(learning_rate=[0.1, 0.2], steps=4, checkpoint=tmp_path / jnp.dtype(dtype).name, chunk_size=1)
+        first = lrx.sweep(narrow(dtype), lrx.sgd, **kwargs)
+        again = lrx.sweep(narrow(dtype), lrx.sgd, **kwargs)
+        assert first.losses.dtype == again.losses.dtype == np.float32
+        assert first.scores["loss"].dtype == np.float32
+        np.testing.assert_array_equal(first.losses, again.losses)
+        for name, x in first.scores.items():
+            np.testing.assert_array_equal(x, again.scores[name])
+        assert again.best("validation").learning_rate == first.best("validation").learning_rate
+
+
+def test_a_link_stays_a_link_and_long_names_are_names(tmp_path):
+    (tmp_path / "there").mkdir()
+    link, name = tmp_path / "link", "n" * 255
+    link.symlink_to(tmp_path / "there" / "state")
+    for path in (link, tmp_path / name):
+        lrx.sweep(bowl(), lrx.sgd, learning_rate=0.1, steps=2, checkpoint=path)
+    assert link.is_symlink() and (tmp_path / "there" / "state").is_file()
+    assert sorted(os.listdir(tmp_path)) == ["link", name, "there"]
+    assert os.listdir(tmp_path / "there") == ["state"]
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o666 & ~_mask()
+
+
+def _mask():
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def test_two_processes_may_write_one_file_at_a_time(tmp_path):
+    """Each state is written whole beside the file first, under a name of its own."""
+    one, other = (Checkpoint(tmp_path / "state", {"steps": "1"}) for _ in range(2))
+
+    def within():
+        other.save(lambda: {"x": np.full(2, 2.0)})  # in the middle of the first
+        return {"x": np.ones(2)}
+
+    class Late:
+        def __array__(self, *args, **kwargs):
+            within()
+            return np.ones(2)
+
+    one.save(lambda: {"x": Late()})
+    np.testing.assert_array_equal(one.load()["x"], np.ones(2))
+    assert os.listdir(tmp_path) == ["state"]
+
+
+def test_what_a_killed_process_had_begun_is_removed_later(tmp_path):
+    file = Checkpoint(tmp_path / "state", {})
+    file.save(dict)
+    for name, age in (("old", 7200), ("young", 10)):
+        part = tmp_path / f"{next(p.name for p in _begun(file))}{name}.part"
+        part.write_bytes(b"half")
+        os.utime(part, (part.stat().st_mtime - age,) * 2)
+    file.save(dict)
+    assert len(os.listdir(tmp_path)) == 2  # the file, and what somebody may be writing
+    assert any(name.endswith("young.part") for name in os.listdir(tmp_path))
+
+
+def _begun(file):
+    """Names that a write begins with, seen from inside of one."""
+    seen = []
+
+    class Look:
+        def __array__(self, *args, **kwargs):
+            seen.extend(p.with_name(p.name[:10]) for p in file.path.parent.glob(".*.part"))
+            return np.zeros(1)
+
+    file.save(lambda: {"x": Look()})
+    return seen
+
+
+@pytest.mark.parametrize("name", ["seed", "step"])
+def test_a_number_called_as_an_axis_of_the_result(name):
+    def make(rate, **kwargs):
+        return lrx.sgd(rate, momentum=kwargs[name])
+
+    assert lrx.sweep(bowl(), make, learning_rate=0.1, steps=2, **{name: 0.9}).final.shape == (1, 1, 1)
+    with pytest.raises(ValueError, match=rf"sweep\({name}=...\) must be one number, since '{name}' is an axis"):
+        lrx.sweep(bowl(), make, learning_rate=0.1, steps=2, **{name: [0.0, 0.9]})

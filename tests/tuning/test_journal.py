@@ -1,0 +1,93 @@
+"""A choice that was stopped goes on, and chooses the same."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import lrx
+from lrx.tuning._engine import Engine
+from tests.tuning.bowl import bowl, validated
+
+pytestmark = pytest.mark.usefixtures("cheap_module")
+LINEAR = {"linear": lambda peak, steps: lrx.linear_schedule(peak, 0.0, steps)}
+WAYS: dict[str, dict[str, Any]] = {
+    "within a budget": dict(optimizers=["sgd", "adam"], budget=6.0, steps=100, seeds=2),
+    "without a budget": dict(optimizers={"sgd": lrx.sgd, "adam": lrx.adam}, schedules=LINEAR, budget=None, steps=40),
+}
+
+
+class Stop(Exception):
+    pass
+
+
+def stop_after(calls):
+    left = [calls]
+
+    def progress(stage, done, total):
+        left[0] -= 1
+        if left[0] < 0:
+            raise Stop
+
+    return progress
+
+
+def same(a, b):
+    assert (a.learning_rate, a.optimizer, a.schedule_name) == (b.learning_rate, b.optimizer, b.schedule_name)
+    assert a.interval == b.interval and a.runs == b.runs and a.larger_budget == b.larger_budget
+    assert a.found.learning_rate == b.found.learning_rate and a.found.doubt == b.found.doubt
+    assert len(a.table) == len(b.table)
+    for name, sweeps in a.sweeps.items():
+        for one, other in zip(sweeps, b.sweeps[name], strict=True):
+            np.testing.assert_array_equal(one.losses, other.losses)
+            for score, x in one.scores.items():
+                np.testing.assert_array_equal(x, other.scores[score])
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_choice_stopped_again_and_again_is_that_of_a_call_that_was_not(tmp_path, way, monkeypatch):
+    plain, stops, calls = lrx.tune(validated(), **WAYS[way]), 0, 20
+    while True:
+        try:
+            again = lrx.tune(validated(), checkpoint=tmp_path / "state", progress=stop_after(calls), **WAYS[way])
+            break
+        except Stop:
+            stops, calls = stops + 1, calls + 10
+    assert stops > 2
+    same(again, plain)
+
+    def trains(*args, **kwargs):
+        raise AssertionError("all of it is in the folder")
+
+    monkeypatch.setattr(Engine, "advance", trains)
+    same(lrx.tune(validated(), checkpoint=tmp_path / "state", **WAYS[way]), plain)
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        (dict(budget=5.0), r"budget \(6.0 in the file, 5.0 now\)"),
+        (dict(seeds=1), r"seeds"),
+        (dict(optimizers="sgd"), r"optimizers"),
+        (dict(optimizers={"sgd": lrx.sgd, "adam": lrx.adam}), r"make_optimizer sgd"),
+        (dict(schedules=LINEAR), r"schedules"),
+        (dict(key=7), r"key"),
+        (dict(problem=bowl(), by="training"), r"problem"),
+    ],
+)
+def test_another_call_is_told_what_differs(tmp_path, change, told):
+    kwargs: dict[str, Any] = dict(problem=validated(), checkpoint=tmp_path / "state") | WAYS["within a budget"]
+    with pytest.raises(Stop):
+        lrx.tune(progress=stop_after(0), **kwargs)
+    with pytest.raises(ValueError, match=r"tune\(checkpoint=...\) must be of a tune with the same arg.*" + told):
+        lrx.tune(**kwargs | change)
+
+
+def test_wrong_places_are_told_before_training(tmp_path):
+    (tmp_path / "notes.txt").write_text("mine")
+    for path, rule in (("notes.txt", "must be a folder, or a new path"), ("a/b", "must be in a folder that exists")):
+        with pytest.raises(ValueError, match=rf"tune\(checkpoint=...\) {rule}"):
+            lrx.tune(bowl(), checkpoint=tmp_path / path)
+    once = lrx.Problem(bowl().init, bowl().loss, batches=iter(np.ones((900, 2), np.float32)))
+    with pytest.raises(ValueError, match=r"tune\(checkpoint=...\) must be None if the batches are an iterator"):
+        lrx.tune(once, checkpoint=tmp_path / "state", budget=1.25)
