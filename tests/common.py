@@ -55,6 +55,12 @@ def one_step(tx, params, state, grads, **extra):
     return lrx.apply_updates(params, updates), state
 
 
+def random_gradients(steps, seed=0):
+    """Gradients of `steps` updates of `PARAMS`, one after another along the first axis."""
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda p: rng.normal(size=(steps, *p.shape)).astype(np.float32), PARAMS)
+
+
 def as_restored(tree):
     """What a checkpoint without a target restores to: named tuples are dicts in alphabetical order, tuples lists."""
     if hasattr(tree, "_asdict"):

@@ -116,6 +116,8 @@ def normalize() -> Transformation:
 class Centralize(Rule):
     """See `centralize`."""
 
+    stacks = "mapped"
+
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
         del params

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import map_leaves, real
 from .._numbers import Scalar
-from .._pytree import pytree_dataclass, static
+from .._pytree import factory_name, pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ._blocks import block_norm, block_rms
@@ -56,6 +56,7 @@ class ScaleByParamBlockRms(Rule):
     min_scale: Scalar = 1e-3
 
     stacks = "mapped"
+    size_of = staticmethod(block_rms)
 
     def init(self, params: Any) -> tuple[()]:
         """Nothing to remember."""
@@ -65,36 +66,20 @@ class ScaleByParamBlockRms(Rule):
     def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
         """One step, on each leaf."""
         del extra
-        check.needs_params("scale_by_param_block_rms", updates, params)
+        check.needs_params(factory_name(self), updates, params)
 
         def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
-            size = block_rms(jnp.asarray(p).astype(u.dtype))
+            size = self.size_of(jnp.asarray(p).astype(u.dtype))
             return (u * jnp.maximum(size, jnp.asarray(self.min_scale, size.dtype)),)
 
         return map_leaves(leaf, 1, updates, params)[0], state
 
 
 @pytree_dataclass
-class ScaleByParamBlockNorm(Rule):
+class ScaleByParamBlockNorm(ScaleByParamBlockRms):
     """See `scale_by_param_block_norm`."""
 
-    min_scale: Scalar = 1e-3
-
-    def init(self, params: Any) -> tuple[()]:
-        """Nothing to remember."""
-        del params
-        return ()
-
-    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
-        """One step, on each leaf."""
-        del extra
-        check.needs_params("scale_by_param_block_norm", updates, params)
-
-        def leaf(u: jax.Array, p: Any) -> tuple[jax.Array]:
-            size = block_norm(jnp.asarray(p).astype(u.dtype))
-            return (u * jnp.maximum(size, jnp.asarray(self.min_scale, size.dtype)),)
-
-        return map_leaves(leaf, 1, updates, params)[0], state
+    size_of = staticmethod(block_norm)
 
 
 @check.public

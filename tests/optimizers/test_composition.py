@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import lrx
-from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, train
+from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, random_gradients, same, scan, train
 from tests.optimizers.wrappers import JOINED, LABELS, MASK, WRAPPERS
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
@@ -19,11 +19,6 @@ COMPUTING = ["accumulate", "apply_if_finite", "cautious", "lookahead", "partitio
 computing = pytest.mark.parametrize("wrap", [WRAPPERS[k] for k in COMPUTING], ids=COMPUTING)
 INNER = lrx.adamw(lrx.linear_schedule(2e-3, 1e-3, 10))
 """Its rate falls, and compiles fast: each wrapper compiles it anew."""
-
-
-def gradients(steps, seed=0):
-    rng = np.random.default_rng(seed)
-    return jax.tree.map(lambda p: rng.normal(size=(steps, *p.shape)).astype(np.float32), PARAMS)
 
 
 # ---------------------------------------------------------------- what every wrapper promises
@@ -71,7 +66,7 @@ def test_equal_wrappers_are_equal_and_other_numbers_are_not(name):
 
 @computing
 def test_vmap_over_the_rate_is_the_loop(wrap):
-    grads = gradients(4)
+    grads = random_gradients(4)
     rates = jnp.array([1e-3, 1e-1])
     swept = jax.jit(jax.vmap(lambda rate: scan(wrap(lrx.adam(rate)), PARAMS, grads)))(rates)
     alone = jax.jit(lambda: [scan(wrap(lrx.adam(float(rate))), PARAMS, grads) for rate in np.asarray(rates)])()
@@ -81,7 +76,7 @@ def test_vmap_over_the_rate_is_the_loop(wrap):
 
 @computing
 def test_gradient_with_respect_to_the_rate(wrap):
-    grads = gradients(4)
+    grads = random_gradients(4)
 
     def loss(rate):
         return sum(jnp.sum(x[-1] ** 2) for x in jax.tree.leaves(scan(wrap(lrx.sgd(rate, momentum=0.9)), PARAMS, grads)))
@@ -107,7 +102,7 @@ def test_mixed_precision_donation_and_empty_trees(wrap):
 @wrapped
 def test_resume_through_it(wrap):
     """Constant to scheduled and back."""
-    grads = gradients(4)
+    grads = random_gradients(4)
     constant, scheduled = wrap(lrx.adam(1e-3)), wrap(lrx.adam(lrx.linear_schedule(1.0, 0.0, 8)))
     _, state = train(constant, grads=GRADS, steps=4)
     resumed = lrx.resume(scheduled, PARAMS, state)
@@ -141,7 +136,7 @@ def test_tree_map_params_of_optax(wrap):
 
 
 def test_masked_is_that_of_optax():
-    grads = gradients(5)
+    grads = random_gradients(5)
     ours, theirs = (scan(m.masked(lrx.adam(0.1), MASK), PARAMS, grads) for m in (lrx, optax))
     assert same(ours, theirs)
     by_function = scan(lrx.masked(lrx.adam(0.1), lambda p: jax.tree.map(lambda x: x.ndim > 1, p)), PARAMS, grads)
@@ -150,12 +145,12 @@ def test_masked_is_that_of_optax():
 
 def test_named_chain_is_that_of_optax():
     made = (m.named_chain(("clip", m.clip(0.5)), ("step", m.sgd(0.1, 0.9))) for m in (lrx, optax))
-    ours, theirs = (scan(tx, PARAMS, gradients(4)) for tx in made)
+    ours, theirs = (scan(tx, PARAMS, random_gradients(4)) for tx in made)
     assert distance(ours, theirs) < 1e-6
 
 
 def test_partition_is_that_of_optax():
-    grads = gradients(5)
+    grads = random_gradients(5)
     groups = {"body": lrx.adamw(0.1), "head": lrx.sgd(lrx.linear_schedule(1.0, 0.0, 4))}
     ours, theirs = (scan(m.partition(groups, LABELS), PARAMS, grads) for m in (lrx, optax))
     assert same(ours, theirs)
@@ -233,7 +228,7 @@ def test_timm_2532_layer_decay_acts_in_the_update():
 
 def test_multipliers_by_name_are_the_learning_rates_of_groups():
     """As torch's parameter groups: each leaf as with its own rate, decay included; the rate read back is the base."""
-    grads = gradients(4)
+    grads = random_gradients(4)
     rules = lrx.by_path({"^b$": 2.5, "": 0})
     for multipliers, of_w in ((rules, 0.0), ({"w": 3, "b": 2.5}, 0.3)):
         tx = lrx.chain(lrx.adamw(0.1, weight_decay=0.5), lrx.by_multiplier(multipliers))
@@ -248,196 +243,11 @@ def test_multipliers_by_name_are_the_learning_rates_of_groups():
         lrx.by_multiplier({"w": "1", "b": True})
 
 
-# ---------------------------------------------------------------- accumulation
-
-
-@pytest.mark.parametrize("every", [1, 2, 3])
-def test_accumulate_takes_the_mean_gradient(every):
-    grads = gradients(6)
-    ours = scan(lrx.accumulate(lrx.adam(0.1), every), PARAMS, grads)
-    means = jax.tree.map(lambda g: g.reshape(-1, every, *g.shape[1:]).mean(axis=1), grads)
-    alone = scan(lrx.adam(0.1), PARAMS, means)
-    assert distance(jax.tree.map(lambda x: x[::every], ours), alone) < 1e-6
-
-
-def test_accumulate_is_multi_steps_of_optax():
-    grads = gradients(7)
-    theirs = optax.MultiSteps(lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10)), 3).gradient_transformation()
-    ours = lrx.accumulate(lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10)), 3)
-    assert distance(scan(ours, PARAMS, grads), scan(theirs, PARAMS, grads)) < 1e-6
-
-
-def test_a_scheduled_accumulation_is_multi_steps_of_optax():
-    """The schedule counts updates, and so do the inner ones; its numbers are in the state."""
-    grads, k_of = gradients(17), lambda step: 1 + step // 2
-    inner = lrx.adamw(lrx.linear_schedule(1e-2, 1e-3, 10))
-    theirs = scan(optax.MultiSteps(inner, k_of).gradient_transformation(), PARAMS, grads)
-    rising = lrx.every(lrx.linear_schedule(1.0, 20.0, 19), 2)  # half a step is rounded
-    for every in (k_of, rising, lrx.scale_schedule(rising, 1.1)):
-        ours = scan(lrx.accumulate(inner, every), PARAMS, grads)
-        assert distance(ours, theirs) < 1e-6
-    tx = lrx.accumulate(lrx.sgd(1.0), rising)
-    step, state = jax.jit(tx.update), tx.init(PARAMS)
-    assert lrx.hyperparams(state)["every.k"] == 2
-    for emitted in (1, 2, 2, 3, 3, 4):
-        _, state = step(GRADS, state, PARAMS)
-        assert (state.gradient_step, lrx.count(state)) == (emitted, emitted)
-    state = lrx.with_hyperparams(state, every={"k": 10})
-    _, state = step(GRADS, state, PARAMS)
-    assert state.gradient_step == 5
-    assert step._cache_size() == 1
-
-
-def test_weights_flush_and_their_edges():
-    """A window of tokens: the mean over all of them; zero weight leaves out, flush ends early, also while traced."""
-    grads, tx = gradients(8), lrx.accumulate(lrx.sgd(1.0), 3)
-    weights = np.array([300, 100, 0, 0, 50, 0, 0, 7], np.float32)
-    flush = np.array([0, 0, 0, 0, 1, 0, 1, 1], bool)
-    losses = np.array([1.0, 3.0, np.nan, 5.0, 2.0, 1.0, 1.0, 9.0], np.float32)
-    grads["w"][2] = np.nan  # the mean over no tokens
-
-    def body(state, x):
-        g, w, f, value = x
-        updates, state = tx.update(g, state, PARAMS, weight=w, flush=f, value=value)
-        return state, (updates, state)
-
-    state, (updates, states) = jax.jit(lambda: jax.lax.scan(body, tx.init(PARAMS), (grads, weights, flush, losses)))()
-    assert states.gradient_step.tolist() == [0, 0, 1, 1, 2, 2, 2, 3]
-    assert states.mini_step.tolist() == [1, 2, 0, 1, 0, 1, 0, 0]
-    assert state.skipped == 0
-    means = jax.tree.map(lambda g: -(300 * g[0] + 100 * g[1]) / 400, grads)
-    expected = [
-        None,
-        None,
-        means,
-        None,
-        jax.tree.map(lambda g: -g[4], grads),
-        None,
-        None,
-        jax.tree.map(lambda g: -g[7], grads),
-    ]
-    for i, want in enumerate(expected):
-        got = jax.tree.map(lambda u, i=i: u[i], updates)
-        assert distance(got, jax.tree.map(jnp.zeros_like, GRADS) if want is None else want) < 1e-6
-    np.testing.assert_allclose(states.value, [1.0, 1.5, 0, 0, 0, 0, 0, 0])
-
-
-def test_the_weight_of_a_window_reaches_an_accumulation_inside():
-    grads = gradients(4)
-    tx = lrx.accumulate(lrx.accumulate(lrx.sgd(1.0), 2), 2)
-    state = tx.init(PARAMS)
-    for i, w in enumerate((1, 2, 3, 4)):
-        updates, state = tx.update(jax.tree.map(lambda g, i=i: g[i], grads), state, PARAMS, weight=w)
-    assert distance(updates, jax.tree.map(lambda g: -np.average(g, 0, [1, 2, 3, 4]), grads)) < 1e-6
-    for arguments, message in (
-        ({"weight": -1.0}, r"update\(weight=...\) must not be negative, got -1.0"),
-        ({"weight": jnp.ones(2)}, r"update\(weight=...\) must be one real number, got shape \(2,\)"),
-        ({"flush": 1}, r"update\(flush=...\) must be one bool, got shape \(\), int32"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            tx.update(GRADS, state, PARAMS, **arguments)
-    for name in ("weight", "flush"):
-        with pytest.raises(TypeError, match=rf"update\({name}=...\) must be one .*, got 'no'"):
-            tx.update(GRADS, state, PARAMS, **{name: "no"})
-
-
-def test_optax_472_the_inner_optimizer_runs_on_the_last_micro_step_only():
-    """By the cost of the two branches, and by a callback in the inner update."""
-    runs = []
-
-    def update(updates, state, params=None):
-        jax.debug.callback(lambda: runs.append(1))
-        return updates, state
-
-    tx = lrx.accumulate(optax.GradientTransformation(lambda params: (), update), 3)
-    step, state = jax.jit(tx.update), tx.init(PARAMS)
-    for _ in range(7):
-        _, state = step(GRADS, state, PARAMS)
-    jax.effects_barrier()
-    assert len(runs) == 2
-
-
-def test_a_non_finite_micro_gradient_is_skipped_and_counted():
-    """Where optax's MultiSteps is poisoned for ever."""
-    good = gradients(4)
-    bad = jax.tree.map(lambda g: g.copy(), good)
-    bad["b"][1, 0], bad["w"][2] = np.nan, np.inf
-    tx = lrx.accumulate(lrx.sgd(1.0), 4)
-    state = tx.init(PARAMS)
-    for i in range(4):
-        updates, state = tx.update(jax.tree.map(lambda g, i=i: g[i], bad), state, PARAMS)
-    expected = jax.tree.map(lambda g: -(g[0] + g[3]) / 2, good)
-    assert distance(updates, expected) < 1e-6
-    assert state.memory.skipped == 2
-    theirs = optax.MultiSteps(optax.sgd(1.0), 4).gradient_transformation()
-    assert not finite(scan(theirs, PARAMS, jax.tree.map(lambda g: np.concatenate([g, g]), bad)))
-
-
-def test_a_window_without_a_finite_micro_gradient_makes_no_update():
-    tx = lrx.accumulate(lrx.adamw(0.1, weight_decay=0.5), 2)
-    state = tx.init(PARAMS)
-    nan = jax.tree.map(lambda g: g * np.nan, GRADS)
-    for _ in range(2):
-        updates, state = tx.update(nan, state, PARAMS)
-        assert distance(updates, jax.tree.map(np.zeros_like, GRADS)) == 0
-    assert lrx.count(state) == 0
-    assert state.memory.mini_step == 0
-    for _ in range(2):
-        updates, state = tx.update(GRADS, state, PARAMS)
-    assert lrx.count(state) == 1
-    assert finite(updates)
-
-
-def test_extra_arguments_reach_the_inner_optimizer_and_value_is_the_mean():
-    seen = []
-
-    def update(updates, state, params=None, *, value, key, **extra):
-        jax.debug.callback(lambda v, k: seen.append((float(v), int(k))), value, key)
-        return updates, state
-
-    tx = lrx.accumulate(optax.GradientTransformationExtraArgs(lambda params: (), update), 2)
-    state = tx.init(PARAMS)
-    for i in range(4):
-        _, state = tx.update(GRADS, state, PARAMS, value=jnp.float32(i), key=i)
-    jax.effects_barrier()
-    assert seen == [(0.5, 1), (2.5, 3)]
-
-
-def test_plateau_of_optax_works_inside_accumulate():
-    """Inside optax's MultiSteps in a chain it is a TypeError, since the value is dropped."""
-    plateau = optax.contrib.reduce_on_plateau(factor=0.5, patience=1)
-    tx = lrx.chain(lrx.accumulate(lrx.chain(lrx.sgd(1.0), plateau), 2))
-    state = tx.init(PARAMS)
-    for _ in range(6):
-        updates, state = tx.update(GRADS, state, PARAMS, value=1.0)
-    assert updates["b"][0] > -GRADS["b"][0]
-
-
-def test_the_number_of_micro_steps_is_data():
-    tx = lrx.accumulate(lrx.sgd(1.0), 4)
-    step = jax.jit(tx.update)
-    _, state = step(GRADS, tx.init(PARAMS), PARAMS)
-    state = lrx.with_hyperparams(state, every=2)
-    updates, state = step(GRADS, state, PARAMS)
-    assert distance(updates, jax.tree.map(lambda g: -g, GRADS)) < 1e-7
-    assert step._cache_size() == 1
-
-
-def test_bf16_micro_gradients_are_averaged_in_float32():
-    grads = jnp.full(3, 1.0, jnp.bfloat16)
-    tx = lrx.accumulate(lrx.sgd(1.0), 512)
-    state = tx.init(grads)
-    assert state.memory.gradients.dtype == jnp.float32
-    assert lrx.accumulate(lrx.sgd(1.0), 2, accumulator_dtype="bfloat16").init(grads).memory.gradients.dtype == (
-        jnp.bfloat16
-    )
-
-
 # ---------------------------------------------------------------- non-finite updates
 
 
 def test_apply_if_finite_is_that_of_optax():
-    grads = gradients(9)
+    grads = random_gradients(9)
     for i in (1, 2, 5, 6, 7):
         grads["b"][i, 0] = np.nan
     ours, theirs = (scan(m.apply_if_finite(lrx.sgd(0.1), 2), PARAMS, grads) for m in (lrx, optax))
@@ -449,7 +259,7 @@ def test_apply_if_finite_is_that_of_optax():
 
 
 def test_params_ema_is_the_weighted_mean():
-    grads = gradients(6)
+    grads = random_gradients(6)
     tx = lrx.chain(lrx.sgd(0.5), lrx.params_ema(0.8))
     path = scan(tx, PARAMS, grads)["w"]
     _, state = train_from(tx, tx.init(PARAMS), grads)
@@ -460,7 +270,7 @@ def test_params_ema_is_the_weighted_mean():
 
 def test_a_mean_whose_decay_is_a_schedule():
     """The plain mean; no update has a weight while the decay is 1; a constant is the constant; numbers in the state."""
-    grads = gradients(6)
+    grads = random_gradients(6)
 
     def averages(decay, debias=True):
         tx = lrx.chain(lrx.sgd(0.5), lrx.params_ema(decay, debias=debias))
@@ -500,7 +310,7 @@ def test_eval_params_under_a_mask_and_in_low_precision():
 
 
 def test_lookahead_of_pairs_is_that_of_optax():
-    grads = gradients(7)
+    grads = random_gradients(7)
     pair = optax.LookaheadParams.init_synced(jax.tree.map(jnp.asarray, PARAMS))
 
     def run(library):
@@ -541,7 +351,7 @@ def test_laws_of_weight_decay(law, factor):
 
 
 def test_law_of_the_rate_is_adamw():
-    grads = gradients(5)
+    grads = random_gradients(5)
     ours = scan(lrx.with_weight_decay(lrx.adam(lrx.linear_schedule(0.1, 0.01, 10)), 0.3), PARAMS, grads)
     assert distance(ours, scan(lrx.adamw(lrx.linear_schedule(0.1, 0.01, 10), weight_decay=0.3), PARAMS, grads)) < 1e-6
 
