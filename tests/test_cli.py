@@ -9,7 +9,6 @@ import pytest
 from typer.testing import CliRunner
 
 import lrx
-from lrx import cli
 from lrx.charts import drawing
 from lrx.cli import make_app
 
@@ -269,7 +268,7 @@ def test_a_report_that_cannot_be_written(folder, told_again, monkeypatch):
     def full(self, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli.Tuned, "report", full)
+    monkeypatch.setattr(lrx.Tuned, "report", full)
     result = run("tune", "mine.py:make")
     assert result.exit_code == 2 and "Use sgd" in result.stdout  # the answer is not lost
     assert result.stderr == "lrx: error: --out: cannot write into lrx-report: No space left on device.\n"

@@ -1,81 +1,27 @@
-"""The `lrx` command: `lrx tune` chooses a learning rate, `lrx show` draws a schedule.
+"""`lrx tune`: choose an optimizer, a schedule and a learning rate by training."""
 
-A wrong argument is one line on stderr and exit code 2; an error in the user's own code one line and exit code 1.
-"""
-
-import json
-import logging
 import math
 import os
 import re
-import sys
 import traceback
-import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, NoReturn, cast
 
-from ._version import __version__
-from .charts import drawing, horizon
-from .charts import plot as plot_schedules
-from .convert import recognised
-from .problems._load import BUILT_IN, load
-from .schedules._schedule import Schedule
-from .schedules._text import from_json, parse
-from .tuning._arguments import By
-from .tuning._presets import OPTIMIZERS, SCHEDULES
-from .tuning._suggest import logspace
-from .tuning._tune import tune
-from .tuning._tuned import Tuned
+from ..problems._load import BUILT_IN, load
+from ..tuning._arguments import By
+from ..tuning._presets import OPTIMIZERS, SCHEDULES
+from ..tuning._suggest import logspace
+from ..tuning._tune import tune
+from ..tuning._tuned import Tuned
+from ._lines import check_count, check_name, names_of, say, stop
 
-MISSING = 'the command needs typer and rich: pip install "lrx[cli]"'
-MOST_STEPS = 2**31 - 1
 LOSSES = "training", "validation"
 
 
-def main() -> None:
-    """Run the command with the arguments of the process, and exit."""
-    logging.getLogger("jax").setLevel(logging.ERROR)  # not about which device it found
-    warnings.filterwarnings("ignore", module="jax|optax")
-    make_app()(prog_name="lrx")
-
-
-def make_app() -> Any:
-    """The typer application, made when asked for so that `import lrx.cli` works without typer."""
-    try:
-        import rich  # noqa: F401  # later imports count on it
-        import typer
-        from typer.core import TyperGroup
-    except ImportError:
-        stop(MISSING)
-
-    usage_error: Any = typer.BadParameter.__base__  # click's UsageError, wherever this version of typer keeps it
-
-    class OneLine(TyperGroup):
-        """A group whose usage errors are one line."""
-
-        def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
-            del standalone_mode
-            try:
-                sys.exit(super().main(*args, standalone_mode=False, **kwargs) or 0)
-            except usage_error as e:
-                more = f" See '{e.ctx.command_path} --help'." if e.ctx else ""
-                stop(e.format_message().rstrip(".") + "." + more)
-            except (KeyboardInterrupt, typer.Abort):
-                sys.exit(130)
-
-    app = typer.Typer(cls=OneLine, add_completion=False, pretty_exceptions_enable=False)
-
-    def version(asked: bool) -> None:
-        if asked:
-            typer.echo(f"lrx {__version__}")
-            raise typer.Exit
-
-    @app.callback()
-    def root(
-        version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print it.")] = False,
-    ) -> None:
-        """Learning rates for JAX: choose them, look at them."""
+def add_to(app: Any) -> None:
+    """Add the command to the application."""
+    import typer
 
     problem_help = f"{', '.join(BUILT_IN)}, or path/to/file.py:name with a Problem or a function returning one."
     names_help = "Names, separated by commas, from {}."
@@ -115,36 +61,6 @@ def make_app() -> Any:
         """Choose an optimizer, a schedule and a learning rate by training, and write a report."""
         run_tune(problem, optimizers, schedules, steps, seeds, learning_rates, budget, by, out)
 
-    @app.command("show")
-    def show_command(
-        schedule: Annotated[
-            str,
-            typer.Argument(
-                metavar="SCHEDULE_OR_JSON",
-                help="A call such as 'cosine_decay_schedule(0.1, 1000)', or JSON, in a file or as it is: a schedule of "
-                "lrx, or a config of torch, Keras, transformers or timm.",
-            ),
-        ],
-        steps: Annotated[int | None, typer.Option(help="The last step drawn.")] = None,
-        out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write a picture: .png, .svg, .pdf.")] = None,
-    ) -> None:
-        """Draw a schedule."""
-        try:
-            run_show(schedule, steps, out)
-        except RecursionError:
-            stop("the schedule is nested too deeply.")
-
-    return app
-
-
-def stop(message: object, code: int = 2) -> NoReturn:
-    """One line on stderr, and exit."""
-    sys.stderr.write(f"lrx: error: {' '.join(str(message).split())}\n")
-    raise SystemExit(code)
-
-
-# ---------------------------------------------------------------- lrx tune
-
 
 def run_tune(
     problem: str,
@@ -158,12 +74,12 @@ def run_tune(
     out: Path,
 ) -> None:
     """`lrx tune`: check everything before the first step, train, report."""
-    names = _names("--optimizers", optimizers, OPTIMIZERS), _names("--schedules", schedules, SCHEDULES)
+    names = names_of("--optimizers", optimizers, OPTIMIZERS), names_of("--schedules", schedules, SCHEDULES)
     if by is not None:
-        _check_name("--by", by, LOSSES)
-    _check_count("--steps", steps)
+        check_name("--by", by, LOSSES)
+    check_count("--steps", steps)
     if seeds is not None:
-        _check_count("--seeds", seeds)
+        check_count("--seeds", seeds)
     if budget is not None and not 0 < budget < math.inf:
         stop(f"--budget must be positive and finite, got {budget}.")
     grid = None if learning_rates is None else _grid(learning_rates)
@@ -196,26 +112,7 @@ def run_tune(
         report = tuned.report(out)
     except OSError as e:
         stop(f"--out: cannot write into {out}: {e.strerror or e}.")
-    _say(f"Report: {report}", fold=False)
-
-
-def _names(option: str, text: str | None, known: dict[str, Any]) -> list[str] | None:
-    if text is None:
-        return None
-    names = [name.strip() for name in text.split(",")]
-    for name in names:
-        _check_name(option, name, known)
-    return names
-
-
-def _check_name(option: str, name: str, known: Iterable[str]) -> None:
-    if name not in known:
-        stop(f"{option}: there is no {name!r}. Choose from {', '.join(known)}.")
-
-
-def _check_count(option: str, count: int) -> None:
-    if not 1 <= count <= MOST_STEPS:
-        stop(f"{option} must be {'at least 1' if count < 1 else f'at most {MOST_STEPS}'}, got {count}.")
+    say(f"Report: {report}", fold=False)
 
 
 def _grid(text: str) -> Any:
@@ -297,14 +194,14 @@ def _option(argument: str) -> str:
 
 
 def _in_lrx(filename: str) -> bool:
-    return Path(filename).absolute().is_relative_to(Path(__file__).absolute().parent)
+    return Path(filename).absolute().is_relative_to(Path(__file__).absolute().parents[1])
 
 
 def _print_tuned(tuned: Tuned) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from .tuning._report_words import choice, columns, comparison, cost, evidence, notes
+    from ..tuning._report_words import choice, columns, comparison, cost, evidence, notes
 
     console, shown = Console(highlight=False, markup=False, emoji=False), columns(tuned)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
@@ -321,73 +218,4 @@ def _print_tuned(tuned: Tuned) -> None:
     console.print()
     console.print(table)
     for text in ("", *notes(tuned), "", choice(tuned), comparison(tuned), evidence(tuned), f"Cost: {cost(tuned)}."):
-        _say(text)
-
-
-def _say(text: str, fold: bool = True) -> None:
-    """A line, folded at words in a terminal and left whole in a pipe."""
-    from rich.console import Console
-
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(text, soft_wrap=not (fold and console.is_terminal))
-
-
-# ---------------------------------------------------------------- lrx show
-
-
-def run_show(text: str, steps: int | None, out: Path | None) -> None:
-    """`lrx show`: print a schedule, draw it, and write it as a picture if asked to."""
-    schedule = _schedule(text)
-    if steps is not None:
-        _check_count("--steps", steps)
-    steps = horizon(schedule) if steps is None else steps
-    if out is not None:
-        try:
-            figure = plot_schedules(schedule, steps=steps)
-            formats = figure.canvas.get_supported_filetypes()
-            if out.suffix[1:].lower() not in formats:
-                stop(f"--out must end in one of {', '.join('.' + f for f in sorted(formats))}, got {str(out)!r}.")
-            figure.savefig(out)
-        except ImportError as e:
-            stop(e)
-        except OSError as e:
-            stop(f"--out: cannot write {out}: {e.strerror or e}.")
-    _say(repr(schedule))
-    _say("\n" + drawing(schedule, steps), fold=False)
-    if out is not None:
-        _say(f"\nPicture: {out}", fold=False)
-
-
-def _schedule(text: str) -> Any:
-    path = Path(text)
-    try:
-        if text.lstrip().startswith("{"):
-            return _of_json(text)
-        if path.suffix == ".json" or ("(" not in text and path.is_file()):
-            return _of_json(path.read_text(encoding="utf-8"))
-        return parse(text)
-    except OSError as e:
-        stop(f"cannot read {text}: {e.strerror or e}.")
-    except (RecursionError, MemoryError):
-        stop("the schedule is nested too deeply.")
-    except (ValueError, TypeError) as e:  # a UnicodeDecodeError is a ValueError
-        stop(f"{text}: {e}" if path.suffix == ".json" else e)
-
-
-def _of_json(text: str) -> Any:
-    """A schedule of lrx, or a config of another library as a schedule."""
-    try:
-        config = json.loads(text.removeprefix("\ufeff"))
-    except ValueError:
-        return from_json(text)  # which says what is wrong
-    if not isinstance(config, dict) or "lrx" in config:
-        return from_json(text)
-    if (found := recognised(config)) is None:
-        keys = "'name', 'class_name', 'lr_scheduler_type' or 'sched'"
-        raise ValueError(
-            "the JSON must be a schedule of lrx, with the keys 'lrx' and 'schedule', or a config of torch, Keras, "
-            f"transformers or timm, with a scheduler of theirs under {keys}."
-        )
-    if not isinstance(found, Schedule):
-        raise ValueError("a plateau follows a metric, so that there is no curve to draw.")
-    return found
+        say(text)
