@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 
 import lrx
 from lrx.charts import drawing
-from lrx.cli import make_app
+from lrx.cli import _tune, make_app
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
 FILE = """
@@ -74,14 +74,14 @@ def choices():
 def tuned(folder, choices):
     """One run of `lrx tune` on the file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "tune", lambda *args, **kwargs: choices.append(lrx.tune(*args, **kwargs)) or choices[0])
+        patch.setattr(_tune, "tune", lambda *args, **kwargs: choices.append(lrx.tune(*args, **kwargs)) or choices[0])
         return run("tune", "mine.py:make", *QUICK, "--learning-rates", "1e-3:1:4", "--out", "out/report")
 
 
 @pytest.fixture
 def told_again(tuned, choices, monkeypatch):
     """`lrx tune` gives the same once more, without training."""
-    monkeypatch.setattr(cli, "tune", lambda *args, **kwargs: choices[0])
+    monkeypatch.setattr(_tune, "tune", lambda *args, **kwargs: choices[0])
 
 
 # ---------------------------------------------------------------- lrx tune
