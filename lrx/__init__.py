@@ -261,6 +261,11 @@ from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .problems import Problem as Problem
+from .scaling import DepthScale as DepthScale
+from .scaling import output_multiplier as output_multiplier
+from .scaling import rescale_init as rescale_init
+from .scaling import scale_for_depth as scale_for_depth
+from .scaling import scale_for_width as scale_for_width
 from .tuning._find import find as find
 from .tuning._found import Found as Found
 from .tuning._halving import Halving as Halving
