@@ -257,6 +257,7 @@ from .state import with_hyperparams as with_hyperparams
 # isort: split
 
 # choosing a rate, and what a record of training shows
+from . import laws as laws
 from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
