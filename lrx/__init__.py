@@ -289,6 +289,8 @@ from .tuning._transfer import transfer_batch_size as transfer_batch_size
 from .tuning._transfer import transfer_horizon as transfer_horizon
 from .tuning._transfer import transfer_schedule as transfer_schedule
 from .tuning._tune import tune as tune
+from .tuning._tune_schedule import TunedSchedule as TunedSchedule
+from .tuning._tune_schedule import tune_schedule as tune_schedule
 from .tuning._tuned import Tuned as Tuned
 
 # isort: split
