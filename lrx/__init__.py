@@ -257,10 +257,16 @@ from .state import with_hyperparams as with_hyperparams
 # isort: split
 
 # choosing a rate, and what a record of training shows
+from . import laws as laws
 from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .problems import Problem as Problem
+from .scaling import DepthScale as DepthScale
+from .scaling import output_multiplier as output_multiplier
+from .scaling import rescale_init as rescale_init
+from .scaling import scale_for_depth as scale_for_depth
+from .scaling import scale_for_width as scale_for_width
 from .tuning._find import find as find
 from .tuning._found import Found as Found
 from .tuning._halving import Halving as Halving
@@ -283,6 +289,8 @@ from .tuning._transfer import transfer_batch_size as transfer_batch_size
 from .tuning._transfer import transfer_horizon as transfer_horizon
 from .tuning._transfer import transfer_schedule as transfer_schedule
 from .tuning._tune import tune as tune
+from .tuning._tune_schedule import TunedSchedule as TunedSchedule
+from .tuning._tune_schedule import tune_schedule as tune_schedule
 from .tuning._tuned import Tuned as Tuned
 
 # isort: split
