@@ -10,7 +10,7 @@ from pathlib import Path
 
 import nbformat
 
-from . import notebooks, reference
+from . import guide, notebooks, reference
 
 ROOT = Path(__file__).resolve().parents[2]
 EXECUTED = ROOT / "build" / "notebooks"
@@ -37,6 +37,8 @@ def write(folder: Path) -> None:
         add(f"reference/{path}", text)
     for name, schedule in reference.pictures().items():
         add(f"pictures/{name}.svg", reference.picture(schedule))
+    for name, drawn in guide.pictures().items():
+        add(f"pictures/{name}", drawn)
     for path in sorted((ROOT / "colabs").glob("*.ipynb")):
         executed = EXECUTED / path.name
         text, pictures = notebooks.page(nbformat.read(executed if executed.exists() else path, as_version=4), path.stem)

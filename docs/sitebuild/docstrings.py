@@ -48,8 +48,5 @@ class Docstrings(griffe.Extension):
 def _block(match: re.Match[str]) -> str:
     body = textwrap.dedent(match[1]).strip("\n")
     indent = " " * (len(match[1]) - len(match[1].lstrip(" \n")) - 2 if match[1].strip() else 0)
-    if CODE.search(body):
-        drawn = "```python\n" + body + "\n```"
-    else:
-        drawn = maths.block(body.splitlines())
+    drawn = "```python\n" + body + "\n```" if CODE.search(body) else maths.block(body.splitlines())
     return ":\n\n" + textwrap.indent(drawn, indent if "\n" not in indent else "") + "\n\n"

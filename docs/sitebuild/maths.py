@@ -13,7 +13,8 @@ GREEK = {
     "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "epsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
     "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma", "τ": "tau",
     "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega",
-    "Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Π": "Pi", "Σ": "sum", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega",
+    "Γ": "Gamma", "Δ": "Delta", "Θ": "Theta", "Λ": "Lambda", "Π": "Pi", "Σ": "sum",
+    "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega",
 }  # fmt: skip
 SIGNS = {
     "·": r"\cdot ", "×": r"\times ", "−": "-", "≤": r"\le ", "≥": r"\ge ", "≠": r"\ne ", "≈": r"\approx ", "→": r"\to ",
@@ -24,12 +25,15 @@ SIGNS = {
     "⊙": r"\odot ", "⊤": r"\top ", "∼": r"\sim ", "′": "'",
 }  # fmt: skip
 ACCENTS = {"\u0302": "hat", "\u0304": "bar", "\u0303": "tilde", "\u0305": "bar"}
-SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ᵢₖₜₙₘⱼₛ", "0123456789+-ikt" "nmjs", strict=True))
+SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉₊₋ᵢₖₜₙₘⱼₛ", "0123456789+-iktnmjs", strict=True))
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ᵀᵗⁿ", "0123456789-+Ttn", strict=True))
 FUNCTIONS = {"max", "min", "log", "exp", "cos", "sin", "tanh", "arg", "ln", "argmin", "sign", "mod"}
 CLOSING = {"(": ")", "[": "]", "⟨": "⟩", "‖": "‖", "⌊": "⌋", "⌈": "⌉", "|": "|", "{": "}"}
 
-TOKEN = re.compile(r"\s+|`[^`]*`|[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z]{2,}[A-Za-z0-9_]*|-[a-z]{2,}|[.][a-z]{2,})*'*|\d+(?:\.\d+)?(?:e[-−]?\d+)?|\.\d+|.", re.DOTALL)
+TOKEN = re.compile(
+    r"\s+|`[^`]*`|[A-Za-z][A-Za-z0-9]*(?:_[A-Za-z]{2,}[A-Za-z0-9_]*|-[a-z]{2,}|[.][a-z]{2,})*'*|\d+(?:\.\d+)?(?:e[-−]?\d+)?|\.\d+|.",
+    re.DOTALL,
+)
 
 
 class Reader:

@@ -17,7 +17,10 @@ ROOT = Path(__file__).resolve().parents[2]
 
 GROUPS = {
     "schedules": ("Schedules", "Pure functions of the number of updates. Every curve is exact at its landmarks."),
-    "the algebra of schedules": ("Algebra of schedules", "Schedules made of schedules; `*`, `/`, `+` and `-` work too."),
+    "the algebra of schedules": (
+        "Algebra of schedules",
+        "Schedules made of schedules; `*`, `/`, `+` and `-` work too.",
+    ),
     "optimizers": ("Optimizers", "Each is a chain of its update rule and `scale_by_learning_rate`."),
     "update rules": ("Update rules", "What optimizers are made of, to be chained by hand."),
     "learning rates that adapt to training feedback": (
