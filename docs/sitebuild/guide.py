@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 import lrx
 
-RATES = np.geomspace(1e-5, 10.0, 25)
-SHOWN = {"too low": 1e-4, "good": 1e-2, "too high": 0.3, "far too high": 3.0}
+RATES = np.geomspace(1e-5, 1.0, 21)
+SHOWN = {"too low": 0.01, "good": 0.3, "too high": 1.0, "far too high": 6.0}
 COLOURS = "#0072b2", "#009e73", "#e69f00", "#d55e00"
 GREY = "#7a7a7a"
 
@@ -27,7 +27,7 @@ def _axes(x: str, y: str, width: float = 6.4, height: float = 2.9) -> tuple[Figu
 
 def _svg(figure: Figure, axes: Any) -> bytes:
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(frameon=False, labelcolor=GREY)
+        figure.legend(frameon=False, labelcolor=GREY, loc="outside right upper")
     out = io.BytesIO()
     figure.savefig(out, format="svg", transparent=True, metadata={"Date": None})
     return out.getvalue()
@@ -46,12 +46,12 @@ def _curves(schedules: dict[str, Any], steps: int) -> bytes:
 def pictures() -> dict[str, bytes]:
     """File name -> SVG."""
     problem, steps = lrx.problems.digits(), 300
-    four = lrx.sweep(problem, lrx.adam, learning_rate=list(SHOWN.values()), steps=steps)
+    four = lrx.sweep(problem, lrx.sgd, learning_rate=list(SHOWN.values()), steps=steps)
     figure, axes = _axes("steps", "training loss")
     for name, colour, losses in zip(SHOWN, COLOURS, four.losses[:, 0, 0], strict=True):
         smooth = np.convolve(losses, np.ones(5) / 5, "valid")
-        axes.plot(np.minimum(smooth, 50), color=colour, label=f"{name}: {SHOWN[name]:g}")
-    axes.set(yscale="log", ylim=(1e-2, 30))
+        axes.plot(np.minimum(smooth, 100), color=colour, label=f"{name}: {SHOWN[name]:g}")
+    axes.set(yscale="log", ylim=(1e-2, 60))
     made = {"four-rates.svg": _svg(figure, axes)}
 
     valley = lrx.sweep(problem, lrx.adam, learning_rate=RATES, steps=steps)
