@@ -1,11 +1,10 @@
-"""Write the pages of the site, those by hand and those that are made: `python -m sitebuild FOLDER`, then build it.
+"""Write the pages of the site, those by hand and those that are made. `docs/build.py` calls it, and builds them.
 
 Any builder of Markdown pages that knows mkdocstrings can take it from there: `mkdocs.yml` names the folder.
 """
 
 import re
 import shutil
-import sys
 from pathlib import Path
 
 import nbformat
@@ -55,7 +54,3 @@ def relinked(text: str) -> str:
     """Links between files of the repository as links between pages; to what is no page, as plain text."""
     text = text.replace("](benchmarks/README.md)", "](benchmarks.md)").replace("](docs/", "](")
     return re.sub(r"(?<!!)\[([^\]]+)\]\((?!https?:|#|results/|[\w/-]+\.md)[^)]*\)", r"\1", text)
-
-
-if __name__ == "__main__":
-    write(Path(sys.argv[1]))
