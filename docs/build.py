@@ -1,4 +1,4 @@
-"""Build the site: `python docs/build.py`, then open `build/site/index.html` with `python -m http.server -d build/site`."""
+"""Build the site: `python docs/build.py`, then look at it: `python -m http.server -d build/site`."""
 
 import os
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 DOCS = Path(__file__).resolve().parent
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(DOCS))
+    sys.path[:0] = [str(DOCS), str(DOCS.parent)]
     from sitebuild.pages import write
 
     write(DOCS.parent / "build" / "pages")
