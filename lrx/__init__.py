@@ -261,6 +261,7 @@ from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
 from .logs import Log as Log
+from .logs import read_log as read_log
 from .problems import Problem as Problem
 from .tuning._find import find as find
 from .tuning._found import Found as Found
