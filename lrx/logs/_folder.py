@@ -1,5 +1,6 @@
 """The one log in a folder: of several, an error that lists them."""
 
+import os
 import re
 from pathlib import Path
 
@@ -64,20 +65,12 @@ def _one_run(folder: Path, runs: list[Path]) -> list[tuple[str, Path]]:
     """The folders of event files, if all of them are parts of one run: the losses of training, those of validation."""
     if len(runs) == 1:
         return [("", runs[0])]
-    names = [run.relative_to(folder).as_posix() for run in runs]
+    common = Path(os.path.commonpath(runs))
+    names = [run.relative_to(common).as_posix() for run in runs]
     names = ["" if name == "." else name for name in names]
-    parts = [_part(name) for name in names]
-    if None in parts or len(set(parts)) < len(parts):
+    if any(words(name) - {"loss", "losses", "step", "epoch"} - TRAINING - VALIDATION for name in names):
         raise _several(folder, runs)
     return list(zip(names, runs, strict=True))
-
-
-def _part(name: str) -> str | None:
-    """What a folder of events holds of a run: `train`, `val`, or nothing in particular; None if it is a run."""
-    found = words(name) - {"loss", "losses", "step", "epoch"}
-    if not found - TRAINING and "/" not in name:
-        return "train" if found else name
-    return name if not found - TRAINING - VALIDATION and "/" not in name else None
 
 
 def _number(name: str) -> int:

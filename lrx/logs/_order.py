@@ -123,7 +123,7 @@ def _through_restarts(
         again = f", and {more} more times" if more > 1 else ", and once more" if more else ""
         tell(
             f"at {place(i)} steps go back from {at[i - 1]:,.0f} to {at[i]:,.0f}{again}, as after a restart: the later "
-            f"entries count, {order.size - kept.size:,} left out"
+            f"entries count, and of the earlier {_entries(order.size - kept.size)} left out"
         )
     return kept
 
