@@ -106,7 +106,7 @@ def _highest(losses: np.ndarray) -> float:
     """The top of the axis: the highest loss, unless it is a spike far above where the run began and where it ended."""
     usual = max(np.quantile(losses, 0.98), np.median(losses[:5]), np.median(losses[-5:]))
     low = losses.min()
-    return float(min(losses.max(), low + 1.5 * (usual - low))) if usual > low else float(losses.max())
+    return float(min(losses.max(), low + 3 * (usual - low))) if usual > low else float(losses.max())
 
 
 def _dots(columns: np.ndarray, y: np.ndarray, width: int, height: int) -> np.ndarray:

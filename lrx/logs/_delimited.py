@@ -37,7 +37,10 @@ def read_delimited(source: str, text: str, growing: bool = False) -> Table:
     kept = [(i, line) for i, line in enumerate(lines, 1) if line.strip() and not line.lstrip().startswith(COMMENT)]
     if not kept:
         raise unreadable(
-            source, "must hold a row of numbers", "no line but empty ones and comments" if lines else "an empty file"
+            source,
+            "must hold a row of numbers",
+            "no line but empty ones and comments" if lines else "an empty file",
+            empty=True,
         )
     delimiter = _delimiter([line for _, line in kept[:SAMPLE]])
     try:
@@ -58,7 +61,7 @@ def _table(
     elif header is None:
         header, named = [f"column {i + 1}" for i in range(max(len(cells) for _, cells in rows))], False
     if not rows:
-        raise unreadable(source, "must hold a row of numbers", "nothing but a header")
+        raise unreadable(source, "must hold a row of numbers", "nothing but a header", empty=True)
     first_header = header
     layouts: list[tuple[list[str], list[list[str]]]] = []  # a header, and the rows below it
     places: list[int] = []
@@ -92,7 +95,7 @@ def _table(
         layouts[-1][1].append(cells)
         places.append(line)
     if not places:
-        raise unreadable(source, "must hold a row of numbers", "nothing but a header")
+        raise unreadable(source, "must hold a row of numbers", "nothing but a header", empty=True)
     table = _columns(source, layouts, delimiter)
     table.lines, table.named, table.notes = np.array(places, np.int64), named, notes
     return table

@@ -55,6 +55,7 @@ def inside(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
             folder,
             "must be a folder with a log in it",
             f"{len(files)} files, none of which is an event file, CSV or JSONL" if files else "an empty folder",
+            empty=True,
         )
     if len(known) > 1:
         raise _several(folder, known)

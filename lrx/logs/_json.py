@@ -86,7 +86,7 @@ def _lines(source: str, text: str, growing: bool, error: ValueError) -> Table:
             strange = i, line
     if not rows:
         what = f"line {strange[0]} is {strange[1][:60]!r}" if strange else str(error)
-        raise unreadable(source, "must be JSON, or one JSON object a line", what)
+        raise unreadable(source, "must be JSON, or one JSON object a line", what, empty=growing)
     if strange is not None:
         raise unreadable(
             source,

@@ -58,13 +58,10 @@ def pick_loss(table: Table, asked: str | int | None) -> tuple[str, bool]:
         return others[0], False
     if not table.columns:
         texts = [f"{table.place(row)} has {cell[:60]!r}" for row, cell in list(table.texts.values())[:1]]
-        raise unreadable(table.source, "must hold a row of numbers", "".join(texts) or "no numbers")
-    way = "Name the column of the losses: loss=" + " or loss=".join(
-        repr(x) for x in (others or list(table.columns))[:3]
-    )
-    raise unreadable(
-        table.source, "must have one column that is named as a loss", f"columns {_listed(table.columns)}", way + "."
-    )
+        raise unreadable(table.source, "must hold a row of numbers", "".join(texts) or "no numbers", empty=not texts)
+    way_out = "Name the column: loss=" + " or loss=".join(repr(x) for x in (others or list(table.columns))[:3]) + "."
+    what = f"columns {_listed(table.columns)}"
+    raise unreadable(table.source, "must have one column that is named as a loss", what, way_out, empty=not others)
 
 
 def pick_validation(table: Table, asked: str | int | bool | None, loss: str) -> str | None:

@@ -173,7 +173,9 @@ def as_log(
 
     ordered = in_order(losses, steps, tell, table.place)
     if not ordered.values.size:
-        raise unreadable(table.source, "must have losses with steps", f"none in {loss_name!r} beside {step_name!r}")
+        raise unreadable(
+            table.source, "must have losses with steps", f"none in {loss_name!r} beside {step_name!r}", empty=True
+        )
     rates = None
     if rate_name is not None:
         rates = _at(

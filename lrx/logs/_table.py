@@ -49,10 +49,14 @@ class Table:
         return f"entry {row + 1}" if self.lines is None else f"line {self.lines[row]}"
 
 
-def unreadable(source: object, rule: str, what: str = "", way_out: str = "") -> ValueError:
+class EmptyLogError(ValueError):
+    """The file holds no loss as yet, so that there may be one later."""
+
+
+def unreadable(source: object, rule: str, what: str = "", way_out: str = "", *, empty: bool = False) -> ValueError:
     """The error about a file, to be raised by the caller."""
     message = f"{check.where('path', 'read_log')} {rule}, got {str(source)!r}{what and ': ' + what}."
-    return ValueError(f"{message} {way_out}" if way_out else message)
+    return (EmptyLogError if empty else ValueError)(f"{message} {way_out}" if way_out else message)
 
 
 def from_rows(source: str, rows: Iterable[Mapping[str, Any]], lines: list[int] | None = None) -> Table:

@@ -49,7 +49,7 @@ def read_events(source: str, parts: list[tuple[str, Path]]) -> Table:
                 else:
                     rows.append({"step": float(step), tag: value})
     if not rows:
-        raise unreadable(source, "must hold scalars", "event files without any")
+        raise unreadable(source, "must hold scalars", "event files without any", empty=True)
     return from_rows(source, rows)
 
 
