@@ -1,5 +1,6 @@
 """Which column is the loss, the learning rate, the step: guessed from names as people give them."""
 
+import re
 from collections.abc import Callable, Iterable
 
 import numpy as np
@@ -85,6 +86,8 @@ def pick_rate(table: Table, asked: str | int | bool | None, loss: str) -> str | 
         return _asked(table, "learning_rate", asked)
     ranked = [(rank, name) for rank, name in _ranked(table, _rate_rank) if name != loss and _one_run(loss, name)]
     best = [name for rank, name in ranked if rank == ranked[0][0]]
+    if member := re.search(r"(/\d+)+$", loss):  # of a population
+        best = [name for name in best if name.endswith(member[0])] or best
     if len(best) > 1:
         if not _proportional([table.columns[name] for name in best]):
             raise _tie(table, "learning_rate", best)
