@@ -68,7 +68,8 @@ def loss_drawing(steps: Any, losses: Any, width: int = 64, height: int = 12, *, 
     steps, losses = np.asarray(steps, np.float64), np.asarray(losses, np.float64)
     columns = np.round((steps - steps[0]) / ((steps[-1] - steps[0]) or 1.0) * (2 * width - 1)).astype(int)
     fine = np.isfinite(losses)
-    y = losses[fine]
+    scale = max(1.0, np.abs(losses[fine]).max(initial=0.0) / 1e300)  # their differences must not overflow
+    y = losses[fine] / scale
     low, high = (y.min(), _highest(y)) if y.size else (0.0, 1.0)
     if log is None:
         log = low > 0 and high > 20 * np.quantile(y, 0.02)
@@ -76,11 +77,11 @@ def loss_drawing(steps: Any, losses: Any, width: int = 64, height: int = 12, *, 
         low = max(low, np.quantile(y, 0.02) / 3)  # one small loss does not make the axis
     bottom, top = (np.log(low), np.log(high)) if log else (low, high)
     middle = np.exp((top + bottom) / 2) if log else (top + bottom) / 2
-    labels = {0: rate(high), height // 2: rate(middle), height - 1: rate(low)}
+    labels = {0: rate(high * scale), height // 2: rate(middle * scale), height - 1: rate(low * scale)}
     if top > bottom:
         heights = np.clip((top - (np.log(y) if log else y)) / (top - bottom), 0.0, 1.0)
     else:
-        heights, labels = np.full(y.size, 0.5), {height // 2: rate(high)}
+        heights, labels = np.full(y.size, 0.5), {height // 2: rate(high * scale)}
     entries = np.flatnonzero(fine)
     x, shown = _between(columns[fine], heights, np.diff(entries) == 1)
     ends = f"{steps[0]:,.0f}", f"{steps[-1]:,.0f} steps"

@@ -114,7 +114,7 @@ class _Display:
             self.live.stop()
 
     def line(self, text: str, style: str | None = None) -> None:
-        self.console.print(text, style=style, soft_wrap=self.live is None)
+        self.console.print(text, style=style, soft_wrap=self.live is None, highlight=False, markup=False)
 
     def show(self, log: Log, verdict: Diagnosis) -> None:
         if self.live is None:

@@ -196,8 +196,9 @@ def _repeated(cells: list[str], header: list[str]) -> bool | None:
     """None unless the header stands in a row again; True if it stands behind the start of a row that was cut off."""
     if [x.strip() for x in cells] == [x.strip() for x in header]:
         return False
-    cut = len(cells) >= len(header) > 1 and cells[-len(header) + 1 :] == header[1:]
-    return True if cut and cells[-len(header)].endswith(header[0]) else None
+    before, rest = cells[: -len(header)], cells[-len(header) :]
+    cut = len(rest) == len(header) > 1 and rest[1:] == header[1:] and rest[0].endswith(header[0])
+    return True if cut and not any(isinstance(number(x), str) for x in before) else None
 
 
 def _trimmed(cells: list[str], width: int) -> list[str]:

@@ -47,7 +47,7 @@ def inside(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
         same = {path.parent.parent if path.parent.name.startswith("checkpoint-") else path.parent for path in states}
         if len(same) > 1:
             raise _several(folder, states)
-        return [("", last)], [f"{last.relative_to(folder)} is read"] if len(states) > 1 else []
+        return [("", last)], [f"of the folder {last.relative_to(folder).as_posix()} is read"] if len(states) > 1 else []
     known = [path for path in files if path.name in FILES] or [path for path in files if path.name.endswith(".wandb")]
     known = known or [path for path in files if path.name.endswith(ENDS)]
     if not known:
@@ -59,7 +59,7 @@ def inside(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
         )
     if len(known) > 1:
         raise _several(folder, known)
-    return [("", known[0])], [f"{known[0].relative_to(folder)} is read"]
+    return [("", known[0])], [f"of the folder {known[0].relative_to(folder).as_posix()} is read"]
 
 
 def _one_run(folder: Path, runs: list[Path]) -> list[tuple[str, Path]]:

@@ -208,7 +208,7 @@ def _without_stand_ins(table: Table, loss: str, validation: str | None) -> tuple
         and (np.isnan(a.values) != np.isnan(b.values)).all()
         and 0 < np.isnan(a.values).sum() < a.values.size
     ):
-        table.notes.append("nan stands for no entry, where rows of training and validation alternate")
+        table.notes.append("a nan stands for no entry, where rows of training and validation alternate")
         return tuple(Column(c.rows[~np.isnan(c.values)], c.values[~np.isnan(c.values)]) for c in (a, b))  # type: ignore[return-value]
     return a, b
 
