@@ -2,6 +2,7 @@
 
 import os
 import re
+from itertools import islice
 from pathlib import Path
 
 from ._table import TRAINING, VALIDATION, unreadable, words
@@ -25,6 +26,11 @@ def is_events(path: Path) -> bool:
     return "tfevents" in path.name
 
 
+def files_in(folder: Path) -> list[Path]:
+    """The files in a folder and its subfolders, sorted; not all of them if there are very many."""
+    return sorted(path for path in islice(folder.rglob("*"), ENOUGH) if path.is_file())
+
+
 def inside(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     """The parts of the one run in a folder.
 
@@ -38,7 +44,7 @@ def inside(folder: Path) -> tuple[list[tuple[str, Path]], list[str]]:
     Raises:
       ValueError: if there is no log, or several.
     """
-    files = [path for path, _ in zip(sorted(folder.rglob("*")), range(ENOUGH), strict=False) if path.is_file()]
+    files = files_in(folder)
     if runs := sorted({path.parent for path in files if is_events(path)}):
         return _one_run(folder, runs), []
     if states := [path for path in files if path.name == "trainer_state.json"]:

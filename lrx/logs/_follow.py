@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from ._folder import files_in
 from ._log import Log
 from ._read import as_log, read_table
 from ._table import EmptyLogError
@@ -41,7 +42,7 @@ def _state(path: Path) -> object:
     """What changes when a file, or one in a folder, is written."""
     try:
         if path.is_dir():
-            return [(str(p), *_stamp(p)) for p in sorted(path.rglob("*")) if p.is_file()]
+            return [(str(p), *_stamp(p)) for p in files_in(path)]
         return _stamp(path)
     except FileNotFoundError:  # deleted in between
         return None

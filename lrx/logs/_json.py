@@ -1,6 +1,8 @@
 """Logs as JSON: an object a line, a list of them, a dict of lists, or the state of a Hugging Face trainer."""
 
+import ast
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -100,10 +102,16 @@ def _lines(source: str, text: str, growing: bool, error: ValueError) -> Table:
 
 
 def _entry(line: str) -> dict[str, Any] | None:
+    """One object, as JSON or as Python prints a dict of numbers, which Hugging Face's trainer does."""
     try:
         entry = json.loads(line)
     except (ValueError, RecursionError):
-        return None
+        if not line.startswith("{'"):
+            return None
+        try:
+            entry = ast.literal_eval(re.sub(r"(?<=: )(nan|-?inf)(?=[,}])", r"'\1'", line))
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            return None
     return entry if isinstance(entry, dict) else None
 
 

@@ -78,12 +78,12 @@ class Log:
         return self.losses.size
 
     def __repr__(self) -> str:
-        parts = [f"{len(self):,} losses at steps {self.steps[0]:,} to {self.steps[-1]:,}"]
+        parts = [f"{len(self):,} loss{'es' * (len(self) > 1)} at steps {self.steps[0]:,} to {self.steps[-1]:,}"]
         if self.learning_rates is not None and np.isfinite(self.learning_rates).any():
             low, high = np.nanmin(self.learning_rates), np.nanmax(self.learning_rates)
             parts.append(f"learning rates {rate(low)} to {rate(high)}" if low < high else f"learning rate {rate(low)}")
         if self.validation is not None:
-            parts.append(f"validation at {len(self.validation):,} steps")
+            parts.append(f"validation at {len(self.validation):,} step{'s' * (len(self.validation) > 1)}")
         if self.source:
             parts.append(f"from {self.source}")
         return f"Log({', '.join(parts)})"

@@ -273,7 +273,7 @@ def _counts(column: Column) -> bool:
 
 def _whole(x: np.ndarray) -> bool:
     x = x[np.isfinite(x)]
-    return bool(x.size and (x == np.round(x)).all() and x.min() >= 0 and x.max() < 2**53)
+    return bool(x.size and (x == np.round(x)).all() and np.abs(x).max() < 2**53)
 
 
 def _differs(a: Column, b: Column) -> bool:

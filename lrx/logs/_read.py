@@ -47,7 +47,7 @@ def read_log(
     - JSON: an object a line (W&B's history, mmengine, LLaMA-Factory), a list of them, a dict of lists (Keras), or
       `trainer_state.json` of Hugging Face's trainer;
     - event files of TensorBoard, or the folder of one run (the extra `logs`);
-    - W&B's offline files, `run-*.wandb` (needs wandb);
+    - W&B's offline files, `run-*.wandb`;
     - a folder that holds one of these. Files may be compressed with gzip.
 
     Columns are found by their names as people write them (`loss`, `train/loss`, `Training Loss`, `lr-AdamW`,

@@ -155,6 +155,15 @@ FILES = [
         [2, 1],
         [0.5, 0.5],
     ),
+    File(
+        "console.txt",
+        "{'loss': 2.5, 'learning_rate': 0.5, 'epoch': 0.5}\n{'loss': 2.25, 'learning_rate': 0.25, 'epoch': 1.0}\n",
+        [0, 1],
+        [2.5, 2.25],
+        [0.5, 0.25],
+        None,
+        2.0,
+    ),
     File("list.json", "[2.5, 2.0]", [0, 1], [2.5, 2]),
     File("objects.json", '[{"iter": 5, "loss": "2.5"}, {"iter": 6, "loss": 2}]', [5, 6], [2.5, 2]),
 ]

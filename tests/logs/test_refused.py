@@ -94,7 +94,7 @@ def test_a_keyword_that_names_no_column(tmp_path):
 def test_a_log_made_by_hand():
     log = lrx.Log([3, 2, 1], 0.5 * np.ones(3), validation=lrx.Log([4.0], steps=[2]))
     assert log.steps.tolist() == [0, 1, 2] and len(log) == 3
-    assert repr(log) == "Log(3 losses at steps 0 to 2, learning rate 0.5, validation at 1 steps)"
+    assert repr(log) == "Log(3 losses at steps 0 to 2, learning rate 0.5, validation at 1 step)"
 
 
 @pytest.mark.parametrize(
