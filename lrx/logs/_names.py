@@ -38,6 +38,8 @@ training iteration, num iterations, global batch, batch, batches, batch idx, ste
 """
 """Names of steps, the most explicit first."""
 EPOCHS = "epoch, epochs, train epoch, trainer epoch, num epoch, current epoch, epoch num"
+FINER = 4
+"""Of columns that may be meant the one with so many times more entries is."""
 NEVER = {"time", "timestamp", "runtime", "walltime", "wall", "seconds", "date", "epoch", "index", "id", "rank", "seed"}
 
 
@@ -229,8 +231,11 @@ def _asked(table: Table, argument: str, asked: object) -> str:
 def _only(table: Table, argument: str, ranked: list[tuple[float, str]]) -> str:
     best = [name for rank, name in ranked if rank == ranked[0][0]]
     if len(best) > 1:
+        best.sort(key=lambda name: -table.columns[name].rows.size)
         columns = [table.columns[name] for name in best]
-        if any(_differs(columns[0], c) for c in columns[1:]):
+        if columns[0].rows.size >= FINER * columns[1].rows.size:
+            table.notes.append(f"of {_listed(best)}, {best[0]!r} is read, which has the most entries")
+        elif any(_differs(columns[0], c) for c in columns[1:]):
             raise _tie(table, argument, best)
     return best[0]
 

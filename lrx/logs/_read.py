@@ -9,6 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import _check as check
+from ._console import is_console, read_console
 from ._delimited import read_delimited
 from ._folder import inside
 from ._json import read_json
@@ -46,6 +47,7 @@ def read_log(
       TensorBoard's page, a plain column of numbers;
     - JSON: an object a line (W&B's history, mmengine, LLaMA-Factory), a list of them, a dict of lists (Keras), or
       `trainer_state.json` of Hugging Face's trainer;
+    - what a script printed, if its lines say `loss` and the number right behind it: `iter 10: loss 2.5, lr 0.001`;
     - event files of TensorBoard, or the folder of one run (the extra `logs`);
     - W&B's offline files, `run-*.wandb`;
     - a folder that holds one of these. Files may be compressed with gzip.
@@ -110,9 +112,12 @@ def _read_text(source: str, content: bytes, growing: bool) -> Table:
         except (OSError, EOFError, zlib.error) as e:
             raise unreadable(source, "must be a whole gzip file", str(e)) from None
     text = _decoded(source, content)
-    start = text.lstrip()[:1]
-    if start in "{[" and start:
+    start = text[:4096].split()
+    console = is_console(text)
+    if start and (start[0][0] == "{" or (start[0][0] == "[" and (not console or "".join(start)[1:2] in ('{["')))):
         return read_json(source, text, growing)
+    if console:
+        return read_console(source, text, growing)
     return read_delimited(source, text, growing)
 
 

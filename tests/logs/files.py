@@ -68,6 +68,29 @@ LLAMA_FACTORY = """\
 {"current_steps": 10, "total_steps": 100, "loss": 2.5, "lr": 5e-05, "epoch": 0.1, "elapsed_time": "0:00:01"}
 {"current_steps": 20, "total_steps": 100, "loss": 2.4, "lr": 4e-05, "epoch": 0.2, "elapsed_time": "0:00:02"}
 """
+NANOGPT = """\
+tokens per iteration: 491,520
+number of parameters: 123.59M
+step 0: train loss 2.6, val loss 2.7
+iter 0: loss 2.5000, time 1000ms, mfu -100.00%
+iter 10: loss 2.25, time 100ms, mfu 3%
+iter 20: loss 2.0, time 3ms
+"""
+MNIST = """\
+Train Epoch: 1 [0/60000 (0%)]\tLoss: 2.25
+Train Epoch: 1 [640/60000 (1%)]\tLoss: 2.0
+
+Train Epoch: 2 [0/60000 (0%)]\tLoss: 0.5
+"""
+MEGATRON = """\
+ iteration       10/     100 | consumed samples:  80 | learning rate: 1.500E-06 | lm loss: 1.075E+01 | loss scale: 1.0 |
+ iteration       20/     100 | consumed samples: 160 | learning rate: 3.000E-06 | lm loss: 1.05E+01 | loss scale: 1.0 |
+"""
+TUTORIAL = """\
+Epoch [1/5], Step [100/200], Loss: 2.25
+Epoch [1/5], Step [200/200], Loss: 2.0
+Epoch [2/5], Step [100/200], Loss: 1.5
+"""
 
 FILES = [
     File("commas.csv", "step,lr,loss\n1,.1,2\n2,.05,1.5\n", [1, 2], [2, 1.5], [0.1, 0.05]),
@@ -78,7 +101,12 @@ FILES = [
     File("bom.csv", "\ufeffstep,loss\n1,2\n2,1\n", [1, 2], [2, 1]),
     File("windows.csv", "step,loss\r\n1,2\r\n2,1\r\n", [1, 2], [2, 1]),
     File("no_end.csv", "step,loss\n1,2\n2,1", [1, 2], [2, 1]),
-    File("comments.csv", "# run 7\nstep,loss\n# a remark\n1,2\n\n2,1\n", [1, 2], [2, 1]),
+    File(
+        "comments.csv",
+        "# run 7\n# best loss: 0.5\n# last loss: 0.6\nstep,loss\n# a remark\n1,2\n\n2,1\n",
+        [1, 2],
+        [2, 1],
+    ),
     File("trailing.csv", "step,loss,\n1,2,\n2,1,\n", [1, 2], [2, 1]),
     File("savetxt.txt", "# step loss lr\n0 2.5 .1\n10 2.0 .1\n", [0, 10], [2.5, 2], [0.1, 0.1]),
     File("pandas.csv", ",step,loss\n0,10,2.5\n1,20,2.4\n", [10, 20], [2.5, 2.4]),
@@ -163,6 +191,17 @@ FILES = [
         [0.5, 0.25],
         None,
         2.0,
+    ),
+    File("nanogpt.log", NANOGPT, [0, 10, 20], [2.5, 2.25, 2]),
+    File("mnist.log", MNIST, [0, 1, 2], [2.25, 2, 0.5]),
+    File("megatron.log", MEGATRON, [10, 20], [10.75, 10.5], [1.5e-6, 3e-6]),
+    File("tutorial.log", TUTORIAL, [100, 200, 300], [2.25, 2, 1.5], steps_per_epoch=200.0),
+    File(
+        "info.log",
+        "[2026-01-01 10:00:00,1] INFO step=1 loss=2.5 lr=0.5\n[2026-01-01 10:00:01,2] INFO step=2 loss=2 lr=0.5\n",
+        [1, 2],
+        [2.5, 2],
+        [0.5, 0.5],
     ),
     File("list.json", "[2.5, 2.0]", [0, 1], [2.5, 2]),
     File("objects.json", '[{"iter": 5, "loss": "2.5"}, {"iter": 6, "loss": 2}]', [5, 6], [2.5, 2]),

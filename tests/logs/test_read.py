@@ -122,6 +122,16 @@ def test_columns_are_named_by_keywords(tmp_path):
         assert log.validation.losses.tolist() == [7, 8]
 
 
+def test_of_two_losses_the_finer_one_is_read_and_said(tmp_path):
+    lines = [f"{i},{10 - i},{10 - i if i % 5 == 1 else ''}\n" for i in range(11)]
+    (tmp_path / "log.csv").write_text("step,loss,train_loss\n" + "".join(lines))
+    log = lrx.read_log(tmp_path / "log.csv")
+    assert len(log) == 11 and "which has the most entries" in log.notes[0]
+    (tmp_path / "log.csv").write_text("step,loss,train_loss\n0,1,2\n1,2,1\n2,,3\n")
+    with pytest.raises(ValueError, match=r"2 that may be: 'train_loss', 'loss'. Name the column: loss='train_loss'."):
+        lrx.read_log(tmp_path / "log.csv")
+
+
 def test_false_reads_no_such_column(tmp_path):
     path = written(
         tmp_path,
