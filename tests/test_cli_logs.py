@@ -227,6 +227,7 @@ def test_a_log_that_cannot_be_read_ends_it(folder, monkeypatch):
     Script(monkeypatch)
     result = run("watch", "tie.csv")
     assert result.exit_code == 2 and result.stderr.startswith("lrx: error: LOG must have one column for the loss")
+    assert run("watch", "tie.csv", "--loss", "x").stderr.startswith("lrx: error: --loss must name a column of tie.csv")
     assert run("watch", "fine.csv", "--interval", "0").stderr.startswith("lrx: error: --interval must be positive")
 
 

@@ -4,6 +4,7 @@ import os
 from pathlib import Path
 from typing import Any
 
+from .. import _check as check
 from ._folder import files_in
 from ._log import Log
 from ._read import as_log, read_table
@@ -33,7 +34,8 @@ class Follower:
             return None
         self._seen = state
         try:
-            return as_log(read_table(self.path, growing=True), **self.columns)
+            with check.calling("read_log"):
+                return as_log(read_table(self.path, growing=True), **self.columns)
         except (FileNotFoundError, EmptyLogError):
             return None
 
