@@ -105,8 +105,8 @@ def plot_learning_rates(
         axes.fill_between(x, low, high, color=COLOURS[1], alpha=0.12, lw=0, label=label)
     positive = rates[np.isfinite(rates) & (rates > 0)]
     if positive.size and factor is not None and not 0.3 <= factor <= 3:
-        low, high = positive.max() * min(1.0, factor), positive.max() * max(1.0, factor)
-        axes.set_ylim(max(low / 10, positive.min() * min(1.0, factor) / 2), high * 3)
+        factors = [1.0, factor, *(x for x in interval or () if 0 < x < np.inf)]
+        axes.set_ylim(positive.max() * min(factors) / 2, positive.max() * max(factors) * 3)
         log_axis(axes, "y")
     else:
         axes.set_ylim(bottom=0)
