@@ -261,6 +261,8 @@ from . import laws as laws
 from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
+from .logs import Log as Log
+from .logs import read_log as read_log
 from .problems import Problem as Problem
 from .scaling import DepthScale as DepthScale
 from .scaling import output_multiplier as output_multiplier
