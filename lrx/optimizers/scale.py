@@ -80,9 +80,8 @@ def scale(step_size: Scalar) -> Transformation:
 
       u_t = step_size · g_t
 
-    The product is formed in at least float32 and rounded once, to the dtype of each update. `lrx.learning_rate` does
-    not read the number, which need not be a rate: `lrx.scale_by_learning_rate(1e-3)` is `scale(-1e-3)` with a rate that
-    it reads.
+    The product is formed in at least float32 and rounded once, to the dtype of each update. `lrx.learning_rate` reads
+    the number, without its sign, where the state has no other rate, as in `chain(scale_by_adam(), scale(-1e-3))`.
 
     Args:
       step_size: a finite number of either sign; −1 turns ascent into descent.
@@ -112,9 +111,8 @@ def scale_by_schedule(step_size_fn: Any) -> Transformation:
 
       u_t = step_size_fn(t) · g_t
 
-    The numbers of a schedule of lrx are in the state, and so is the factor applied last, as `step_size`.
-    `lrx.learning_rate` does not read it, since the factor need not be a rate: `lrx.scale_by_learning_rate(schedule)` is
-    `scale_by_schedule(lambda count: -schedule(count))` with a rate that it reads.
+    The numbers of a schedule of lrx are in the state, and so is the factor applied last, as `step_size`, which
+    `lrx.learning_rate` reads without its sign. Behind another rate of the same chain it multiplies that.
 
     Args:
       step_size_fn: a schedule, or any function of the count (int32 [], 0 at the first update) that gives a scalar of
