@@ -7,6 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, real, scaled, vary_like, zero_count
+from .._first_count import shown_count
 from .._numbers import F32, Scalar, is_number
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
@@ -67,7 +68,7 @@ class ScaleBySchedule(Rule):
     def init(self, params: Any) -> ScheduledRateState:
         """The state before the first update."""
         del params
-        return ScheduledRateState(zero_count(), self._rate(zero_count()))
+        return ScheduledRateState(zero_count(), self._rate(shown_count()))
 
     def update(
         self, updates: Any, state: ScheduledRateState, params: Any = None, **extra: Any

@@ -8,6 +8,7 @@ import numpy as np
 
 from .. import _check as check
 from .._arithmetic import add_one, scaled, zero_count
+from .._first_count import shown_count
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
@@ -55,7 +56,7 @@ class ScaleByStepSize(Rule):
     def init(self, params: Any) -> ScaleByScheduleState:
         """The state before the first update."""
         del params
-        return ScaleByScheduleState(zero_count(), self._step_size(zero_count()))
+        return ScaleByScheduleState(zero_count(), self._step_size(shown_count()))
 
     def update(
         self, updates: Any, state: ScaleByScheduleState, params: Any = None, **extra: Any
