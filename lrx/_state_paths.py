@@ -91,13 +91,12 @@ def rates_in(opt_state: Any) -> tuple[list[Rate], list[Rate]]:
         rate, fields = rate_of(state), getattr(state.memory, "_fields", ())
         if rate is not None:
             searched = "decrease_error" in getattr(getattr(state.memory, "info", None), "_fields", ())
+            multiplies = searched or "step_size_fn" in state.hyperparams
             for leaf, x in jax.tree_util.tree_flatten_with_path(rate, is_leaf=is_boxed)[0]:
                 name = dotted((*path, "learning_rate", *map(key_name, leaf)))
-                found.append(Rate(place[:-1], name, value_of(x), searched))
-        elif "step_size" in fields or "plateau_count" in fields:
-            name = "step_size" if "step_size" in fields else "scale"
-            value = jnp.abs(value_of(getattr(state.memory, name)))
-            found.append(Rate(place[:-1], dotted((*path, name)), value, multiplies=True))
+                found.append(Rate(place[:-1], name, value_of(x), multiplies))
+        elif "plateau_count" in fields:
+            found.append(Rate(place[:-1], dotted((*path, "scale")), value_of(state.memory.scale), multiplies=True))
         elif set(state.hyperparams) == {"step_size"} and not fields:
             step_size = jnp.asarray(value_of(state.hyperparams["step_size"]))
             constants.append(Rate(place[:-1], dotted((*path, "step_size")), step_size, multiplies=True))
