@@ -37,6 +37,8 @@ def _constant(lr: float, factor: Any, total_iters: Any) -> Any:
     factor, n = number("factor", factor), whole("total_iters", total_iters)
     check.non_negative(factor=factor)
     check.at_most_one(factor=factor)
+    if n and not factor:  # which torch's step() divides by
+        raise check.fail("factor", f"must be positive where it ends, after total_iters={n}", factor)
     # with 0 iterations torch never gives the factor back
     return piecewise_value_schedule([n], [lr * factor, lr]) if n else constant_schedule(lr * factor)
 
