@@ -154,6 +154,7 @@ def test_errors(case):
 
 def test_a_constant_factor_of_zero_that_ends_is_refused():
     """torch divides by it at the end; one that never ends is 0 for ever."""
-    with pytest.raises(ValueError, match=r"from_torch\(factor=...\) must be positive where it ends, after total_iters=5"):
+    rule = r"from_torch\(factor=...\) must be positive where it ends, after total_iters=5"
+    with pytest.raises(ValueError, match=rule):
         from_torch("ConstantLR", learning_rate=0.1, factor=0.0)
     assert from_torch("ConstantLR", learning_rate=0.1, factor=0.0, total_iters=0)(3) == 0
