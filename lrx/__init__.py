@@ -260,6 +260,8 @@ from .state import with_hyperparams as with_hyperparams
 from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
+from .diagnosis import monitor as monitor
+from .diagnosis import monitored as monitored
 from .problems import Problem as Problem
 from .tuning._find import find as find
 from .tuning._found import Found as Found

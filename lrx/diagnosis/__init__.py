@@ -1,4 +1,6 @@
 """Diagnosis: whether a record of losses shows a learning rate that is too low, fine or too high."""
 
+from ._monitor import monitor as monitor
+from ._monitor import monitored as monitored
 from ._verdict import Diagnosis as Diagnosis
 from ._verdict import diagnose as diagnose
