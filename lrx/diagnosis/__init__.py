@@ -2,5 +2,7 @@
 
 from ._monitor import monitor as monitor
 from ._monitor import monitored as monitored
+from ._sharpness import Sharpness as Sharpness
+from ._sharpness import sharpness as sharpness
 from ._verdict import Diagnosis as Diagnosis
 from ._verdict import diagnose as diagnose

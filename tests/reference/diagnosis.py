@@ -42,3 +42,23 @@ def monitor(parameters, gradients, updates, decay):
             "signal_to_noise": signal / (mean(sizes) - signal),
             "skipped": skipped,
         }
+
+
+def diverges(momentum, nesterov, mean, rate, steps=4000):
+    """Whether a step with momentum diverges on x²/2: by running it.
+
+    v ← b·v + d·g, x ← x − η·v, or x ← x − η·(b·v + d·g) with Nesterov's momentum; d = 1 − b for a mean, else 1.
+    Adam's mean is of the latter kind; its corrections for the start are left out.
+    """
+    b, d, x, v = momentum, 1 - momentum if mean else 1.0, 1.0, 0.0
+    for _ in range(steps):
+        v = b * v + d * x
+        x = x - rate * (b * v + d * x if nesterov else v)
+        if abs(x) > 1e6:
+            return True
+    return False
+
+
+def preconditioned_eigenvalue(hessian, divisor):
+    """The largest eigenvalue of P⁻¹H, P diagonal."""
+    return np.linalg.eigvals(hessian / np.asarray(divisor)[:, None]).real.max()
