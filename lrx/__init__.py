@@ -259,10 +259,12 @@ from .state import with_hyperparams as with_hyperparams
 # choosing a rate, and what a record of training shows
 from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
+from .diagnosis import Probe as Probe
 from .diagnosis import Sharpness as Sharpness
 from .diagnosis import diagnose as diagnose
 from .diagnosis import monitor as monitor
 from .diagnosis import monitored as monitored
+from .diagnosis import probe as probe
 from .diagnosis import sharpness as sharpness
 from .problems import Problem as Problem
 from .tuning._find import find as find

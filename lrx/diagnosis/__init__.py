@@ -2,6 +2,8 @@
 
 from ._monitor import monitor as monitor
 from ._monitor import monitored as monitored
+from ._probe import Probe as Probe
+from ._probe import probe as probe
 from ._sharpness import Sharpness as Sharpness
 from ._sharpness import sharpness as sharpness
 from ._verdict import Diagnosis as Diagnosis
