@@ -150,7 +150,7 @@ def _working_edit(step: Any, state: Any, batch: Any) -> Edit:
         after, _ = _stepped(step, edit(copied(state), factor), batch)
         return np.asarray(jax.device_get(list(rates_in(after).values())), np.float64)
 
-    whole = rates(found[0], 1.0)
+    whole, half = rates(found[0], 1.0), np.zeros(0)
     for edit in found:
         half = rates(edit, 0.5)
         if np.allclose(half, 0.5 * whole, rtol=SAME, atol=0):

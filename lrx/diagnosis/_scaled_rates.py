@@ -1,6 +1,6 @@
 """Multiply the learning rate in the state of a training, whatever is around it and whatever schedule it follows."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import jax
@@ -94,7 +94,7 @@ def _injected(state: Any) -> list[tuple[tuple[str, ...], Any]]:
 
     def is_found(x: Any) -> bool:
         held = getattr(x, "hyperparams", None) if hasattr(x, "_fields") and "inner_state" in x._fields else None
-        return hasattr(held, "keys") and "learning_rate" in held
+        return isinstance(held, Mapping) and "learning_rate" in held
 
     paths, _ = jax.tree_util.tree_flatten_with_path(state, is_leaf=is_found)
     return [(tuple(map(key_name, path)), x.hyperparams) for path, x in paths if is_found(x)]
