@@ -1,4 +1,6 @@
-"""How far is the factor of `lrx.probe` from the right one? `python -m benchmarks.doctor.probe [--tasks A,B] [--json FILE]`.
+"""How far is the factor of `lrx.probe` from the right one?
+
+`python -m benchmarks.doctor.probe [--tasks A,B] [--json FILE]`
 
 Runs: development tasks of `benchmarks.choose` × Adam and momentum × linear to zero and constant, both after a warmup of
 a twentieth, 400 steps. The truth is the rate with the lowest final training loss of 25 from 1e-5 to 10, with the
@@ -95,7 +97,6 @@ class Training:
                         "cost": 2 * len(found.factors) * steps / STEPS,
                         "error": float(np.log10(found.factor * off)),
                         "covered": bool(low <= 1 / off <= high),
-                        "ends": found.ends.tolist(),
                     }
                 )
         return rows

@@ -2,8 +2,12 @@
 
 import numpy as np
 
-SHIFT = 0.15
-"""Decades by which the best of short branches is too low for the run; from the nine development tasks of the doctor."""
+STRETCH, SHIFT = 1.25, 0.1
+"""From where short branches are best to what is best for the run, in decades: a run's parameters have adapted to its
+rate, so branches that begin there show a part of the correction. From `benchmarks.doctor.probe`."""
+
+LEAST_WIDTH = 0.25
+"""Decades on each side of the factor that the interval has at least: half of the errors are larger."""
 
 STANDARD_ERRORS = 2.0
 """A branch is worse than the best if its loss is so many standard errors above, batch by batch."""
@@ -26,11 +30,11 @@ def best_factor(factors: np.ndarray, ends: np.ndarray) -> tuple[float, tuple[flo
         return least, (0.0, least), f"{said}multiply it by less than {least:.2g}."
     x = np.log10(factors)
     best = int(np.argmin(scores))
-    place = np.clip(_lowest(x, scores, best) + SHIFT, x[0], x[-1])
+    place = np.clip(STRETCH * _lowest(x, scores, best) + SHIFT, x[0], x[-1])
     as_good = [i for i in range(len(x)) if not _is_worse(ends, i, best)]
     first, last = as_good[0], as_good[-1]
-    low = 0.0 if first == 0 else 10 ** min((x[first - 1] + x[first]) / 2, place)
-    high = np.inf if last == len(x) - 1 else 10 ** max((x[last] + x[last + 1]) / 2, place)
+    low = 0.0 if first == 0 else 10 ** min((x[first - 1] + x[first]) / 2, place - LEAST_WIDTH)
+    high = np.inf if last == len(x) - 1 else 10 ** max((x[last] + x[last + 1]) / 2, place + LEAST_WIDTH)
     factor = float(10**place)
     edge = "last" if best == len(x) - 1 else "first" if best == 0 else ""
     return factor, (float(low), float(high)), _said(factor, (low, high), edge)

@@ -12,7 +12,7 @@ from flax import nnx
 from flax.training.train_state import TrainState
 
 import lrx
-from lrx.diagnosis._best_factor import SHIFT, best_factor
+from lrx.diagnosis._best_factor import SHIFT, STRETCH, best_factor
 from lrx.diagnosis._scaled_rates import edits, rates_in
 
 pytestmark = pytest.mark.usefixtures("cheap_module")
@@ -181,10 +181,10 @@ def test_states_of_frameworks_and_groups(name):
 
 def test_the_best_factor_of_branches_that_are_known():
     factors = np.array([0.1, 0.3, 1.0, 3.0, 10.0])
-    for at in (-0.6, 0.0, 0.3):
+    for at in (-0.5, 0.0, 0.3):
         ends = 2 + (np.log10(factors) - at)[:, None] ** 2 + np.linspace(0, 1, 4)
         factor, (low, high), text = best_factor(factors, ends)
-        np.testing.assert_allclose(np.log10(factor), at + SHIFT, atol=1e-6)
+        np.testing.assert_allclose(np.log10(factor), STRETCH * at + SHIFT, atol=1e-6)
         assert 0 < low < factor < high < np.inf and "may be as good" in text
         other, interval, _ = best_factor(factors, 7 * ends - 3)
         np.testing.assert_allclose([other, *interval], [factor, low, high], rtol=1e-6)
