@@ -226,7 +226,8 @@ def monitor(
     ‖g‖₂ is a sum over all entries. The rest is estimated from `sample` entries, the same share of each large leaf,
     always the same ones, and is exact for models with no more, so that no copy of the last gradient is kept. On a CPU
     the program still keeps the update and a copy of the parameters for it: 160 MB and two to four times the time of an
-    Adam step of 20 million parameters. Wrap what you look into, or every training of a small model. What was left out changes no statistic but `skipped`.
+    Adam step of 20 million parameters. Wrap what you look into, or every training of a small model.
+    What was left out changes no statistic but `skipped`.
 
     In optax, `monitor` takes a dict of measurements and passes the updates through. `lrx.monitor` of a dict is that.
 
