@@ -260,7 +260,13 @@ from .state import with_hyperparams as with_hyperparams
 from . import laws as laws
 from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
+from .diagnosis import Probe as Probe
+from .diagnosis import Sharpness as Sharpness
 from .diagnosis import diagnose as diagnose
+from .diagnosis import monitor as monitor
+from .diagnosis import monitored as monitored
+from .diagnosis import probe as probe
+from .diagnosis import sharpness as sharpness
 from .logs import Log as Log
 from .logs import read_log as read_log
 from .problems import Problem as Problem

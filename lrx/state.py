@@ -191,7 +191,7 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
 
     def edit(path: Any, old: Any) -> Any:
         key = tuple(map(key_name, path))
-        return _replaced(edits[key][0], old, edits[key][1]) if key in edits else old
+        return replaced(edits[key][0], old, edits[key][1]) if key in edits else old
 
     new = map_with_names(edit, opt_state)
     for place, _, state in rules(new):
@@ -274,7 +274,7 @@ def _collect_schedule(edits: dict[Any, Any], slots: list[Slot], slot: Slot, valu
 # ---------------------------------------------------------------- replacing
 
 
-def _replaced(where: str, old: Any, value: Any) -> Any:
+def replaced(where: str, old: Any, value: Any) -> Any:
     """`value` with dtype, shape, sharding and commitment of `old`: otherwise the next step compiles again."""
     held = value_of(old)
     kind = int if jnp.issubdtype(held.dtype, jnp.integer) else float

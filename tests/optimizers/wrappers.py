@@ -17,6 +17,7 @@ WRAPPERS = {
     "master_weights": lrx.master_weights,
     "master_weights_kahan": lambda tx: lrx.master_weights(tx, "kahan"),
     "master_weights_stochastic": lambda tx: lrx.master_weights(tx, "stochastic"),
+    "monitor": lrx.monitor,
     "partition": lambda tx: lrx.partition({"body": tx, "head": lrx.freeze(True)}, LABELS),
     "per_layer": lambda tx: lrx.per_layer(tx, where={"w": True, "b": False}),
     "skip_spikes": lambda tx: lrx.skip_spikes(tx, window=32),
