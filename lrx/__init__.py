@@ -260,6 +260,9 @@ from .state import with_hyperparams as with_hyperparams
 from . import problems as problems
 from .diagnosis import Diagnosis as Diagnosis
 from .diagnosis import diagnose as diagnose
+from .evidence.loss_law import LossLaw as LossLaw
+from .evidence.loss_law import fit_loss_law as fit_loss_law
+from .evidence.refined_schedule import refined_schedule as refined_schedule
 from .logs import Log as Log
 from .problems import Problem as Problem
 from .tuning._find import find as find

@@ -5,6 +5,7 @@ from ._losses import plot_losses as plot_losses
 from ._losses import plot_range_test as plot_range_test
 from ._losses import plot_short_runs as plot_short_runs
 from ._losses import running_mean as running_mean
+from ._predictions import plot_predictions as plot_predictions
 from ._schedules import counts_up_to as counts_up_to
 from ._schedules import horizon as horizon
 from ._schedules import plot as plot
