@@ -23,10 +23,12 @@ class Law:
     """(parameters, drops) -> the loss at each place, [losses]."""
     gain: Callable[[jax.Array, Any, Any, Any, Any], jax.Array]
     """(parameters, drop, rate after it, sum of the rates since, updates since) -> what it takes off the loss."""
+    params: Callable[[jax.Array, float], jax.Array]
+    """(coordinates of the fit, greatest rate) -> parameters; the coordinates hardly depend on each other."""
     starts: Callable[[float, float, float], list[np.ndarray]]
-    """(least loss, spread of the losses, greatest rate) -> parameters to start from."""
+    """(least loss, spread of the losses, greatest rate) -> exponentials of coordinates to start from."""
     least: tuple[float, ...]
-    """Lower bounds of the parameters."""
+    """Lower bounds of the exponentials of the coordinates."""
     greatest: tuple[float, ...]
     """Upper bounds."""
 
@@ -61,11 +63,23 @@ def _momentum_gain(p: jax.Array, drop: Any, rate: Any, total: Any, count: Any) -
     return -c * horizon * drop * jnp.expm1(count * jnp.log1p(-1 / horizon))
 
 
+def _multi_power_params(x: jax.Array, rate: float) -> jax.Array:
+    """All are logarithms, and in the place of C is C η^(−gamma) at the greatest rate."""
+    p = jnp.exp(x)
+    return p.at[4].multiply(rate ** p[6])
+
+
+def _momentum_params(x: jax.Array, rate: float) -> jax.Array:
+    """All are logarithms."""
+    del rate
+    return jnp.exp(x)
+
+
 def _multi_power_starts(least: float, spread: float, rate: float) -> list[np.ndarray]:
     shapes = itertools.product((0.5,), (0.4, 1.0), (0.3, 0.7))
     return [
         # a drop of the whole rate is worth a tenth of the losses' spread; its half comes about S = 30 updates
-        np.array([least - 0.1 * spread, spread / 2, alpha, 0.1 * spread / rate, rate**gamma / (30 * rate), beta, gamma])
+        np.array([least - 0.1 * spread, spread / 2, alpha, 0.1 * spread / rate, 1 / (30 * rate), beta, gamma])
         for alpha, beta, gamma in shapes
     ]
 
@@ -82,6 +96,7 @@ LAWS = {
         ("L0", "A", "alpha", "B", "C", "beta", "gamma"),
         multi_power,
         _multi_power_gain,
+        _multi_power_params,
         _multi_power_starts,
         (1e-8, 1e-8, 1e-2, 1e-8, 1e-12, 1e-2, 1e-3),
         (1e8, 1e8, 1e1, 1e12, 1e12, 2e1, 5e0),
@@ -90,6 +105,7 @@ LAWS = {
         ("L0", "A", "alpha", "C", "horizon"),
         momentum,
         _momentum_gain,
+        _momentum_params,
         _momentum_starts,
         (1e-8, 1e-8, 1e-2, 1e-12, 1.5),
         (1e8, 1e8, 1e1, 1e12, 1e7),

@@ -34,13 +34,14 @@ def on_the_host() -> Iterator[None]:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _values(law: str, logs: jax.Array, z: Drops) -> tuple[jax.Array, jax.Array]:
-    """Predicted losses, [losses], and their derivatives by the logarithms of the parameters, [losses, parameters]."""
+def _values(law: str, x: jax.Array, rate: float, z: Drops) -> tuple[jax.Array, jax.Array]:
+    """Predicted losses, [losses], and their derivatives by the coordinates of the fit, [losses, parameters]."""
+    rule = LAWS[law]
 
     def along(direction: jax.Array) -> tuple[jax.Array, jax.Array]:
-        return jax.jvp(lambda p: LAWS[law].losses(jnp.exp(p), z), (logs,), (direction,))
+        return jax.jvp(lambda x: rule.losses(rule.params(x, rate), z), (x,), (direction,))
 
-    return jax.vmap(along, out_axes=(None, 1))(jnp.eye(logs.size))
+    return jax.vmap(along, out_axes=(None, 1))(jnp.eye(x.size))
 
 
 def huber(residuals: np.ndarray) -> float:
@@ -55,15 +56,18 @@ def fitted(law: str, z: Drops, losses: np.ndarray) -> Fitted:
     low, high = np.log(rule.least), np.log(rule.greatest)
     target = np.log(losses)
 
-    def at(logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-        value, slope = (np.asarray(x)[:n] for x in _values(law, jnp.asarray(logs), z))
+    spread = max(float(np.ptp(losses)), 1e-3 * float(losses.min()))
+    rate = float(np.max(z.rate * (z.drop != 0), initial=0.0))
+
+    def at(x: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+        value, slope = (np.asarray(v)[:n] for v in _values(law, jnp.asarray(x), rate, z))
         if not (np.isfinite(slope).all() and (value > 0).all()):
             return value, slope, np.inf
         residuals = np.log(value) - target
         return residuals, slope / value[:, None], huber(residuals)
 
-    def descend(logs: np.ndarray, most: int) -> tuple[np.ndarray, float]:
-        damping, (residuals, slope, cost) = 1e-2, at(logs)
+    def descend(x: np.ndarray, most: int) -> tuple[np.ndarray, float]:
+        damping, (residuals, slope, cost) = 1e-2, at(x)
         for _ in range(most):
             if not np.isfinite(cost):
                 break
@@ -71,21 +75,19 @@ def fitted(law: str, z: Drops, losses: np.ndarray) -> Fitted:
             matrix, vector = slope.T @ (weight[:, None] * slope), slope.T @ (weight * residuals)
             scale = np.diag(np.diag(matrix) + 1e-16 * np.trace(matrix))
             step = np.linalg.solve(matrix + damping * scale, -vector)
-            new = np.clip(logs + step / max(1.0, np.abs(step).max()), low, high)
+            new = np.clip(x + step / max(1.0, np.abs(step).max()), low, high)
             tried = at(new)
             if tried[2] < cost:
                 gain, damping = cost - tried[2], max(damping / 5, 1e-12)
-                logs, (residuals, slope, cost) = new, tried
-                if gain < 1e-9 * cost + 1e-16:
+                x, (residuals, slope, cost) = new, tried
+                if gain < 1e-7 * cost + 1e-18:
                     break
             elif (damping := 4 * damping) > 1e8:
                 break
-        return logs, cost
+        return x, cost
 
-    spread = max(float(np.ptp(losses)), 1e-3 * float(losses.min()))
-    rate = float(np.max(z.rate * (z.drop != 0), initial=0.0))
     with on_the_host():
         starts = [np.clip(np.log(np.maximum(p, 1e-300)), low, high) for p in rule.starts(losses.min(), spread, rate)]
         tries = [descend(start, 15) for start in starts]
-        logs, cost = descend(min(tries, key=lambda t: t[1])[0], 300)
-    return Fitted(np.exp(logs), cost)
+        x, cost = descend(min(tries, key=lambda t: t[1])[0], 300)
+        return Fitted(np.asarray(rule.params(jnp.asarray(x), rate)), cost)
