@@ -264,6 +264,7 @@ from .evidence.loss_law import LossLaw as LossLaw
 from .evidence.loss_law import fit_loss_law as fit_loss_law
 from .evidence.refined_schedule import refined_schedule as refined_schedule
 from .logs import Log as Log
+from .logs import read_log as read_log
 from .problems import Problem as Problem
 from .tuning._find import find as find
 from .tuning._found import Found as Found

@@ -1,4 +1,4 @@
-"""The `lrx` command: `lrx tune` chooses a learning rate, `lrx show` draws a schedule.
+"""The `lrx` command: `tune` chooses a learning rate, `show` draws a schedule, `diagnose` and `watch` read a log.
 
 A wrong argument is one line on stderr and exit code 2; an error in the user's own code one line and exit code 1.
 """
@@ -9,7 +9,7 @@ import warnings
 from typing import Annotated, Any
 
 from .._version import __version__
-from . import _show, _tune
+from . import _diagnose, _show, _tune, _watch
 from ._lines import stop
 
 MISSING = 'the command needs typer and rich: pip install "lrx[cli]"'
@@ -57,8 +57,10 @@ def make_app() -> Any:
     def root(
         version: Annotated[bool, typer.Option("--version", callback=version, is_eager=True, help="Print it.")] = False,
     ) -> None:
-        """Learning rates for JAX: choose them, look at them."""
+        """Learning rates for JAX: choose them, look at them, find out what is wrong with them."""
 
     _tune.add_to(app)
     _show.add_to(app)
+    _diagnose.add_to(app)
+    _watch.add_to(app)
     return app

@@ -6,9 +6,9 @@ from typing import Any, Literal
 import numpy as np
 
 from .. import _check as check
-from .._series import series
+from ._verdict_record import record_of
 
-Label = Literal["too_low", "fine", "oscillating", "diverging"]
+Label = Literal["too_low", "fine", "oscillating", "diverging", "dead", "unknown"]
 
 BLOCKS = 20
 """The record is read as the means of this many stretches of equal length (two steps at least)."""
@@ -34,7 +34,15 @@ class Diagnosis:
     """A verdict and the numbers behind it; see `diagnose`."""
 
     label: Label
+    """`too_low`, `fine`, `oscillating` or `diverging` (both: too high), `dead` (learns nothing more), `unknown`."""
     evidence: dict[str, float]
+    """The numbers behind it, by name; NaN where it was not measured."""
+    factor: float = 1.0
+    """What to multiply the learning rate by; 1 where nothing is known."""
+    interval: tuple[float, float] = (0.0, float("inf"))
+    """Where the right factor lies, four times in five."""
+    text: str = ""
+    """Two plain sentences."""
 
     def __repr__(self) -> str:
         known = ", ".join(f"{name}={x:.3g}" for name, x in self.evidence.items() if not np.isnan(x))
@@ -42,7 +50,9 @@ class Diagnosis:
 
 
 @check.public
-def diagnose(losses: Any, best: Any = None) -> Diagnosis:
+def diagnose(
+    losses: Any, best: Any = None, *, learning_rates: Any = None, period: int | None = None, validation: Any = None
+) -> Diagnosis:
     """Say whether a loss record looks like a learning rate too low, fine, or too high.
 
     The record is cut into 20 blocks with means m₁ … m₂₀. Its descent, the unit of most of the evidence, is
@@ -82,6 +92,9 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
       losses: training losses, one per step, shape `(steps,)`, from the first step of the run; it may be running.
       best: the losses of the best known run of the same problem and schedule, or its final loss. A longer record
         is compared at the same step.
+      learning_rates: the rate of each step, shape `(steps,)`, or one number; None: those of the record, if any.
+      period: the steps of an epoch, if every epoch has the same order of batches; found from the losses if None.
+      validation: losses on held-out data, or a record of them.
 
     Returns:
       A `Diagnosis` with `.label` and `.evidence`, a dict of floats with the keys above (NaN: not measured).
@@ -104,18 +117,40 @@ def diagnose(losses: Any, best: Any = None) -> Diagnosis:
       J. Cohen et al., "Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability",
       arXiv:2103.00065 (what rates near 2/L look like).
     """
-    values = series("losses", losses)
+    record = record_of("losses", losses, learning_rates, validation)
+    values = record.losses
+    if period is not None:
+        check.positive_count(period=period)
     finite = np.isfinite(values)
     evidence = {"steps": float(values.size), "non_finite": float(1 - finite.mean()), **NOT_MEASURED}
     reference = None if best is None else _reference(best)
     if finite.sum() >= SHORTEST:
         evidence.update(_measure(values[finite], reference))
     evidence = {name: float(x) for name, x in evidence.items()}
-    return Diagnosis(_label(evidence, bool(finite[-1])), evidence)
+    label = _label(evidence, bool(finite[-1]))
+    return Diagnosis(label, evidence, *CORRECTION[label], TEXT[label])
+
+
+CORRECTION: dict[Label, tuple[float, tuple[float, float]]] = {
+    "too_low": (10.0, (3.0, 100.0)),
+    "fine": (1.0, (0.3, 3.0)),
+    "oscillating": (0.3, (0.1, 1.0)),
+    "diverging": (0.1, (0.01, 0.3)),
+    "dead": (0.1, (0.01, 0.3)),
+    "unknown": (1.0, (0.0, float("inf"))),
+}
+TEXT: dict[Label, str] = {
+    "too_low": "The learning rate is too low. Multiply it by 10.",
+    "fine": "The learning rate is fine. Keep it.",
+    "oscillating": "The learning rate is too high: the loss oscillates. Multiply it by 0.3.",
+    "diverging": "The learning rate is too high: the loss diverges. Multiply it by 0.1.",
+    "dead": "The run learns nothing any more. Start again with a tenth of the learning rate.",
+    "unknown": "The record does not show whether the learning rate is right. Train longer, or give best=.",
+}
 
 
 def _reference(best: Any) -> np.ndarray:
-    values = series("best", [best] if np.ndim(best) == 0 else best)
+    values = record_of("best", [best] if not hasattr(best, "losses") and np.ndim(best) == 0 else best).losses
     if not np.isfinite(values[-1]):
         raise check.fail("best", "must end in a finite loss", float(values[-1]))
     return values[np.isfinite(values)]

@@ -1,5 +1,6 @@
 """`Recorder`: the losses and the learning rates of a training loop that the user has written."""
 
+import os
 from typing import Any
 
 import jax
@@ -45,6 +46,12 @@ class Recorder:
       Recorder(shape=(41,))
       >>> print(f"{lrx.suggest(recorder.learning_rates, recorder.losses, 'steep'):.2f}")
       0.06
+
+      To Weights & Biases, online or not, go the same numbers:
+
+      >>> def to_wandb(recorder, run):  # such as run = wandb.init(mode="offline")
+      ...   for step, (loss, rate) in enumerate(zip(recorder.losses, recorder.learning_rates)):
+      ...     run.log({"train/loss": float(loss), "train/learning_rate": float(rate)}, step=step)
     """
 
     def __init__(self) -> None:
@@ -96,6 +103,54 @@ class Recorder:
         if len(self) and not len(self._rates):
             raise ValueError("learning_rates needs the state of each step: recorder.add(loss, opt_state).")
         return self._rates.read()
+
+    def to_csv(self, path: str | os.PathLike[str]) -> None:
+        """Write the record as CSV, which `lrx.read_log` and `lrx diagnose` read.
+
+        The columns are `step`, from 0, `loss` and, if states were added, `learning_rate`; for members of a population
+        `loss/0`, `loss/1` and so on. Waits for the device.
+
+        Args:
+          path: the file; replaced if it is there.
+
+        Raises:
+          OSError: if it cannot be written.
+
+        Examples:
+          >>> import pathlib, tempfile, lrx
+          >>> recorder = lrx.Recorder()
+          >>> for loss in (2.5, 1.5, 1.25):
+          ...   recorder.add(loss)
+          >>> path = pathlib.Path(tempfile.mkdtemp()) / "log.csv"
+          >>> recorder.to_csv(path)
+          >>> path.read_text().split()
+          ['step,loss', '0,2.5', '1,1.5', '2,1.25']
+          >>> lrx.read_log(path).losses
+          array([2.5 , 1.5 , 1.25])
+        """
+        from ..logs._write import write_csv
+
+        write_csv(path, self.losses, self._rates_or_none())
+
+    def to_tensorboard(self, directory: str | os.PathLike[str]) -> None:
+        """Write the record as an event file of TensorBoard, with tensorboardX (the extra `logs`).
+
+        The scalars are `train/loss` and, if states were added, `train/learning_rate`, at steps from 0. Members of a
+        population become runs in folders `0`, `1` and so on. Waits for the device.
+
+        Args:
+          directory: the folder of the run; made if need be.
+
+        Raises:
+          ImportError: if tensorboardX is missing.
+          OSError: if the folder cannot be written.
+        """
+        from ..logs._write import write_events
+
+        write_events(directory, self.losses, self._rates_or_none())
+
+    def _rates_or_none(self) -> np.ndarray | None:
+        return self.learning_rates if len(self._rates) else None
 
     def __len__(self) -> int:
         return len(self._losses)
