@@ -17,7 +17,8 @@ from ._drops import SMALLEST
 from ._laws import LAWS
 from ._robust_fit import on_the_host
 
-KNOTS, CELLS = 64, 4096
+KNOTS, CELLS = 64, 1024
+"""Rates that are sought, and pieces between which their drops are joined meanwhile."""
 PEAKS = np.geomspace(0.02, 1.0, 60)
 """Peaks of the usual schedules, as shares of the greatest."""
 COOLDOWNS = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
@@ -77,10 +78,7 @@ def best_schedule(task: Task) -> Any:
     """
     from scipy.optimize import minimize
 
-    knots = _knots(task.steps)
-    counts = np.unique(np.concatenate([knots, np.linspace(0, task.steps, CELLS + 1).round()])).astype(np.int64)
-    if task.steps <= CELLS:
-        counts = np.arange(task.steps + 1)
+    knots, counts = _knots(task.steps), _cells(task.steps)
     piece = np.clip(np.searchsorted(knots, counts, side="right") - 1, 0, knots.size - 2)
     share = (counts - knots[piece]) / np.diff(knots)[piece]
 
@@ -121,6 +119,19 @@ def _knots(steps: int) -> np.ndarray:
     return np.unique(np.round(steps * (1 - (1 - np.arange(n + 1) / n) ** 2))).astype(np.int64)
 
 
+def _cells(steps: int) -> np.ndarray:
+    """Counts from 0 to `steps`, every one if they are few, that include the knots."""
+    even = np.linspace(0, steps, min(CELLS, steps) + 1).round()
+    return np.unique(np.concatenate([_knots(steps), even])).astype(np.int64)
+
+
+def exact_loss(task: Task, schedule: Any) -> float:
+    """The predicted loss at the end of a schedule that starts with the warmup, from the rates of all updates."""
+    rates = _questions.values(schedule, task.warmup_steps + np.arange(task.steps + 1))
+    with on_the_host():
+        return float(final_loss(task, jnp.asarray(task.params), np.arange(task.steps + 1), jnp.asarray(rates)))
+
+
 class Usual(NamedTuple):
     """A schedule of a usual shape at its best peak."""
 
@@ -145,10 +156,7 @@ def usual_schedules(task: Task) -> dict[str, Usual]:
         ],
     }
     peaks = np.unique(np.maximum(PEAKS * task.max_value, low + 1e-3 * (task.max_value - low)))
-    counts = np.arange(n + 1)
-    if n > CELLS:
-        counts = np.unique(np.concatenate([_knots(n), np.linspace(0, n, CELLS + 1).round()])).astype(np.int64)
-    best = {}
+    best, counts = {}, _cells(n)
     with on_the_host():
         losses = jax.jit(lambda params, rates: jax.lax.map(lambda r: final_loss(task, params, counts, r), rates))
         for name, makers in shapes.items():
@@ -159,8 +167,9 @@ def usual_schedules(task: Task) -> dict[str, Usual]:
                 found = np.asarray(losses(jnp.asarray(task.params), low + (peaks[:, None] - low) * shape))
                 i = int(np.argmin(found))
                 tries.append((float(found[i]), float(peaks[i]), make))
-            loss, peak, make = min(tries, key=lambda t: t[0])
-            best[name] = Usual(with_warmup(make(peak), w) if w else make(peak), peak, loss)
+            _, peak, make = min(tries, key=lambda t: t[0])
+            schedule = with_warmup(make(peak), w) if w else make(peak)
+            best[name] = Usual(schedule, peak, exact_loss(task, schedule))
     return best
 
 

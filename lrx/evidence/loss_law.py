@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import _check as check
 from ..charts import plot_predictions
-from ._best_schedule import CELLS, Task, best_schedule, final_loss, usual_schedules
+from ._best_schedule import Task, best_schedule, exact_loss, usual_schedules
 from ._drops import drops_of, padded
 from ._laws import LAWS
 from ._robust_fit import fitted, on_the_host
@@ -87,9 +87,10 @@ class LossLaw:
         """
         at = asked(steps)
         run = run_at("schedule_or_rates", at, schedule_or_rates, self.warmup_steps, self.warmup_sum)
-        return self._losses(run)
+        return self.predicted(run)
 
-    def _losses(self, run: Run) -> np.ndarray:
+    def predicted(self, run: Run) -> np.ndarray:
+        """The losses at the steps of one of `runs`, float64 [losses]."""
         after = run.steps > run.warmup_steps
         total = run.sums[run.steps]
         p = np.array(list(self.params.values()))
@@ -147,12 +148,7 @@ class LossLaw:
         """
         task = self._task(steps, max_value, end_value)
         schedule = best_schedule(task)
-        rates = np.asarray(schedule.values, np.float64)
-        knots = np.asarray(schedule.counts, np.int64) - task.warmup_steps
-        counts = np.unique(np.concatenate([knots[knots >= 0], np.linspace(0, task.steps, CELLS + 1).astype(np.int64)]))
-        with on_the_host():
-            loss = final_loss(task, jnp.asarray(task.params), counts, np.interp(counts, knots, rates))
-        found = {"optimal": Prospect(schedule, float(rates.max()), float(loss))}
+        found = {"optimal": Prospect(schedule, max(schedule.values.tolist()), exact_loss(task, schedule))}
         return found | {name: Prospect(*usual) for name, usual in usual_schedules(task).items()}
 
     def _task(self, steps: int, max_value: float, end_value: float) -> Task:
@@ -168,7 +164,7 @@ class LossLaw:
 
     def plot(self) -> Any:
         """The losses of the fit and what the law makes of them. Needs matplotlib; returns the figure."""
-        return plot_predictions([(run.steps, run.losses, self._losses(run)) for run in self.runs])
+        return plot_predictions([(run.steps, run.losses, self.predicted(run)) for run in self.runs])
 
     def to_json(self) -> str:
         """The law as JSON, without its runs; `LossLaw.from_json` reads it."""
@@ -271,7 +267,7 @@ def fit_loss_law(
         raise check.fail("logs", "must be losses that the law can follow", "no finite prediction from any start")
     params = dict(zip(LAWS[law].names, map(float, found.params), strict=True))
     made = LossLaw(law, params, 0.0, 0.0, 0.0, int(warmup_steps), warmup_sum, runs)
-    predicted = np.concatenate([made._losses(run) for run in runs])
+    predicted = np.concatenate([made.predicted(run) for run in runs])
     errors = np.abs(predicted / losses - 1)
     r2 = 1 - np.sum((predicted - losses) ** 2) / max(np.sum((losses - losses.mean()) ** 2), 1e-300)
     scores = {"r2": float(r2), "mean_error": float(errors.mean()), "worst_error": float(errors.max())}
