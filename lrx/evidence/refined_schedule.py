@@ -32,7 +32,10 @@ def refined_schedule(
     norm is l1, and the weights that balance the coordinates' bounds are ∝ G⁻¹. Equal norms give a line to zero, norms
     that fall at the start a warmup, and norms that grow at the end a steeper end.
 
-    The second run has norms of its own, and so this is a heuristic; the peak is to be tuned as that of any schedule.
+    The second run has norms of its own, and so this is a heuristic; the peak is to be tuned as that of any schedule. On
+    characters of text it lowered the loss of SGD by 1.3 %. Where a model learns its data by heart, the norms go to zero
+    and the schedule rises until late: on digits it ended at more than twice the training loss of a line to zero
+    (`benchmarks/README.md`).
 
     Args:
       gradient_norms: the norm of the gradient at each update of the run, [steps], in order; of the gradient as the
