@@ -110,8 +110,8 @@ def transfer_horizon(
       learning_rate · (new_steps / steps)^(−exponent)
 
     The bound is a worst case. Of language models at a fixed batch size, Bjorck et al. measured the power 0.32 of the
-    amount of data, which lowers the rate less. Over runs of 15,000 to 50,000 steps of a model of 124M parameters (AdamW,
-    WSD, `benchmarks/README.md`) the best rate fell as the power 0.27 for a cooldown of 10 % and 0.1 for 40 % and more:
+    amount of data, which lowers the rate less. Over 15,000 to 50,000 steps of a model of 124M parameters (AdamW, WSD,
+    `benchmarks/README.md`) the best rate fell as the power 0.27 for a cooldown of 10 % and 0.1 for 40 % and more:
     there the bound's rate was 0.63 to 0.80 of the best one at 3.3 times the length. Prefer an `exponent` of 0.1 to 0.3.
 
     Args:
