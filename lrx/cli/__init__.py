@@ -1,5 +1,4 @@
-"""The `lrx` command: `tune` chooses a learning rate, `show` draws a schedule, `diagnose` and `watch` read a log,
-`fit` several.
+"""The `lrx` command: `tune` a rate, `show` a schedule, `diagnose` or `watch` a log, `fit` a law to several.
 
 A wrong argument is one line on stderr and exit code 2; an error in the user's own code one line and exit code 1.
 """
