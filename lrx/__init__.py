@@ -267,6 +267,9 @@ from .diagnosis import monitor as monitor
 from .diagnosis import monitored as monitored
 from .diagnosis import probe as probe
 from .diagnosis import sharpness as sharpness
+from .evidence.loss_law import LossLaw as LossLaw
+from .evidence.loss_law import fit_loss_law as fit_loss_law
+from .evidence.refined_schedule import refined_schedule as refined_schedule
 from .logs import Log as Log
 from .logs import read_log as read_log
 from .problems import Problem as Problem

@@ -7,6 +7,7 @@ from ._losses import plot_short_runs as plot_short_runs
 from ._losses import running_mean as running_mean
 from ._page import HEAD as HEAD
 from ._page import picture as picture
+from ._predictions import plot_predictions as plot_predictions
 from ._runs import plot_learning_rates as plot_learning_rates
 from ._runs import plot_run as plot_run
 from ._schedules import counts_up_to as counts_up_to

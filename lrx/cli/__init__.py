@@ -1,4 +1,4 @@
-"""The `lrx` command: `tune` chooses a learning rate, `show` draws a schedule, `diagnose` and `watch` read a log.
+"""The `lrx` command: `tune` a rate, `show` a schedule, `diagnose` or `watch` a log, `fit` a law to several.
 
 A wrong argument is one line on stderr and exit code 2; an error in the user's own code one line and exit code 1.
 """
@@ -9,7 +9,7 @@ import warnings
 from typing import Annotated, Any
 
 from .._version import __version__
-from . import _diagnose, _show, _tune, _watch
+from . import _diagnose, _fit, _show, _tune, _watch
 from ._lines import stop
 
 MISSING = 'the command needs typer and rich: pip install "lrx[cli]"'
@@ -63,4 +63,5 @@ def make_app() -> Any:
     _show.add_to(app)
     _diagnose.add_to(app)
     _watch.add_to(app)
+    _fit.add_to(app)
     return app

@@ -10,6 +10,7 @@ that are linear or polynomial schedules of optax it holds the initial value, as 
 import bisect
 import itertools
 import math
+import statistics
 
 import jax
 import numpy as np
@@ -544,6 +545,19 @@ def interpolated_schedule(count, counts, values, *, kind="linear", log=False):
         x = (count - counts[i]) / (counts[i + 1] - counts[i])
         result = y[i] + (y[i + 1] - y[i]) * (x if kind == "linear" else 0.5 * (1 - math.cos(math.pi * x)))
     return math.exp(result) if log else result
+
+
+def refined_schedule(count, gradient_norms, peak_value, *, norm="l2", smoothing=0.1):
+    """Defazio et al. 2023, algorithms 1 and 2: a median filter, weights, and what is left of them after each."""
+    T, reach = len(gradient_norms), int(smoothing * len(gradient_norms) / 2)
+
+    def G(t):  # the first one repeated before the start, mirrored at the end
+        return gradient_norms[max(t, 0) if t < T else 2 * (T - 1) - t]
+
+    smooth = [statistics.median(G(s) for s in range(t - reach, t + reach + 1)) for t in range(T)]
+    w = [g**-2 if norm == "l2" else 1 / g for g in smooth]
+    eta = [w[t] * math.fsum(w[t + 1 :]) for t in range(T)]
+    return f32(peak_value) * eta[min(count, T - 1)] / max(eta)
 
 
 def pchip(t, knots, y):
