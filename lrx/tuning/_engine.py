@@ -13,6 +13,7 @@ written.
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
@@ -32,6 +33,19 @@ PARTS = 64
 """Chunks in a run of many steps, at least."""
 MOST_BYTES = 2**28
 """Batches from the host in a chunk, at most, in bytes; one batch may be larger."""
+
+
+_watcher: ContextVar[Callable[[np.ndarray], None] | None] = ContextVar("lrx_watcher", default=None)
+
+
+@contextlib.contextmanager
+def watching(hear: Callable[[np.ndarray], None]) -> Iterator[None]:
+    """Whatever trains inside tells its losses [members, seeds, updates] after each chunk."""
+    token = _watcher.set(hear)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 @dataclasses.dataclass
@@ -127,7 +141,10 @@ class Engine:
                 group.carry, losses = programs.advance(
                     group.hyperparams, group.carry, chunk, self.batch_keys, learn=learn
                 )
-            yield np.asarray(losses)[: group.members, :, :n]
+            told = np.asarray(losses)[: group.members, :, :n]
+            if (hear := _watcher.get()) is not None:
+                hear(told)
+            yield told
 
     def copy(self, group: Group) -> Group:
         """The same members once more, to be trained apart from the first."""
