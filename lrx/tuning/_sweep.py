@@ -159,8 +159,9 @@ def sweep(
         trained group after group, by the same program. `batches` are read again for each group. All at once if None.
       method: "vmap" trains all members of a group together, "map" a few at a time in one program, which needs less
         memory for gradients and activations. "auto" is "map" on CPUs and "vmap" elsewhere.
-      mesh: a `jax.sharding.Mesh` over whose devices (of this process) the members are divided; if it has several
-        axes, a pair of the mesh and the name of one.
+      mesh: a `jax.sharding.Mesh` over whose devices the members are divided; if it has several axes, a pair of the
+        mesh and the name of one. It may span processes (`jax.distributed`), each of which makes the same call, reads
+        the same `batches` and gets the whole result; there is no `checkpoint` then.
       checkpoint: path of a file into which the state is written while training, so that the same call goes on from
         there after a stop, and gives the same numbers. A stop loses 30 seconds or 2 % of the run, whichever is longer;
         writing takes a twentieth of the time, more only if that would lose more. `batches` are read again up to where
@@ -189,6 +190,9 @@ def sweep(
     seeds, steps, key = int(seeds), int(steps), as_key(key)
     members = grid(make_optimizer, learning_rate, schedule, hyperparams, steps)
     layout = lay_out(len(members.rows), chunk_size, method, mesh)
+    if checkpoint is not None and layout.spans_processes:
+        rule = "must be None beside a mesh that spans processes, none of which has the whole state"
+        raise check.fail("checkpoint", rule, str(checkpoint), "Give each process a share of the rates, and a file.")
     check_kinds(problem, make_optimizer)
     engine = Engine(problem, make_optimizer, key=key, seeds=seeds, updates=part_of(steps))
     file = None
