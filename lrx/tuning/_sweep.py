@@ -13,6 +13,7 @@ from ..problems._problem import Problem
 from ._arguments import By, check_kinds
 from ._end_losses import end_losses
 from ._engine import Engine, as_key, part_of
+from ._extended import extend, record_of
 from ._full_runs import Progress, open_checkpoint, train
 from ._grid import MakeSchedule, grid
 from ._layout import Method, lay_out
@@ -165,7 +166,11 @@ def sweep(
       checkpoint: path of a file into which the state is written while training, so that the same call goes on from
         there after a stop, and gives the same numbers. A stop loses 30 seconds or 2 % of the run, whichever is longer;
         writing takes a twentieth of the time, more only if that would lose more. `batches` are read again up to where
-        the run had stopped. The file stays; a call that finds it complete does not train.
+        the run had stopped. The file stays; a call that finds it complete does not train. One that finds a complete
+        sweep of fewer rates or fewer seeds trains what is new, and one of fewer steps goes on from its end: the
+        schedules must give the rates of those steps again, and the shorter sweep have been made in one call and one
+        group. What was trained for longer has the bits of a sweep done at once; other rates and seeds beside them
+        make another program, which may round differently.
       **hyperparams: further arguments of `make_optimizer`, each a number or an array of numbers to sweep over.
 
     Returns:
@@ -194,12 +199,21 @@ def sweep(
         rule = "must be None beside a mesh that spans processes, none of which has the whole state"
         raise check.fail("checkpoint", rule, str(checkpoint), "Give each process a share of the rates, and a file.")
     check_kinds(problem, make_optimizer)
-    engine = Engine(problem, make_optimizer, key=key, seeds=seeds, updates=part_of(steps))
-    file = None
+
+    def engine_of(seeds_from: int = 0) -> Engine:
+        engine = Engine(problem, make_optimizer, key=key, seeds=seeds, updates=part_of(steps))
+        engine.init_keys, engine.batch_keys = engine.init_keys[seeds_from:], engine.batch_keys[seeds_from:]
+        return engine
+
+    engine, file, record = engine_of(), None, None
     if checkpoint is not None:
         given = members.arguments() | {"seeds": seeds, "steps": steps, "key": np.asarray(jax.random.key_data(key))}
         file = open_checkpoint(checkpoint, engine, layout, given, list(hyperparams))
-    losses, scores = train(engine, members.rows, members.hyperparams, layout=layout, progress=progress, file=file)
+        record = record_of(members, engine)
+        extend(file, members, record, engine_of, lambda n: lay_out(n, chunk_size, method, mesh), progress)
+    losses, scores = train(
+        engine, members.rows, members.hyperparams, layout=layout, progress=progress, file=file, record=record
+    )
     return Sweep(
         problem=problem.name,
         dims=(*members.dims, "seed", "step"),
