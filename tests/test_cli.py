@@ -259,6 +259,7 @@ MISTAKES = [
     ([*TUNE_DIGITS, "--learning-rates", "nan:1:3"], "START must be positive and less than STOP"),
     ([*TUNE_DIGITS, "--learning-rates", "1:inf:3"], "START must be positive and less than STOP"),
     ([*TUNE_DIGITS, "--learning-rates", "1:2:1"], "NUM must be at least 2, got '1:2:1'."),
+    ([*TUNE_DIGITS, "--learning-rates", "1e-3:1:2000000000"], "NUM must be at most 10000, got '1e-3:1:2000000000'."),
     ([*TUNE_DIGITS, "--learning-rates", "1e-60:2:3"], "--learning-rates: logspace(start=...) must be positive"),
     ([*TUNE_DIGITS, "--out", "mine.py"], "mine.py is a file, so mine.py cannot be a folder."),
     ([*TUNE_DIGITS, "--out", "mine.py/x"], "mine.py is a file"),
@@ -277,6 +278,7 @@ MISTAKES = [
     (["show", "binary.json"], "binary.json: 'utf-8' codec can't decode"),
     (["show", "constant_schedule(1)", "--steps", "0"], "--steps must be at least 1, got 0."),
     (["show", "constant_schedule(1)", "--out", "x.foo"], "--out must end in one of "),
+    (["show", "constant_schedule(1)", "--out", "x" * 300 + ".png"], "--out: cannot write xxx"),
     (["show", "constant_schedule(1)", "--out", "x"], "--out must end in one of "),
     (["show", "constant_schedule(1)", "--out", "nowhere/x.png"], "--out: cannot write nowhere/x.png: No such file"),
 ]

@@ -13,6 +13,8 @@ from ..tuning._tuned import Tuned
 from ._lines import check_count, check_folder, check_name, names_of, say, stop, stop_after
 from ._progress import ProgressBar
 
+MOST_RATES = 10_000
+"""In a grid: more cannot be trained."""
 LOSSES = "training", "validation"
 
 
@@ -131,6 +133,8 @@ def _grid(text: str) -> Any:
         stop(f"--learning-rates must be START:STOP:NUM, such as 1e-4:1:9, got {text!r}.")
     if not 0 < start < end < math.inf:
         stop(f"--learning-rates: START must be positive and less than STOP, got {text!r}.")
+    if num > MOST_RATES:
+        stop(f"--learning-rates: NUM must be at most {MOST_RATES}, got {text!r}.")
     if num < 2:
         stop(f"--learning-rates: NUM must be at least 2, got {text!r}.")
     try:

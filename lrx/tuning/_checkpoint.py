@@ -83,7 +83,7 @@ class Checkpoint:
         if not self.cost:
             return True
         chunk, unwritten = now - before, now - self.written
-        whole = chunk / (done - done_before)  # at the pace of the last chunk
+        whole = chunk / max(done - done_before, 1e-12)  # at the pace of the last chunk
         seconds, share = LOST
         return unwritten >= self.cost / SHARE or unwritten + chunk + self.cost > max(seconds, share * whole)
 

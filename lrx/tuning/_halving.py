@@ -16,9 +16,12 @@ from ._end_losses import end_losses
 from ._engine import Engine, Group, as_key, part_of
 from ._full_runs import Progress, open_checkpoint
 from ._grid import Grid, MakeSchedule, grid
-from ._halving_plan import Rung, halving_plan
+from ._halving_plan import FORWARD, Rung, halving_plan
 from ._layout import Layout, Method, lay_out
 from ._sweep import Best, Sweep
+
+COPY = "copy_"
+"""Before the names of the arrays of a copy that is being scored, in a file."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -188,6 +191,8 @@ class _Survivors:
         self.group = engine.start(layout, members.rows[self.alive, 0], hyperparams)
         if saved is not None:
             self.group.carry = restored(self.group.carry, saved)
+        self.cooling = {} if saved is None or "cooled" not in saved else saved
+        """Where a copy was being scored when the file was written."""
         self.kept = [] if saved is None else saved["kept"].tolist()
         """How many each rung that is over has left."""
 
@@ -209,14 +214,34 @@ class _Survivors:
         """
         last = self.members.rows[self.alive, done - 1 : done]
         rates = last * np.linspace(1, 0, cooldown, endpoint=False, dtype=np.float32)
-        copy = self.engine.copy(self.group)
-        for _ in self._trained(copy, rates, done, again_from=done):
-            pass
+        copy, cooled, fresh = self.engine.copy(self.group), 0, []
+        if self.cooling:  # the file is of a moment inside this branch
+            copy.carry = restored(
+                copy.carry, {k.removeprefix(COPY): v for k, v in self.cooling.items() if k.startswith(COPY)}
+            )
+            cooled, fresh = int(self.cooling["cooled"]), [self.cooling["fresh"]]
+            self.cooling = {}
+
+        def save(extra: float = 0.0) -> None:
+            if self.file is not None and self.file.due((self.updates + extra) / self.losses.size):
+                state = {"cooled": np.asarray(cooled), "fresh": np.concatenate([nothing, *fresh], axis=2)}
+                branch = {COPY + k: v for k, v in leaves(copy.carry).items()}
+                self.file.save(lambda: self._arrays() | branch | state)
+
+        nothing = np.zeros((len(self.alive), self.seeds, 0), np.float32)
+        for losses in self._trained(copy, rates[:, cooled:], done + cooled, again_from=done):
+            cooled += losses.shape[2]
+            save()
         if by == "validation":
             losses = self.engine.score(copy)["loss"]
         else:
-            fresh = self.engine.advance(copy, np.zeros_like(rates), done + cooldown, again_from=done, learn=False)
-            losses = end_losses(np.concatenate(list(fresh), axis=2), cooldown)
+            measured = sum(x.shape[2] for x in fresh)
+            batches = done + cooldown + measured
+            rest = np.zeros_like(rates[:, measured:])
+            for losses in self.engine.advance(copy, rest, batches, again_from=done, learn=False):
+                fresh.append(losses)
+                save(FORWARD * sum(x.size for x in fresh))
+            losses = end_losses(np.concatenate(fresh, axis=2), cooldown)
         return np.where(np.isfinite(losses).all(axis=-1), losses.mean(axis=-1), np.inf)
 
     def keep(self, scores: np.ndarray, places: np.ndarray) -> None:
