@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 import lrx
 from lrx.charts import drawing
 from lrx.cli import _tune, make_app
-from lrx.cli._progress import Losses, duration
+from lrx.cli._progress import duration
+from lrx.tuning._done import Losses
 from tests.common import REPOSITORY
 
 pytestmark = pytest.mark.usefixtures("cheap_module")

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from ..tuning._done import Losses
 from ..tuning._engine import watching
 
 
@@ -51,26 +52,6 @@ class ProgressBar:
             self.bar.update(self.task, description=stage, completed=done, total=total, told=told)
         else:
             self.bar.reset(self.task, description=f"after {stage}", total=None, start=True, told=self.losses.text())
-
-
-class Losses:
-    """What has been measured so far: the best loss of the members now, and of all."""
-
-    def __init__(self) -> None:
-        self.now = self.best = math.inf
-
-    def add(self, losses: np.ndarray) -> None:
-        """Losses [members, seeds, updates]; the mean over a chunk and over seeds is that of a member."""
-        means = losses.mean(axis=(1, 2), dtype=np.float64)
-        finite = means[np.isfinite(means)]
-        self.now = float(finite.min()) if finite.size else math.inf
-        self.best = min(self.best, self.now)
-
-    def text(self) -> str:
-        """One line; nothing before the first loss."""
-        if not math.isfinite(self.best):
-            return ""
-        return f"loss {self.now:.4g} · best {self.best:.4g}"
 
 
 def duration(seconds: float) -> str:

@@ -8,10 +8,11 @@ import numpy as np
 from .. import _check as check
 from ._checkpoint import Checkpoint, leaves, restored
 from ._digest import arguments_of
+from ._done import Done, Meter
 from ._engine import Engine, Group
 from ._layout import Layout, lay_out
 
-Progress = Callable[[int], None]
+Progress = Callable[[Done], None]
 """Called after each chunk with the number of updates that are completed, those of each member and seed counted."""
 
 
@@ -83,7 +84,7 @@ class _Runs:
         progress: Progress | None,
         record: dict[str, np.ndarray] | None,
     ):
-        self.record = record
+        self.record, self.meter = record, Meter(rates.size * len(engine.batch_keys))
         self.engine, self.layout, self.file, self.progress = engine, layout, file, progress
         self.rates, self.hyperparams = rates, hyperparams
         self.saved = None if file is None else file.load()
@@ -136,7 +137,7 @@ class _Runs:
             if self.file is not None and self.file.due(completed / (self.rates.size * seeds)):
                 self.file.save(lambda: self._arrays(group.carry))
             if self.progress is not None:
-                self.progress(completed)
+                self.progress(self.meter(completed, losses))
         return group
 
     def _arrays(self, carry: Any) -> dict[str, np.ndarray]:

@@ -12,6 +12,7 @@ from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import By, check_by, check_kinds
 from ._checkpoint import Checkpoint, leaves, restored
+from ._done import Meter
 from ._end_losses import end_losses
 from ._engine import Engine, Group, as_key, part_of
 from ._full_runs import Progress, open_checkpoint
@@ -107,7 +108,7 @@ def halving(
       keep: share of the members that a rung keeps.
       cooldown: length of the cooldown, as a share of the updates done so far.
       method: "vmap", "map" or "auto", as in `lrx.sweep`.
-      progress: called now and then with the number of member-updates completed, cooldowns included.
+      progress: called now and then with the number of member-updates completed, cooldowns included, as in `lrx.sweep`.
       checkpoint: path of a file from which the same call goes on after a stop, with the same numbers, as in `sweep`.
         A stop within a cooldown loses that cooldown.
       **hyperparams: further arguments of `make_optimizer`, each a number or an array of numbers to sweep over.
@@ -148,7 +149,8 @@ def halving(
         given = members.arguments() | {"seeds": seeds, "steps": steps, "key": bits, "by": by, "plan of the rungs": plan}
         file = open_checkpoint(checkpoint, engine, lay_out(len(members.rows), method=method), given, list(hyperparams))
         engine.batches.marked = True
-    survivors = _Survivors(engine, members, method, progress, file)
+    updates = seeds * sum(r.members * (r.end - r.begin + r.cooldown) for r in plan)
+    survivors = _Survivors(engine, members, method, progress, file, updates)
     for rung, following in itertools.pairwise(plan):
         if len(survivors.scored) > plan.index(rung):
             continue  # it was in the file
@@ -168,10 +170,17 @@ class _Survivors:
     """The members that still train, and the losses of all."""
 
     def __init__(
-        self, engine: Engine, members: Grid, method: Method, progress: Progress | None, file: Checkpoint | None
+        self,
+        engine: Engine,
+        members: Grid,
+        method: Method,
+        progress: Progress | None,
+        file: Checkpoint | None,
+        total: int,
     ):
         self.engine, self.members, self.progress, self.file = engine, members, progress, file
         self.method: Method = method
+        self.meter = Meter(total)
         saved = None if file is None else file.load()
         self.seeds = len(engine.batch_keys)
         self.alive = np.arange(len(members.rows))
@@ -294,4 +303,4 @@ class _Survivors:
             self.updates += losses.size
             yield losses
             if self.progress is not None:
-                self.progress(self.updates)
+                self.progress(self.meter(self.updates, losses))

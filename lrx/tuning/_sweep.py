@@ -155,7 +155,8 @@ def sweep(
       seeds: how many starts and streams of batches.
       steps: updates.
       key: a JAX random key; `jax.random.key(0)` if None.
-      progress: called now and then with the number of member-updates completed.
+      progress: called now and then with the number of member-updates completed, an int that also knows `.loss` (the
+        lowest of the members now), `.best` (the lowest so far) and `.seconds_left`.
       chunk_size: how many members may be in memory at a time, for a population that is larger than it: they are
         trained group after group, by the same program. `batches` are read again for each group. All at once if None.
       method: "vmap" trains all members of a group together, "map" a few at a time in one program, which needs less
