@@ -80,13 +80,14 @@ def from_equinox(
     eqx = required("equinox", "equinox")
     pair = isinstance(module, tuple) and len(module) == 2 and isinstance(module[0], eqx.Module)
     ready = module if pair else (module, eqx.nn.State(module)) if isinstance(module, eqx.Module) else None
+    make: Any = module
     if ready is None and not callable(module):
         rule = "must be an Equinox Module, its class or a function of a key that makes one"
         raise TypeError(f"{check.where('module')} {rule}, got {module!r}.")
 
     def made(key: Any) -> tuple[Any, Any]:
         def plain(key: Any) -> Any:
-            return check.in_user_code(module, key=key) if "key" in names_of(module) else module(key)
+            return check.in_user_code(make, key=key) if "key" in names_of(make) else make(key)
 
         model = ready or eqx.nn.make_with_state(plain)(key)
         if isinstance(model[0], tuple):  # the user's function has made the state already

@@ -199,7 +199,7 @@ def seed_keys(key: jax.Array, seeds: int) -> tuple[jax.Array, jax.Array]:
 
 def _everywhere(tree: Any, layout: Layout) -> Any:
     """Arrays that each process has, as arrays of all the devices where these are of several processes."""
-    if not layout.spans_processes:
+    if layout.mesh is None or not layout.spans_processes:
         return tree
     sharding = NamedSharding(layout.mesh, PartitionSpec())
 
