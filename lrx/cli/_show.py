@@ -53,6 +53,8 @@ def run_show(text: str, steps: int | None, out: Path | None) -> None:
             stop(e)
         except OSError as e:
             stop(f"--out: cannot write {out}: {e.strerror or e}.")
+        except Exception as e:  # a format that needs another program
+            stop(f"--out: cannot write {out}: {e}.")
     say(repr(schedule))
     say("\n" + drawing(schedule, steps), fold=False)
     if out is not None:

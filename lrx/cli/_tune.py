@@ -1,12 +1,8 @@
 """`lrx tune`: choose an optimizer, a schedule and a learning rate by training."""
 
 import math
-import os
-import re
-import traceback
-from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn, cast
+from typing import Annotated, Any, cast
 
 from ..problems._load import BUILT_IN, load
 from ..tuning._arguments import By
@@ -14,8 +10,11 @@ from ..tuning._presets import OPTIMIZERS, SCHEDULES
 from ..tuning._suggest import logspace
 from ..tuning._tune import tune
 from ..tuning._tuned import Tuned
-from ._lines import check_count, check_name, names_of, say, stop
+from ._lines import check_count, check_folder, check_name, names_of, say, stop, stop_after
+from ._progress import ProgressBar
 
+MOST_RATES = 10_000
+"""In a grid: more cannot be trained."""
 LOSSES = "training", "validation"
 
 
@@ -28,7 +27,7 @@ def add_to(app: Any) -> None:
 
     @app.command("tune")
     def tune_command(
-        problem: Annotated[str, typer.Argument(metavar="PROBLEM", help=problem_help)],
+        problem: Annotated[str | None, typer.Argument(metavar="PROBLEM", help=problem_help)] = None,
         optimizers: Annotated[str | None, typer.Option(help=names_help.format(", ".join(OPTIMIZERS)))] = None,
         schedules: Annotated[str | None, typer.Option(help=names_help.format(", ".join(SCHEDULES)))] = None,
         steps: Annotated[int, typer.Option(help="Updates in one run.")] = 500,
@@ -59,6 +58,9 @@ def add_to(app: Any) -> None:
         out: Annotated[Path, typer.Option(metavar="DIR", help="The folder of the report.")] = Path("lrx-report"),
     ) -> None:
         """Choose an optimizer, a schedule and a learning rate by training, and write a report."""
+        if problem is None:
+            say(f"Problems that come with lrx: {', '.join(BUILT_IN)}. One of your own is path/to/file.py:name.")
+            return
         run_tune(problem, optimizers, schedules, steps, seeds, learning_rates, budget, by, out)
 
 
@@ -83,7 +85,8 @@ def run_tune(
     if budget is not None and not 0 < budget < math.inf:
         stop(f"--budget must be positive and finite, got {budget}.")
     grid = None if learning_rates is None else _grid(learning_rates)
-    _check_folder(out)
+    given, out = out, out.absolute()  # the user's file may change the folder
+    check_folder(given)
     try:
         import matplotlib  # noqa: F401  # the report will need it
     except ImportError:
@@ -92,7 +95,7 @@ def run_tune(
         loaded = load(problem)
     except (ValueError, TypeError, ImportError, OSError) as e:
         stop(str(e).replace("load(spec=...)", "PROBLEM"))
-    with _progress() as show_progress:
+    with ProgressBar() as show_progress:
         try:
             tuned = tune(
                 loaded,
@@ -106,13 +109,18 @@ def run_tune(
                 progress=show_progress,
             )
         except Exception as e:
-            _stop_after(e, problem)
-    _print_tuned(tuned)
+            stop_after(e, problem)
+    # first of all, as what prints may fail: a pipe that is closed, a full disk
+    report, error = None, None
     try:
         report = tuned.report(out)
     except OSError as e:
-        stop(f"--out: cannot write into {out}: {e.strerror or e}.")
-    say(f"Report: {report}", fold=False)
+        error = e
+    _print_tuned(tuned)
+    if error is not None:
+        stop(f"--out: cannot write into {given}: {error.strerror or error}.")
+    assert report is not None
+    say(f"Report: {given / report.name}", fold=False)
 
 
 def _grid(text: str) -> Any:
@@ -125,76 +133,14 @@ def _grid(text: str) -> Any:
         stop(f"--learning-rates must be START:STOP:NUM, such as 1e-4:1:9, got {text!r}.")
     if not 0 < start < end < math.inf:
         stop(f"--learning-rates: START must be positive and less than STOP, got {text!r}.")
+    if num > MOST_RATES:
+        stop(f"--learning-rates: NUM must be at most {MOST_RATES}, got {text!r}.")
     if num < 2:
         stop(f"--learning-rates: NUM must be at least 2, got {text!r}.")
     try:
         return logspace(start, end, num)
     except ValueError as e:
         stop(f"--learning-rates: {e}")
-
-
-def _check_folder(out: Path) -> None:
-    """Stop before minutes of training if the report cannot be written."""
-    there = next(p for p in [out.absolute(), *out.absolute().parents] if p.exists())
-    if not there.is_dir():
-        stop(f"--out: {there} is a file, so {out} cannot be a folder.")
-    if not os.access(there, os.W_OK | os.X_OK):
-        stop(f"--out: no permission to write into {there}.")
-
-
-class _progress:
-    """A bar on stderr while `tune` runs, if somebody is looking."""
-
-    def __enter__(self) -> Callable[[str, int, int], None]:
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-
-        console = Console(stderr=True)
-        columns = TextColumn("{task.description}", markup=False), BarColumn(bar_width=24), TimeElapsedColumn()
-        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-        self.task = self.bar.add_task("short runs", total=None)
-        self.bar.start()
-        return self.tell
-
-    def __exit__(self, *error: object) -> None:
-        self.bar.stop()
-
-    def tell(self, stage: str, done: int, total: int) -> None:
-        """The callback of `lrx.tune`. What follows a stage, such as compilation, has no known length."""
-        if done < total:
-            self.bar.update(self.task, description=stage, completed=done, total=total)
-        else:
-            self.bar.reset(self.task, description=f"after {stage}", total=None, start=True)
-
-
-def _stop_after(error: Exception, problem: str) -> NoReturn:
-    """Report an error of training: an argument that lrx refuses, or the user's code failing, with its line if known."""
-    frames = traceback.extract_tb(error.__traceback__)
-    file = Path(problem.rpartition(":")[0]).absolute()
-    mine = [
-        f for f in frames if file.suffix == ".py" and Path(f.filename).absolute().parent.is_relative_to(file.parent)
-    ]
-    mine = [f for f in mine if "site-packages" not in f.filename and not _in_lrx(f.filename)]
-    if mine:
-        stop(f"line {mine[-1].lineno} of {mine[-1].filename} failed with {type(error).__name__}: {error}", code=1)
-    # JAX hides its own frames, so that the last one may be of lrx without lrx raising
-    if (
-        isinstance(error, ValueError | TypeError)
-        and _in_lrx(frames[-1].filename)
-        and "raise" in (frames[-1].line or "")
-    ):
-        message = re.sub(r"^\w+\((\w+)=\.\.\.\)", lambda call: _option(call[1]), str(error))
-        stop(f"{problem}: {message}")
-    stop(f"training {problem} failed with {type(error).__name__}: {error}", code=1)
-
-
-def _option(argument: str) -> str:
-    """What an argument of `tune` is called here."""
-    return "PROBLEM" if argument == "problem" else "--" + argument.replace("_", "-")
-
-
-def _in_lrx(filename: str) -> bool:
-    return Path(filename).absolute().is_relative_to(Path(__file__).absolute().parents[1])
 
 
 def _print_tuned(tuned: Tuned) -> None:

@@ -33,7 +33,7 @@ def written(arguments: dict[str, Any], schedule: Any, search: RateSearch, asked:
     for batch in search.batches:
         n = len(batch.rates)
         runs = [
-            [rate, 0, None] if told is None else [rate, times, _told(told)]
+            [rate, 0, None] if told is None else [rate, times, told_as_json(told)]
             for rate, times, told in zip(batch.rates.tolist(), asked[place : place + n], batch.told, strict=True)
         ]
         batches.append({"round": batch.number, "steps": batch.steps, "runs": runs})
@@ -41,7 +41,7 @@ def written(arguments: dict[str, Any], schedule: Any, search: RateSearch, asked:
     return json.dumps({"lrx": VERSION, "search": {**arguments, "schedule": form}, "batches": batches}, allow_nan=False)
 
 
-def _told(told: Told) -> list[Any]:
+def told_as_json(told: Told) -> list[Any]:
     score = DIVERGED if told.score == math.inf else told.score
     return [told.losses, score, told.initial if math.isfinite(told.initial) else None]
 
@@ -128,11 +128,11 @@ def _batch(x: Any) -> tuple[Batch, list[int]]:
             _wrong("a run must have a learning rate and a number of times")
         rates.append(rate)
         asked.append(times)
-        told.append(None if said is None else _read_told(said, steps))
+        told.append(None if said is None else as_told(said, steps))
     return Batch(number, steps, np.asarray(rates), told), asked
 
 
-def _read_told(x: Any, steps: int) -> Told:
+def as_told(x: Any, steps: int) -> Told:
     if not isinstance(x, list) or len(x) != 3 or type(x[0]) is not int or not 0 <= x[0] <= steps:
         _wrong("what was told must be [losses, score, initial loss]")
     if any(y is not None and not _is_finite(y) for y in (x[1] if x[1] != DIVERGED else 0.0, x[2])):
