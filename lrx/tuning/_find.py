@@ -18,7 +18,8 @@ from ._journal import Journal
 from ._layout import Layout
 from ._presets import linear
 from ._range_test import RangeTest, ramps
-from ._rate_search import LANES, RateSearch, Round, drive, least
+from ._rate_search import LANES, RateSearch, drive, least
+from ._round import Round
 from ._shortened import midpoints
 from ._suggest import RULES, Rule, suggest
 
@@ -139,7 +140,7 @@ def found_by(runs: "ShortRuns", start: float = 1e-7, stop: float = 10.0, gradien
     drive(search, runs)
     if not any(r.finite for r in search.rounds):
         raise check.fail("start", "must be lower: not one of the short runs stayed finite", start)
-    return judged(search.rounds, start, stop, runs.gradients)
+    return judged(search.rounds, start, stop, runs.gradients, whole=steps)
 
 
 def check_initial(first: Round) -> None:
@@ -219,12 +220,10 @@ class ShortRuns:
         losses = np.zeros((len(rows), self.seeds, rows.shape[1]), np.float32)
         for i, j in groups:
             rates, seeds = slice(i, i + lanes), slice(j, j + starts)
-            # the first round may come back for more rates on the same batches
-            again = number == 0 or (i, j) != groups[-1]
-            losses[rates, seeds] = self._together(lanes, rows[rates], seeds, begin, number, again)
+            losses[rates, seeds] = self._together(lanes, rows[rates], seeds, begin, number)
         return losses
 
-    def _together(self, lanes: int, rows: np.ndarray, seeds: slice, begin: int, number: int, again: bool) -> np.ndarray:
+    def _together(self, lanes: int, rows: np.ndarray, seeds: slice, begin: int, number: int) -> np.ndarray:
         """Some runs side by side. Their models are gone when it returns."""
         engine = Engine(
             self.problem,
@@ -237,10 +236,12 @@ class ShortRuns:
         engine.init_keys, engine.batch_keys = engine.init_keys[seeds], engine.batch_keys[seeds]
         old = self.over.pop((lanes, len(engine.init_keys)), None)
         self.over.clear()
-        group = engine.start(Layout(lanes, lanes), rows[:, 0], {}, old)
+        # one after another in one program: as many gradients as there are runs, whatever their number
+        group = engine.start(Layout(lanes, 1), rows[:, 0], {}, old)
         if self.lanes is not None:
             self.over[lanes, len(engine.init_keys)] = group
-        return np.concatenate(list(engine.advance(group, rows, begin, again_from=begin if again else None)), axis=2)
+        # a round may come back for more rates on the same batches
+        return np.concatenate(list(engine.advance(group, rows, begin, again_from=begin)), axis=2)
 
 
 # ---------------------------------------------------------------- range tests

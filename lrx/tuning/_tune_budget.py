@@ -12,7 +12,7 @@ from ..schedules._schedule import as_schedule
 from ._arguments import By
 from ._engine import Engine, part_of
 from ._find import QUARTER, ShortRuns, check_initial, rounded_up
-from ._found import SURE, Found, judged
+from ._found import Found, judged
 from ._full_runs import open_checkpoint, train
 from ._grid import grid
 from ._host_batches import Batches
@@ -143,7 +143,7 @@ def _short_runs(
     for name, (search, runs) in searches.items():
         search.last_steps = longest
         drive(search, runs)
-        found[name] = judged(search.rounds, *span, runs.gradients)
+        found[name] = judged(search.rounds, *span, runs.gradients, whole=steps)
         request.report_progress(f"{name}: short runs", gradients, gradients)
     return found
 
@@ -223,7 +223,7 @@ def _interval(winner: Row, found: Found, done: dict[Member, float], by: By) -> t
         )
         return (
             max(below, default=winner.learning_rate / LOWER),
-            min(above, default=winner.learning_rate * max(reach, SURE)),
+            min(above, default=winner.learning_rate * reach),
         )
     return winner.learning_rate / reach, winner.learning_rate * reach
 
