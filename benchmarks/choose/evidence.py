@@ -115,7 +115,8 @@ def kept(folder: str | None, name: str, ask: Callable[[], Table]) -> Table:
     file = None if folder is None else Path(folder) / f"{name}.json"
     if file is not None and file.exists():
         held = json.loads(file.read_text())
-        return Table(**{k: np.asarray(v) if isinstance(v, list) else v for k, v in held.items()})
+        arrays = {k: np.asarray(v) for k, v in held.items() if isinstance(v, list)}
+        return Table(initial=float(held["initial"]), **arrays)
     table = ask()
     if file is not None:
         file.parent.mkdir(parents=True, exist_ok=True)
