@@ -60,8 +60,8 @@ def find(
       log(1 + (ℓ(η) − ℓ_1) / u) ≈ c + d/2 · (log η − log η*)²,   u = max(ℓ_2 − ℓ_1, (ℓ_0 − ℓ_1) / 10, noise)
 
     Where the rounds show that η* moves with the length n of the runs, it is followed to the length of the training to
-    come, log η* = a + b log n: it hardly moves for Adam, and falls with sign updates and with Muon. As few rounds do not
-    show b well, it is kept by the share b² / (b² + its variance).
+    come, log η* = a + b log n: it hardly moves for Adam, and falls for updates of a fixed size such as Lion's and
+    Muon's. As three rounds do not show b well, it is followed by the share b² / (b² + its variance).
 
     The noise is measured: runs at two rates see the same batches, so that their difference over parts of their ends
     shows how much a difference is worth. What is within it is no evidence: a round goes further out only where its
@@ -92,8 +92,8 @@ def find(
         Batches from the host are kept for the length of a short run.
 
     Returns:
-      A `Found`: `.learning_rate`, `.interval`, `.confident`, `.doubt`, `.range_test`, `.rounds`, `.plot()`. On the tasks
-      of `benchmarks.choose` the interval covers the best swept rate in nine of ten cases that are confident.
+      A `Found`: `.learning_rate`, `.interval`, `.confident`, `.doubt`, `.range_test`, `.rounds`, `.plot()`.
+      On the tasks of `benchmarks.choose` the interval covers the best swept rate in nine of ten confident cases.
 
     Raises:
       ValueError: if a number is out of its range, the budget is too small, an argument is of the other kind of runs,
