@@ -12,6 +12,7 @@ import lrx
 
 from .tasks import TASKS, Task
 from .train import linear
+from .users import USERS
 
 
 def sgd(rate: Any) -> Any:
@@ -72,13 +73,12 @@ def warm(name: str) -> Task:
     return Task(dataclasses.replace(plain, **same), dataclasses.replace(scored, **same))
 
 
+FEW = ("adam", "sgd", "muon")
+"""The optimizers of the larger tasks."""
 WARM = ("digits", "satimage", "mnist1d")
 CASES: dict[str, tuple[Callable[[], Task], Callable[[Any], Any]]] = {
     **{f"{task}, {name}": (make, tx) for task, make in TASKS.items() for name, tx in MAKERS.items()},
-    **{
-        f"{task} trained, {name}": (functools.partial(warm, task), MAKERS[name])
-        for task in WARM
-        for name in ("adam", "sgd", "muon")
-    },
+    **{f"{task}, {name}": (make, MAKERS[name]) for task, make in USERS.items() for name in FEW},
+    **{f"{task} trained, {name}": (functools.partial(warm, task), MAKERS[name]) for task in WARM for name in FEW},
 }
 """Name -> the task and the optimizer whose rate is chosen."""

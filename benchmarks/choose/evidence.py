@@ -32,6 +32,7 @@ from .measure import plain
 from .score import WITHIN
 from .tasks import Task
 from .train import RATES, consult, finite, linear
+from .users import USERS
 
 SHARES = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
 """Of a run, in which the best rate is trained again to see what the others lose."""
@@ -182,6 +183,8 @@ def shown(groups: dict[str, dict[str, float]]) -> str:
 def group_of(case: str) -> str:
     """Under which line of the table a case is counted."""
     task, optimizer = case.rsplit(", ", 1)
+    if task in USERS:
+        return "users' tasks"
     return "trained start" if task.endswith(" trained") else optimizer
 
 

@@ -65,7 +65,8 @@ def consult(
     begin = time.perf_counter()
     init, evaluate = task.scored.init, task.scored.evaluate
     assert evaluate is not None
-    initial = jax.jit(jax.vmap(lambda key: evaluate(init(key))))(start(seeds)[0])
+    stateful = task.scored.loss_with_state is not None
+    initial = jax.jit(jax.vmap(lambda key: evaluate(*init(key)) if stateful else evaluate(init(key))))(start(seeds)[0])
     sweep = lrx.sweep(
         task.scored,
         make,

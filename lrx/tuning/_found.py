@@ -45,8 +45,8 @@ class Found:
         if not self.rounds:
             return self.range_test.plot(self.learning_rate)
         lines = {f"{r.steps} steps": (r.learning_rates, r.losses) for r in self.rounds}
-        fitted = self.rounds[-1].curvature > 0
-        return charts.plot_short_runs(lines, self.learning_rate, self.interval, parabola=fitted)
+        # the fit is on another scale than the picture, and the suggestion goes beyond the last round
+        return charts.plot_short_runs(lines, self.learning_rate, self.interval, parabola=False)
 
 
 def judged(

@@ -233,8 +233,9 @@ def _interval(winner: Row, found: Found, done: dict[Member, float], by: By) -> t
     equal = [r for r, loss in mine.items() if loss <= level] or [winner.learning_rate]
     first, last = min(equal), max(equal)
     if by == "validation":
-        below = max((r for r in mine if r < first), default=first / LOWER)
-        return below, min((r for r in mine if r > last), default=last * reach)
+        halfway = math.sqrt(LOWER)  # to the next rate that would be tried
+        below = max((r for r in mine if r < first), default=first / halfway)
+        return below, min((r for r in mine if r > last), default=last * halfway)
     return min(first, winner.learning_rate / reach), max(last, winner.learning_rate * reach)
 
 
