@@ -10,9 +10,10 @@ import numpy as np
 from .. import _check as check
 from ..schedules import _text
 from ..schedules._schedule import Schedule
+from ._evidence import PARTS
 from ._rate_search import ROUNDS, Batch, RateSearch, Told
 
-VERSION = 1
+VERSION = 2
 """The version of the JSON form."""
 FUNCTION = "a function"
 """What is written for a schedule that is a function."""
@@ -42,8 +43,10 @@ def written(arguments: dict[str, Any], schedule: Any, search: RateSearch, asked:
 
 
 def told_as_json(told: Told) -> list[Any]:
+    """What was told of a run, as JSON has it."""
     score = DIVERGED if told.score == math.inf else told.score
-    return [told.losses, score, told.initial if math.isfinite(told.initial) else None]
+    parts = [part if math.isfinite(part) else None for part in told.parts]
+    return [told.losses, score, told.initial if math.isfinite(told.initial) else None, parts]
 
 
 def _name(function: Any) -> str:
@@ -85,8 +88,6 @@ def check_batches(search: RateSearch) -> None:
     numbers = [b.number for b in search.batches]
     if numbers[0] or any(b - a not in (0, 1) for a, b in itertools.pairwise(numbers)):
         _wrong("its rounds are not in order")
-    if any(numbers.count(number) > 1 for number in range(1, ROUNDS)):
-        _wrong("a round is there twice")
     for batch in search.batches:
         low, high = batch.rates.min(), batch.rates.max()
         if not search.start * (1 - 1e-9) <= low <= high <= search.stop * (1 + 1e-9):
@@ -133,12 +134,16 @@ def _batch(x: Any) -> tuple[Batch, list[int]]:
 
 
 def as_told(x: Any, steps: int) -> Told:
-    if not isinstance(x, list) or len(x) != 3 or type(x[0]) is not int or not 0 <= x[0] <= steps:
-        _wrong("what was told must be [losses, score, initial loss]")
+    """What `told_as_json` wrote."""
+    if not isinstance(x, list) or len(x) != 4 or type(x[0]) is not int or not 0 <= x[0] <= steps:
+        _wrong("what was told must be [losses, score, initial loss, parts]")
+    if not isinstance(x[3], list) or len(x[3]) > PARTS or any(y is not None and not _is_finite(y) for y in x[3]):
+        _wrong("the parts of a run must be numbers")
     if any(y is not None and not _is_finite(y) for y in (x[1] if x[1] != DIVERGED else 0.0, x[2])):
         _wrong("a score must be a number")
     score = math.inf if x[1] == DIVERGED else x[1]
-    return Told(x[0], score, math.nan if x[2] is None else x[2])
+    parts = tuple(math.nan if y is None else y for y in x[3])
+    return Told(x[0], score, math.nan if x[2] is None else x[2], parts)
 
 
 def _is_finite(x: Any) -> bool:
