@@ -8,12 +8,14 @@ import numpy as np
 from lrx.diagnosis._verdict import (
     ANYTHING,
     BLOWN_UP,
+    BOTH,
     FAR_FROM_BEST,
     LEAST,
     SHORT_INTERVAL,
     beyond_noise,
     bounded,
     correct,
+    steady,
     weighed,
 )
 from lrx.diagnosis._verdict_model import Model
@@ -69,6 +71,8 @@ def verdicts(table: Table) -> dict[str, Verdicts]:
             gap, sure = table.names.size + more.index("gap"), more.index("gap_sure") - more.index("gap")
             rows = here[~table.short[here] & np.isfinite(x[here]).all(1)]
             shares, correction = judge(model, x[rows])
+            if "best" in way:
+                shares = BOTH * shares + (1 - BOTH) * judge(alone, table.rated[rows])[0]
             own = [dict(zip(table.names, v, strict=False)) for v in x[rows].tolist()]
             for i, row in enumerate(rows):
                 z = float(table.z[row])
@@ -76,6 +80,7 @@ def verdicts(table: Table) -> dict[str, Verdicts]:
                 p = weighed(shares[i], own[i], float(table.width[row]))
                 if "best" in way:
                     above = {"gap": 10 ** float(x[row, gap]), "gap_sure": float(x[row, gap + sure])}
+                    p = steady(p, own[i] | above)
                     p = bounded(p, beyond_noise(above) if x[row, gap] > -3 else 0.0, ratio)
                 top = 3 if p.max() < LEAST else int(p.argmax())
                 top = 2 if not table.finite[row] else top

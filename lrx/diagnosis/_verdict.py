@@ -20,7 +20,9 @@ FAR_FROM_BEST = 0.05
 """A run whose loss is above the best one's by at most this share of the best's descent is fine."""
 REPEATS, HALF = 0.2, 0.5
 """Of `sure_sign`."""
-CLEAR = 15.0
+BOTH = 0.6
+"""Beside a best run, the weight of the model that sees both; the rest is that of the record alone."""
+CLEAR = 20.0
 """A descent of this many standard errors of a level is clear."""
 LEAST = 0.45
 """Where nothing is more probable than this, the verdict is unknown."""
@@ -76,7 +78,7 @@ def diagnose(
     The label is the first that applies:
 
     1. `diverging`: the last loss is not finite, or a record too short for more grows by a factor in each step.
-    2. `unknown`: fewer than 12 finite losses.
+    2. `unknown`: fewer than 24 finite losses.
     3. With the record of the best run: `fine` if the loss is above the best one's, beyond noise, by less than
        0.05 of the best's descent; else not fine, too low if the rates of both are known and the best one's are higher.
     4. What is most probable; `unknown` if nothing is more probable than 0.45. Three signs, which no run at a lower
@@ -174,9 +176,11 @@ def examine(record: Record, best: Record | None, period: int | None, alone: Mode
         if record.rates is not None and best.rates is not None and record.rates.max() > 0 and best.rates.max() > 0:
             ratio = float(best.rates.max() / record.rates.max())
     shares, corrections = model.judge(known)
+    if model is not alone:
+        shares = BOTH * shares + (1 - BOTH) * alone.judge(found)[0]
     shares = weighed(shares, found, here.width)
     if best is not None:
-        shares = bounded(shares, beyond_noise(found), ratio)
+        shares = bounded(steady(shares, found), beyond_noise(found), ratio)
     label = decide(found, shares, bool(finite[-1]))
     names = ("probability_too_low", "probability_fine", "probability_too_high")
     evidence |= dict(zip(names, shares.tolist(), strict=True)) | found
@@ -226,8 +230,15 @@ def weighed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.
     if sure_sign(found, width):
         return 0.1 * shares + [0.0, 0.0, 0.9]
     errors = 10 ** found["snr"] * width**0.5
-    known = np.clip(errors / CLEAR, 0.25, 1.0)
+    known = np.clip(errors / CLEAR, 0.2, 1.0)
     return known * shares + (1 - known) / 3
+
+
+def steady(shares: np.ndarray, found: Mapping[str, float]) -> np.ndarray:
+    """The probabilities beside a best run that is ahead: a clear descent that never rises and goes on is too slow."""
+    rises = found["swing"] + found["swing_with_rate"]
+    slow = rises < 0.02 and found["fall_half"] > 0.2 and found["snr"] > 1.5 and found["gap"] > 2 * FAR_FROM_BEST
+    return 0.1 * shares + [0.9, 0.0, 0.0] if slow else shares
 
 
 def beyond_noise(found: Mapping[str, float]) -> float:

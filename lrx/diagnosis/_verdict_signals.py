@@ -14,7 +14,7 @@ import dataclasses
 import numpy as np
 
 BLOCKS = 20
-SHORTEST = 12
+SHORTEST = 24
 """Fewer finite losses than this show nothing."""
 TRIMMED = 0.2
 """The share of each end of a block that its level leaves out."""
