@@ -24,7 +24,7 @@ BOTH = 0.6
 """Beside a best run, the weight of the model that sees both; the rest is that of the record alone."""
 CLEAR = 20.0
 """A descent of this many standard errors of a level is clear."""
-LEAST = 0.45
+LEAST = 0.4
 """Where nothing is more probable than this, the verdict is unknown."""
 SMALL = 0.5
 """The correction of a rate that is fine is at most this, in decades."""
@@ -81,7 +81,7 @@ def diagnose(
     2. `unknown`: fewer than 24 finite losses.
     3. With the record of the best run: `fine` if the loss is above the best one's, beyond noise, by less than
        0.05 of the best's descent; else not fine, too low if the rates of both are known and the best one's are higher.
-    4. What is most probable; `unknown` if nothing is more probable than 0.45. Three signs, which no run at a lower
+    4. What is most probable; `unknown` if nothing is more probable than 0.4. Three signs, which no run at a lower
        rate showed, make too high nine times in ten probable by themselves: a swing that repeats at one length, levels
        that rise by half of the descent beyond noise while the rate does not, and losses ten descents above the start
        of a run that ends above it, or hundreds in its first steps. Where the descent is lost in noise, the
