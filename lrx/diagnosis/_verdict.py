@@ -24,6 +24,8 @@ BOTH = 0.6
 """Beside a best run, the weight of the model that sees both; the rest is that of the record alone."""
 CLEAR = 20.0
 """A descent of this many standard errors of a level is clear."""
+LONG = 5
+"""Levels of fewer losses are those of a short record."""
 LEAST = 0.4
 """Where nothing is more probable than this, the verdict is unknown."""
 SMALL = 0.5
@@ -225,12 +227,12 @@ def sure_sign(found: Mapping[str, float], width: float) -> bool:
 def weighed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.ndarray:
     """The probabilities, given whether there is a sure sign, and how far the descent is beyond noise.
 
-    Where the descent is lost in the noise of the levels, all three are nearer to a third.
+    Where the descent is lost in the noise of the levels, or the record is short, all three are nearer to a third.
     """
     if sure_sign(found, width):
         return 0.1 * shares + [0.0, 0.0, 0.9]
     errors = 10 ** found["snr"] * width**0.5
-    known = np.clip(errors / CLEAR, 0.2, 1.0)
+    known = np.clip(errors / CLEAR, 0.2, 1.0) * min((width / LONG) ** 2, 1.0)
     return known * shares + (1 - known) / 3
 
 

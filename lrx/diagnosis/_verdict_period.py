@@ -19,12 +19,13 @@ def find_period(losses: np.ndarray) -> int | None:
     n = losses.size
     if n < 3 * REPEATS:
         return None
+    losses = losses / (float(np.abs(losses).max()) or 1.0)
     d = np.diff(losses)
     d = d - np.median(d)
     spread = float(np.median(np.abs(d)))
     if not spread > 0:
         return None
-    d = np.clip(d, -6 * spread, 6 * spread)
+    d = np.clip(d / spread, -6, 6)
     size = 1 << (2 * n - 1).bit_length()
     power = np.abs(np.fft.rfft(d, size)) ** 2
     repeated = np.fft.irfft(power)[: n // REPEATS + 1]
