@@ -116,6 +116,8 @@ def notes(tuned: Choice) -> list[str]:
     ):
         seeds += " ± what another would change, estimated from runs at neighbouring rates"
     lines = [f"Losses at the end, {seeds}; the training loss is of the last twentieth of the steps."]
+    if tuned.table[0].advice:
+        lines.append(f"The verdict on the first row: {tuned.table[0].advice}")
     if any(at_edge(tuned, row) for row in tuned.table):
         lines.append("† The first or the last rate that was tried: a better one may lie beyond it.")
     short = [row.steps for row in tuned.table if row.steps != tuned.steps]

@@ -42,6 +42,8 @@ class Row:
     """Whether the best rate is the first or the last that was tried, so that a better one may lie outside."""
     steps: int = 0
     """Updates of the runs behind it: fewer than in the others where only short runs were afforded."""
+    advice: str = ""
+    """The verdict in two sentences."""
 
 
 def ranked(sweeps: dict[str, list[Sweep]], by: By, luck: float = math.nan) -> tuple[Row, ...]:
@@ -81,6 +83,8 @@ def row(name: str, s: Sweep, schedule: str, by: By, level: np.ndarray, luck: flo
     """
     index = (0, at(s, schedule)) if len(s.learning_rates) == 1 else s.best(by, schedule).index
 
+    said = diagnose(mean_record(s, index), level)
+
     def score(x: np.ndarray) -> Score:
         mean, spread = float(x[index].mean()), float(x[index].std())
         if x.shape[-1] == 1:
@@ -96,9 +100,10 @@ def row(name: str, s: Sweep, schedule: str, by: By, level: np.ndarray, luck: flo
         training=score(s.final),
         validation=score(s.scores["loss"]) if "loss" in s.scores else None,
         accuracy=_plain_score(s.scores["accuracy"][index]) if "accuracy" in s.scores else None,
-        verdict=diagnose(mean_record(s, index), level).label,
+        verdict=said.label,
         at_edge=len(s.learning_rates) > 1 and index[0] in (0, len(s.learning_rates) - 1),
         steps=s.losses.shape[-1],
+        advice=said.text,
     )
 
 
