@@ -33,7 +33,12 @@ GROUPS = {
         "State",
         "Read any number in an optimizer's state, change it, resume from a checkpoint.",
     ),
-    "choosing a rate, and what a record of training shows": ("Choosing", "Finding, sweeping, tuning, transferring."),
+    "choosing a rate": ("Choosing", "Finding, searching, sweeping, halving, tuning."),
+    "what a run shows: logs, verdicts, meters": ("The doctor", "Logs, verdicts, meters, and records of losses."),
+    "from evidence and across scale": (
+        "Evidence and scale",
+        "Loss laws, schedules from gradients, transfers, μP and published laws.",
+    ),
     "charts": ("Charts and conversions", "Pictures of plain arrays, and the recipes of other libraries."),
 }
 RULES = ("scale_by_", "trace", "ema", "scale")

@@ -60,7 +60,7 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.permutations(PLACES, 2))
+@pytest.mark.parametrize(("old", "new"), list(itertools.permutations(PLACES, 2)))
 def test_memory_goes_wherever_the_same_rule_is(old, new):
     params, state = trained(PLACES[old])
     for held in (state, as_restored(state)):

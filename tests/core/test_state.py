@@ -348,7 +348,18 @@ HALF = lrx.linear_schedule(1.0, 0.0, 4)
         (optax.MultiSteps(optax.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(HALF), lrx.scale(-1.0)), 1), 0.5),
         (lrx.chain(lrx.sgd(0.25), lrx.reduce_on_plateau()), 0.25),
     ],
-    ids=str,
+    ids=[
+        "chain",
+        "optax chain",
+        "function",
+        "scale",
+        "scale before",
+        "two",
+        "masked",
+        "no schedule",
+        "steps",
+        "plateau",
+    ],
 )
 def test_what_multiplies_the_direction_is_the_learning_rate(tx, rate):
     params, state = PARAMS, tx.init(PARAMS)
