@@ -28,7 +28,8 @@ def sitebuild(monkeypatch):
 
 
 @pytest.mark.parametrize("page", GUIDE, ids=lambda page: page.stem)
-def test_python_blocks_of_a_page_run_one_after_another(page):
+def test_python_blocks_of_a_page_run_one_after_another(page, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
     namespace = {}
     for block in re.findall(r"^```python\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE):
         exec(compile(block, page.name, "exec"), namespace)
