@@ -32,7 +32,7 @@ WRAPPERS = {
     "sam": lambda tx: lrx.sam(tx, lrx.chain(lrx.normalize_by_update_norm(), lrx.scale(0.05))),
     "scaled": lambda tx: lrx.chain(
         *(lrx.zero_nans(), lrx.centralize(), lrx.normalize_by_update_norm(0.5), tx, lrx.scale_by_param_block_norm()),
-        *(lrx.scale_by_schedule(lrx.linear_schedule(1.0, 0.5, 9)), lrx.scale(0.5)),
+        *(lrx.scale_by_schedule(lrx.linear_schedule(1.0, 0.5, 9, 1000)), lrx.scale(0.5)),  # 1: the rate read is tx's
     ),
     "normalize": lambda tx: lrx.chain(lrx.normalize(), tx),
     "nested": lambda tx: lrx.accumulate(lrx.apply_if_finite(lrx.cautious(lrx.masked(tx, MASK)), 2), 2),
