@@ -11,6 +11,7 @@ from typing import Annotated, Any
 from .._version import __version__
 from . import _diagnose, _show, _tune, _watch
 from ._lines import stop
+from ._plain import replace_in_plain_output
 
 MISSING = 'the command needs typer and rich: pip install "lrx[cli]"'
 
@@ -19,6 +20,7 @@ def main() -> None:
     """Run the command with the arguments of the process, and exit."""
     logging.getLogger("jax").setLevel(logging.ERROR)  # not about which device it found
     warnings.filterwarnings("ignore", module="jax|optax")
+    replace_in_plain_output()
     make_app()(prog_name="lrx")
 
 

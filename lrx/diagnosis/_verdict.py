@@ -128,6 +128,8 @@ def diagnose(
         evidence.update(_measure(values[finite], reference))
     evidence = {name: float(x) for name, x in evidence.items()}
     label = _label(evidence, bool(finite[-1]))
+    if label == "fine" and finite.sum() < SHORTEST:
+        return Diagnosis(label, evidence, *CORRECTION["unknown"], TOO_SHORT)
     return Diagnosis(label, evidence, *CORRECTION[label], TEXT[label])
 
 
@@ -147,6 +149,7 @@ TEXT: dict[Label, str] = {
     "dead": "The run learns nothing any more. Start again with a tenth of the learning rate.",
     "unknown": "The record does not show whether the learning rate is right. Train longer, or give best=.",
 }
+TOO_SHORT = f"The record is too short to tell: it has fewer than {SHORTEST} losses. Nothing is wrong so far."
 
 
 def _reference(best: Any) -> np.ndarray:
