@@ -147,4 +147,7 @@ def _heads(parameter: Parameter, together: dict[str, Parameter], bias: Parameter
 
 def way_out(name: str) -> str:
     """How a user says it."""
-    return f"Say it in axes=lrx.by_path({{{re.escape(name)!r}: 'io', '': 'auto'}}), a letter for each of the last axes."
+    if not name:
+        return "Say it: axes='io', a letter for each of the last axes."
+    pattern = f"^{re.escape(name)}$"
+    return f"Say it in axes=lrx.by_path({{{pattern!r}: 'io', '': 'auto'}}), a letter for each of the last axes."

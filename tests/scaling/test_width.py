@@ -387,6 +387,19 @@ def test_what_is_not_clear_is_asked(make):
         grown(make(64), make(16))
 
 
+def test_the_way_out_of_what_is_not_clear_is_one():
+    wide, base = (
+        {"x": {"b": jnp.zeros((8, 8)), "b_2": jnp.zeros(8)}},
+        {"x": {"b": jnp.zeros((2, 2)), "b_2": jnp.zeros(2)}},
+    )
+    with pytest.raises(ValueError, match=r"must say which axes of 'x\.b'") as caught:
+        lrx.scale_for_width(wide, base)
+    axes = eval(str(caught.value).partition("axes=lrx.")[2].partition(", a letter")[0], {"by_path": lrx.by_path})
+    assert lrx.scale_for_width(wide, base, axes=axes) == {"x": {"b": 0.25, "b_2": 1.0}}
+    with pytest.raises(ValueError, match="Say it: axes='io'"):
+        lrx.scale_for_width(jnp.zeros((8, 3)), jnp.zeros((2, 3)))
+
+
 class Stacked(eqx.Module):
     norm: eqx.nn.LayerNorm
     rms: eqx.nn.RMSNorm
