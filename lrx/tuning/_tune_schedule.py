@@ -43,7 +43,10 @@ class TunedSchedule:
 
     @property
     def agreement(self) -> np.ndarray:
-        """The mean cosine between two seeds' gradients, [rounds]: near 0 they say nothing (chaos); nan for one seed."""
+        """The mean cosine between two seeds' gradients, [rounds]; nan for one seed.
+
+        Near 0 in the first round it says that training is chaotic; later also that only noise is left.
+        """
         norms = np.linalg.norm(self.gradients, axis=-1, keepdims=True)
         units = self.gradients / np.where(norms > 0, norms, 1.0)
         seeds = units.shape[1]
