@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from .. import _check as check
 
 AUTO = "auto"
+ENTRIES = "E"
+"""The letter of an axis of entries, of which each input takes one: a vocabulary may grow, and is no fan-in."""
 
 VECTORS = re.compile(r"^(\w+_)?(bias|scale|offset|beta|gamma)(_\w{1,2}(_\w+)?)?$|^b\d*$")
 """Names of parameters that are added or multiplied by feature: all of their axes are outputs."""
@@ -113,16 +115,23 @@ def _layer(parameter: Parameter) -> list[str]:
     """What a layer's matrix may be, the likeliest first: the others hold where the layer's bias says so."""
     name, shape, _, owner = parameter
     ndim, grown, last = len(shape), parameter.grown, parameter.places[-1]
+    if re.match(r"embedding|pos|cls|class|mask", last) or (last == "weight" and parameter.is_kind(EMBEDDING)):
+        return ["-" * (ndim - 2) + ENTRIES + "o"]
     in_out, out_in = aligned(name, "io", ndim), aligned(name, "oi", ndim)
-    if OUT_IN.match(last) and not parameter.is_kind(EMBEDDING):
+    same = len({shape[axis] / parameter.base_shape[axis] for axis in grown}) == 1
+    between = [_between(ndim, *grown)] if len(grown) == 2 and same else []
+    if OUT_IN.match(last):
         linear = hasattr(owner, "in_features") or last != "weight"
         spatial = getattr(owner, "num_spatial_dims", 0 if linear else ndim - 2)
-        readings = [aligned(name, "oi" + "-" * spatial, ndim), in_out, out_in]
-        return [_between(ndim, *reversed(grown)), *readings] if len(grown) == 2 else readings
-    readings = [in_out, out_in]
+        return [
+            *(_between(ndim, *reversed(grown)) for _ in between),
+            aligned(name, "oi" + "-" * spatial, ndim),
+            in_out,
+            out_in,
+        ]
     if last == "w" and parameter.is_kind(TRANSPOSED):  # Haiku's
         return [out_in, in_out]
-    return [_between(ndim, *grown), *readings] if len(grown) == 2 else readings
+    return [*between, in_out, out_in]
 
 
 def _heads(parameter: Parameter, together: dict[str, Parameter], bias: Parameter | None) -> list[str] | None:

@@ -9,7 +9,7 @@ import jax
 from .. import _check as check
 from .._boxes import is_boxed
 from .._pytree import key_name
-from ._axes import AUTO, Parameter, aligned, guessed, way_out
+from ._axes import AUTO, ENTRIES, Parameter, aligned, guessed, way_out
 
 
 class Growth(NamedTuple):
@@ -20,7 +20,7 @@ class Growth(NamedTuple):
     shape: tuple[int, ...]
     base_shape: tuple[int, ...]
     axes: str
-    """A letter an axis: `i` for an input, `o` for an output of the layer, others for neither."""
+    """A letter an axis: `i` for an input, `o` for an output of the layer, `E` for entries, others for neither."""
 
     def along(self, letter: str, shape: tuple[int, ...]) -> int:
         """The size of the axes of one letter together."""
@@ -39,7 +39,7 @@ class Growth(NamedTuple):
     @property
     def is_matrix(self) -> bool:
         """Whether it maps inputs to outputs."""
-        return "i" in self.axes
+        return "i" in self.axes or ENTRIES in self.axes
 
     @property
     def is_output(self) -> bool:
@@ -105,7 +105,7 @@ def _growth(parameter: Parameter, spec: str, together: dict[str, Parameter]) -> 
     name, shape, base_shape, _ = parameter
     letters = guessed(parameter, together) if spec == AUTO else aligned(name, spec, len(shape))
     growth = Growth(name, shape, base_shape, letters)
-    if others := [axis for axis in parameter.grown if letters[axis] not in "io"]:
+    if others := [axis for axis in parameter.grown if letters[axis] not in "io" + ENTRIES]:
         raise ValueError(
             f"{check.where('params')} must differ from base_params in the width of layers, got {name!r} with the "
             f"shapes {base_shape} and {shape}, where axis {others[0]} is neither an input nor an output ({letters!r}). "

@@ -5,7 +5,7 @@ import re
 from typing import Any, Literal
 
 from .. import _check as check
-from ._axes import AUTO, EMBEDDING
+from ._axes import AUTO, EMBEDDING, ENTRIES
 from ._growth import Growth, map_growths
 
 Optimizer = Literal["adam", "adamw", "lion", "sgd", "muon"]
@@ -112,7 +112,8 @@ def _multiplier(growth: Growth, optimizer: str) -> float:
 
 
 def _muon_scale(growth: Growth, shape: tuple[int, ...]) -> float:
-    return math.sqrt(max(1.0, growth.along("o", shape) / growth.along("i", shape)))
+    inputs = growth.along("i", shape) * growth.along(ENTRIES, shape)
+    return math.sqrt(max(1.0, growth.along("o", shape) / inputs))
 
 
 def last_layers(params: Any, base_params: Any, axes: Any, last: str | None) -> dict[str, float]:

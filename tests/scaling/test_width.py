@@ -367,6 +367,8 @@ def dense(*kernel, bias=None):
         (lambda d: {"wte": {"weight": (11, d)}, "wx": {"bias": (3, d), "weight": (3, d)}}, [1, 1, 1]),
         (lambda d: {"model.norm.weight": (3, d), "model.up.weight": (4 * d, d)}, [1, 0.25]),
         (lambda d: {"rnn": {"weight_hh_l0": (4 * d, d), "weight_ih_l0": (4 * d, 3)}}, [0.25, 1]),
+        # a vocabulary that grows is no fan-in
+        (lambda d: {"embed": {"embedding": (2 * d, d)}, "head": dense(d, 2 * d)}, [1, 0.25]),
         (lambda d: {"pos_bias_u": (d // 8, d), "pos_embedding": (1, 9, d), "q_scale": (d, d)}, [1, 1, 1]),
     ],
 )
@@ -378,12 +380,13 @@ def test_names_and_neighbours_tell_inputs_from_outputs(make, expected):
     "make",
     [
         lambda d: {"key": dense(3, d, 8)},  # features or heads?
+        lambda d: {"blocks": dense(6 if d == 64 else 3, d, 8)},  # other layers, too
         lambda d: {"lora": {"b": (d, d)}},
         lambda d: {"odd": {"b": (7, 2), "w": (d, d)}},
     ],
 )
 def test_what_is_not_clear_is_asked(make):
-    with pytest.raises(ValueError, match="must say which axes of"):
+    with pytest.raises(ValueError, match=r"must say which axes of|axis 0 is neither"):
         grown(make(64), make(16))
 
 
