@@ -125,11 +125,13 @@ def last_layers(params: Any, base_params: Any, axes: Any, last: str | None) -> d
     if last is None:
         found = [g for g in growths if g.is_output]
         _agree({g.name: g.fan_in for g in found})
-        if len(found) > 1 or any(map(WITHIN.search, ".".join(g.name for g in found).lower().split("."))):
+        likely = [g.name for g in found if not any(map(WITHIN.search, g.name.lower().split(".")))]
+        if len(found) > 1 or len(likely) < len(found):
+            way_out = f", such as last={likely[-1]!r}" if likely else ""
             raise ValueError(
                 f"{check.where('last')} must say which parameters are the last layer's, got None where the inputs of "
                 f"{', '.join(repr(g.name) for g in found[:8])} grew and the outputs did not. "
-                f"Give a part of its path, such as last={found[-1].name!r}."
+                f"Give a part of its path{way_out}."
             )
     elif not (found := [g for g in growths if len(g.shape) > 1 and re.search(last, g.name)]):
         raise check.fail("last", "must be found in a parameter's path", last, f"Paths: {[g.name for g in growths][:8]}")

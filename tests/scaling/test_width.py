@@ -439,7 +439,7 @@ def test_the_last_layer_is_one_and_not_every_layer_whose_outputs_stay():
         lambda *trees, **kw: lrx.scale_for_width(*trees, output="multiplier", **kw),
     ):
         with pytest.raises(
-            ValueError, match=r"last=...\) must say which parameters .*'key.kernel'.*last='router.kernel'"
+            ValueError, match=r"last=...\) must say which parameters .*'key.kernel'.*last='head.kernel'"
         ):
             function(wide, base)
         with pytest.raises(ValueError, match="must be found in a parameter's path"):
