@@ -57,7 +57,7 @@ def step_law(params: float, tokens: float) -> FirstGuess:
     """
     _positive(params=params, tokens=tokens)
     _in_range(params=(params, 6e7, 1e9), tokens=(tokens, 2e9, 1e11))
-    return FirstGuess(
+    return _guess(
         1.79 * params**-0.713 * tokens**0.307,
         0.58 * tokens**0.571,
         "arXiv:2503.04715, equation 1",
@@ -96,7 +96,7 @@ def deepseek(compute: float) -> FirstGuess:
     """
     _positive(compute=compute)
     _in_range(compute=(compute, 1e17, 1e24))
-    return FirstGuess(
+    return _guess(
         0.3118 * compute**-0.1250,
         0.2920 * compute**0.3271,
         "arXiv:2401.02954, equation 1",
@@ -135,7 +135,7 @@ def kaplan(params: float) -> FirstGuess:
     if rate <= 0:
         raise check.fail("params", "must be less than 1.2e10, where the formula becomes negative", params)
     _in_range(params=(params, 1e3, 1.5e9))
-    return FirstGuess(rate, None, "arXiv:2001.08361, equation D.1", "Adam, warmup of 3,000 steps and cosine decay")
+    return _guess(rate, None, "arXiv:2001.08361, equation D.1", "Adam, warmup of 3,000 steps and cosine decay")
 
 
 @check.public
@@ -167,7 +167,7 @@ def porian(params: float) -> FirstGuess:
     """
     _positive(params=params)
     _in_range(params=(params, 5e6, 9.01e8))
-    return FirstGuess(
+    return _guess(
         3.7 * params**-0.36,
         0.7576 * params**0.703,
         "arXiv:2406.19146, section 3.5",
@@ -206,12 +206,17 @@ def horizon(learning_rate: float, tokens: float, new_tokens: float) -> FirstGues
     """
     _positive(learning_rate=learning_rate, tokens=tokens, new_tokens=new_tokens)
     _in_range(tokens=(tokens, 2.5e10, 8e11), new_tokens=(new_tokens, 2.5e10, 8e11))
-    return FirstGuess(
+    return _guess(
         learning_rate * (new_tokens / tokens) ** -0.32,
         None,
         "arXiv:2409.19913, equation 3",
         "AdamW, warmup and cosine decay, the batch size unchanged",
     )
+
+
+def _guess(rate: Any, batch_tokens: Any, source: str, assumption: str) -> FirstGuess:
+    """With plain numbers, also from arrays."""
+    return FirstGuess(float(rate), None if batch_tokens is None else float(batch_tokens), source, assumption)
 
 
 def _positive(**arguments: Any) -> None:

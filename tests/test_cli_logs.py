@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import pathlib
 import re
 import signal
 import subprocess
@@ -15,6 +16,7 @@ import lrx
 from lrx.charts import loss_drawing
 from lrx.cli import _diagnose, _watch, make_app
 
+REPOSITORY = pathlib.Path(__file__).parents[1]
 STEPS = np.arange(300)
 RUNS = {
     "too_low": np.exp(-STEPS / 3000),
@@ -69,6 +71,24 @@ def test_every_label_has_an_exit_code_of_its_own(folder, monkeypatch):
         result = run("diagnose", "fine.csv")
         assert result.exit_code == code
         assert "can't be told from this log" in result.stdout.splitlines()[-1]
+
+
+@pytest.mark.parametrize("command", [["diagnose", "fine.csv"], ["show", "linear_schedule(0.1, 0.0, 100)"]])
+def test_a_terminal_without_unicode_gets_signs_that_look_alike(folder, command):
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(REPOSITORY)}
+    done = subprocess.run(
+        [sys.executable, "-m", "lrx", *command], cwd=folder, env=environment, capture_output=True, text=True
+    )
+    assert done.returncode == 0 and done.stderr == "" and "?" not in done.stdout
+    drawn = [line.partition("|")[2] for line in done.stdout.splitlines() if "|" in line]
+    assert len(drawn) >= 12 and set("".join(drawn)) == set(" '.:")
+
+
+def test_a_record_that_is_too_short_is_not_called_good(folder):
+    (folder / "short.csv").write_text("step,loss\n0,2.5\n1,2.0\n")
+    result = run("diagnose", "short.csv")
+    assert result.exit_code == 7 and "does not show" in result.stdout and "Keep it" not in result.stdout
+    assert "can't be told from this log" in result.stdout.splitlines()[-1]
 
 
 def test_the_best_run_is_a_log_or_a_loss(folder):

@@ -86,7 +86,11 @@ def _in_lrx(filename: str) -> bool:
 # ---------------------------------------------------------------- terminals that know ASCII alone
 
 PLAIN = {"▸": ">", "±": "+-", "→": "->", "×": "x", "·": "-", "…": "...", "–": "-", "√": "sqrt", "η": "eta", "≤": "<="}
-BOXES = {"│": "|", "┤": "+", "└": "+", "─": "-", "━": "-", "╸": "-", "╺": "-"}
+BOXES = {"│": "|", "┤": "|", "└": "+", "─": "-", "━": "-", "╸": "-", "╺": "-"}
+
+
+UPPER, LOWER = 0b00011011, 0b11100100
+"""The dots of the first two rows of a braille character, and those of the last two."""
 
 
 def plain_where_needed(error: UnicodeError) -> tuple[str, int]:
@@ -98,6 +102,7 @@ def plain_where_needed(error: UnicodeError) -> tuple[str, int]:
 
 
 def _plain(c: str) -> str:
-    if 0x2800 <= ord(c) < 0x2900:  # braille, of a drawing
-        return " " if c == "\u2800" else "*"
+    if 0x2800 <= ord(c) < 0x2900:  # braille, of a drawing: a bit for each dot, in four rows
+        dots = ord(c) - 0x2800
+        return " '.:"[bool(dots & UPPER) + 2 * bool(dots & LOWER)]
     return (PLAIN | BOXES).get(c, "?")

@@ -86,13 +86,18 @@ def _follow(path: str, best: Log | float | None, columns: dict[str, Any], period
                     display.line(f"step {log.steps[-1]:,}: the log begins anew, after step {last.steps[-1]:,}")
                     verdict = None
                 found = verdict_on(log, best, period)
-                if verdict is None or found.label != verdict.label:
-                    before = f" (was {verdict.label})" if verdict is not None else ""
+                if verdict is None or _news(found) != _news(verdict):
+                    before = f" (was {verdict.label})" if verdict and verdict.label != found.label else ""
                     text = f"step {log.steps[-1]:,}: {found.label}{before}. {found.text}"
                     display.line(text, COLOURS.get(found.label, "bold red"))
                 last, verdict = log, found
                 display.show(log, found)
             time.sleep(max(interval, SHARE * (time.monotonic() - began)))
+
+
+def _news(verdict: Diagnosis) -> tuple[str, bool]:
+    """What is worth a line if it changes: the label, and whether the record was long enough for it."""
+    return verdict.label, verdict.interval == (0.0, float("inf"))
 
 
 class _Display:

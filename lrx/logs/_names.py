@@ -34,7 +34,8 @@ STEPS = """
 global step, global steps, globalstep, trainer global step, train global step, current steps, current step,
 num updates, update, updates, optimizer step, optimizer steps, train step, training step, train steps, step, steps,
 global iteration, global iter, iteration, iterations, iter, iters, it, itr, train iteration, train iter,
-training iteration, num iterations, global batch, batch, batches, batch idx, step idx, num steps, t
+training iteration, num iterations, global batch, batch, batches, batch idx, step idx, num steps, t,
+time total timesteps, total timesteps, num timesteps, timesteps, timestep
 """
 """Names of steps, the most explicit first."""
 EPOCHS = "epoch, epochs, train epoch, trainer epoch, num epoch, current epoch, epoch num"
@@ -94,6 +95,10 @@ def pick_rate(table: Table, asked: str | int | bool | None, loss: str) -> str | 
         if not _proportional([table.columns[name] for name in best]):
             raise _tie(table, "learning_rate", best)
         table.notes.append(f"{_listed(best)} are proportional: {best[0]!r} is read")
+    texts = [name for name in table.texts if _rate_rank(name) is not None]
+    if texts and not best:
+        row, cell = table.texts[texts[0]]
+        table.notes.append(f"{texts[0]!r} is not read: {table.place(row)} has {cell[:60]!r}, which is no number")
     return best[0] if best else None
 
 

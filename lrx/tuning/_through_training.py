@@ -1,5 +1,6 @@
 """One training as a differentiable function of the numbers of its schedule, in the memory of √T states."""
 
+import contextlib
 import math
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -11,7 +12,7 @@ import optax
 
 from .. import _check as check
 from .._numbers import F32
-from .._pytree import key_name
+from .._pytree import is_node, key_name
 from ..optimizers.apply_updates import apply_updates
 from ..problems._problem import Problem, loss_of, scores_of, start_of
 from ._arguments import By
@@ -27,10 +28,12 @@ class Numbers(NamedTuple):
     places: tuple[tuple[int, int], ...]
     """Of each number, the leaf and its place in it."""
     names: tuple[str, ...]
+    shares: tuple[bool, ...]
+    """Whether a number is to stay in (0, 1), such as a momentum."""
 
     @classmethod
-    def of(cls, tree: Any) -> "Numbers":
-        """Find them."""
+    def of(cls, tree: Any, make_optimizer: Callable[[Any], Any] | None = None) -> "Numbers":
+        """Find them. Those between 0 and 1 that the optimizer or the schedule refuses at 1.001 are to stay there."""
         flat, treedef = jax.tree_util.tree_flatten_with_path(tree)
         places, names, leaves = [], [], []
         for i, (path, leaf) in enumerate(flat):
@@ -44,7 +47,30 @@ class Numbers(NamedTuple):
                 names.append(f"{name}[{place}]" if array.ndim else name)
         if not names:
             raise check.fail("schedule", "must have a number other than 0 to tune, written as a float", tree)
-        return cls(treedef, tuple(leaves), tuple(places), tuple(names))
+        found = cls(treedef, tuple(leaves), tuple(places), tuple(names), (False,) * len(names))
+        if make_optimizer is None:
+            return found
+        make_optimizer(tree)
+        start, shares = found.start(), []
+        for i, x in enumerate(start):
+            factors = np.ones(len(start))
+            factors[i] = 1.001 / x
+            shares.append(
+                bool(0 < x < 1) and not is_accepted(make_optimizer, found.with_factors(factors, concrete=True))
+            )
+        return found._replace(shares=tuple(shares))
+
+    def start(self) -> np.ndarray:
+        """The numbers, float64 [numbers]."""
+        return np.array([np.asarray(self.leaves[leaf]).astype(np.float64).flat[place] for leaf, place in self.places])
+
+    def at(self, phi: Any, concrete: bool = False) -> Any:
+        """The tree at φ: a number x becomes x e^φ, and one in (0, 1) that is to stay there moves in its log odds."""
+        xp = np if concrete else jnp
+        factors, rest = xp.exp(xp.asarray(phi)), 1 - self.start()
+        return self.with_factors(
+            xp.where(np.array(self.shares), factors / (rest + self.start() * factors), factors), concrete
+        )
 
     def with_factors(self, factors: Any, concrete: bool = False) -> Any:
         """The tree with each number times its factor; of Python numbers and arrays if that is asked for."""
@@ -60,6 +86,19 @@ class Numbers(NamedTuple):
             if concrete:
                 leaves[i] = float(scaled) if isinstance(self.leaves[i], float) else np.asarray(scaled)
         return self.treedef.unflatten(leaves)
+
+
+def is_accepted(make_optimizer: Callable[[Any], Any], tree: Any) -> bool:
+    """Whether the schedules' factories and the optimizer's take these numbers."""
+    try:
+        for node in jax.tree.leaves(tree, is_leaf=is_node):
+            if is_node(node) and hasattr(node, "to_json"):
+                with contextlib.suppress(TypeError):  # it holds code
+                    node.to_json()
+        make_optimizer(tree)
+    except ValueError:
+        return False
+    return True
 
 
 class Training(NamedTuple):
@@ -79,7 +118,7 @@ class Training(NamedTuple):
     def loss(self, phi: jax.Array, init_key: jax.Array, batch_key: jax.Array) -> jax.Array:
         """The loss at the end of one training."""
         problem, tail = self.problem, max(1, self.steps // 20)
-        tx = self.make_optimizer(self.numbers.with_factors(jnp.exp(phi)))
+        tx = self.make_optimizer(self.numbers.at(phi))
         tx = optax.with_extra_args_support(tx)
 
         def update(carry: Any, t: jax.Array) -> tuple[Any, jax.Array]:

@@ -18,7 +18,7 @@ from ..schedules.polynomial import linear_schedule
 from ._arguments import By, check_by, check_kinds
 from ._engine import as_key, seed_keys
 from ._host_batches import Batches
-from ._through_training import Mode, Numbers, Training, value_and_gradient
+from ._through_training import Mode, Numbers, Training, is_accepted, value_and_gradient
 
 FEW = 2
 """Numbers for which forward mode is the default."""
@@ -33,7 +33,7 @@ class TunedSchedule:
     losses: np.ndarray
     """The loss at the end of training, float32 [rounds, seeds]."""
     gradients: np.ndarray
-    """Its derivatives with respect to the logarithms of the numbers, float32 [rounds, seeds, numbers]."""
+    """Its derivatives with respect to the logarithms (or log odds) of the numbers, float32 [rounds, seeds, numbers]."""
     names: tuple[str, ...]
     """The numbers that were tuned, by path."""
     before: float
@@ -43,7 +43,10 @@ class TunedSchedule:
 
     @property
     def agreement(self) -> np.ndarray:
-        """The mean cosine between two seeds' gradients, [rounds]: near 0 they say nothing (chaos); nan for one seed."""
+        """The mean cosine between two seeds' gradients, [rounds]; nan for one seed.
+
+        Near 0 in the first round it says that training is chaotic; later also that only noise is left.
+        """
         norms = np.linalg.norm(self.gradients, axis=-1, keepdims=True)
         units = self.gradients / np.where(norms > 0, norms, 1.0)
         seeds = units.shape[1]
@@ -83,7 +86,8 @@ def tune_schedule(
     - Reverse mode keeps the state of every ⌈√T⌉-th update and computes what lies between twice: √T states of
       parameters and optimizer in memory each way, and about four times the time of training. Forward mode carries a
       derivative of the whole state for each number: memory and time are those of training, times the numbers plus one.
-    - A number keeps its sign, and 0 stays 0. Whole numbers (lengths) stay.
+    - A number keeps its sign, and 0 stays 0. Whole numbers (lengths) stay. One in (0, 1) that may not be larger, such
+      as b1 or a momentum, stays there: φ is then its log odds. Where an argument would be refused, the step is halved.
     - A seed's gradient is scaled down to the median norm of the round's seeds. A seed with a loss or a gradient that
       is not finite takes no part. A round in which half of the seeds are so goes back half-way to the best numbers.
     - All rounds train from the same seeds on the same batches; `before` and `after` come from as many others.
@@ -109,7 +113,8 @@ def tune_schedule(
       A `TunedSchedule`: `.schedule`, the best of the rounds, `.losses[round, seed]`, `.gradients`, `.agreement`.
 
     Raises:
-      ValueError: if there is no number to tune, or no seed starts with a finite loss and gradient.
+      ValueError: if there is no number to tune, no seed starts with a finite loss and gradient, or `steps` is 1 and
+        the training loss is to fall.
       TypeError: if `make_optimizer` is no function.
 
     Examples:
@@ -133,7 +138,9 @@ def tune_schedule(
     check.one_of(Mode, mode=mode)
     check_kinds(problem, make_optimizer)
     check_by(problem, by)
-    numbers = Numbers.of(schedule)
+    if by == "training" and steps < 2:
+        raise check.fail("steps", "must be at least 2: the training loss of an update is that before it", steps)
+    numbers = Numbers.of(schedule, make_optimizer)
     if mode == "auto":
         mode = "forward" if len(numbers.names) <= FEW else "reverse"
     first = Batches(problem).first()
@@ -165,10 +172,19 @@ def tune_schedule(
             phi = (phi + best) / 2
             continue
         updates, state = optimizer.update(jnp.asarray(_clipped_mean(gradient[usable])), state, phi)
-        phi = apply_updates(phi, updates)
+        phi = _accepted(apply_updates(phi, updates), best, lambda x: is_accepted(make_optimizer, numbers.at(x, True)))
     before, after = (float(np.mean(alone(x, fresh))) for x in (jnp.zeros_like(phi), best))
-    shown = numbers.with_factors(np.exp(np.asarray(best)), concrete=True)
+    shown = numbers.at(best, concrete=True)
     return TunedSchedule(shown, np.stack(losses), np.stack(gradients), numbers.names, before, after)
+
+
+def _accepted(phi: jax.Array, best: jax.Array, is_fine: Callable[[Any], bool]) -> jax.Array:
+    """The point on the way from the best numbers to φ, halved until its numbers are not refused."""
+    for _ in range(8):
+        if is_fine(np.asarray(phi)):
+            return phi
+        phi = (phi + best) / 2
+    return best
 
 
 def _clipped_mean(gradients: np.ndarray) -> np.ndarray:

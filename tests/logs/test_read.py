@@ -91,6 +91,7 @@ def test_names_of_the_learning_rate(name, tmp_path):
     [
         *("step", "Step", "global_step", "_step", "globalStep", "train/global_step", "trainer/global_step", "iter"),
         *("iteration", "Iteration", "it", "num_updates", "current_steps", "optimizer_step", "steps", "batch", "t"),
+        *("time/total_timesteps", "num_timesteps"),
     ],
 )
 def test_names_of_the_step(name, tmp_path):
@@ -178,3 +179,9 @@ def written(folder, form, *rows):
     else:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
     return path
+
+
+def test_a_learning_rate_that_is_no_number_is_told(tmp_path):
+    log = lrx.read_log(written(tmp_path, "csv", {"loss": 2.5, "lr": "0.1%"}, {"loss": 2.0, "lr": "0.1%"}))
+    assert log.learning_rates is None
+    assert "'lr' is not read: line 2 has '0.1%', which is no number." in " ".join(log.notes)

@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 
 import lrx
@@ -55,3 +56,8 @@ def test_the_module_is_public_and_every_rule_names_its_source():
         laws.horizon(1, 1e11, 2e11),
     ]
     assert lrx.laws is laws and all(rule.source.startswith("arXiv:") and rule.assumption for rule in rules)
+
+
+def test_arrays_give_plain_numbers():
+    guess = lrx.laws.step_law(np.float32(1e9), np.int64(10**11))
+    assert type(guess.learning_rate) is type(guess.batch_tokens) is float

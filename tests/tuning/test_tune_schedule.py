@@ -140,3 +140,39 @@ def test_errors(changes, error, message):
     arguments = dict(make_optimizer=lrx.sgd, schedule=lrx.constant_schedule(0.1), steps=30) | changes
     with pytest.raises(error, match=message):
         lrx.tune_schedule(noisy_bowl(), **arguments)
+
+
+def test_numbers_that_must_stay_below_one_do():
+    """A momentum of .9 grows where the rate is far too low, and in logarithms would pass 1."""
+    start = {"learning_rate": 1e-4, "momentum": 0.95}
+    tuned = lrx.tune_schedule(
+        noisy_bowl(), lambda n: lrx.sgd(**n), start, steps=8, rounds=12, seeds=1, hyper_learning_rate=0.4
+    )
+    assert 0.95 < tuned.schedule["momentum"] < 1 and tuned.after < tuned.before
+    assert tuned.schedule["learning_rate"] > start["learning_rate"]
+    numbers = Numbers.of(start, lambda n: lrx.sgd(**n))
+    assert numbers.shares == (False, True)
+    assert numbers.at(np.log([2.0, 3.0]), concrete=True) == pytest.approx(
+        {"learning_rate": 2e-4, "momentum": 57 / 58}, rel=1e-6
+    )  # odds of 19, times 3
+    onecycle = Numbers.of(lrx.linear_onecycle_schedule(20, 0.1), lrx.sgd)
+    assert dict(zip(onecycle.names, onecycle.shares, strict=True))["pct_start"]
+
+
+def test_a_step_into_what_is_refused_is_halved():
+    def make(rate):
+        if rate > 0.08:
+            raise ValueError
+        return lrx.sgd(rate)
+
+    tuned = lrx.tune_schedule(noisy_bowl(), jax_or(make), 0.02, steps=8, rounds=12, seeds=1, hyper_learning_rate=0.5)
+    assert 0.02 < tuned.schedule <= 0.08
+
+
+def jax_or(make):
+    return lambda rate: lrx.sgd(rate) if isinstance(rate, jax.core.Tracer) else make(rate)
+
+
+def test_the_loss_before_the_only_update_cannot_be_tuned():
+    with pytest.raises(ValueError, match=r"tune_schedule\(steps=...\) must be at least 2"):
+        lrx.tune_schedule(noisy_bowl(), lrx.sgd, 0.1, steps=1)
