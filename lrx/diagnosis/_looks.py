@@ -73,7 +73,7 @@ class Sample:
 
     def over(self, function: Callable[..., jax.Array], *columns: list[Any]) -> jax.Array:
         """Σ function over the entries, as of all entries."""
-        return _sum(lambda *xs: self.factors * function(*xs), *(column[0] for column in columns))
+        return _sum(lambda *xs: function(*xs) * self.factors, *(column[0] for column in columns))
 
     def parameter_norm(self) -> jax.Array:
         """‖θ_t‖."""

@@ -107,8 +107,8 @@ class Monitor(Rule):
 
         norms = jnp.zeros((), F32), jnp.zeros((), F32)
         means = (Mean(jnp.zeros((), F32), jnp.zeros((), F32)) for _ in range(4))
-        still = jnp.zeros((), bool)
-        numbers = MonitoringState(zero_count(), zero_count(), *norms, *means, (), (), still, inner=())
+        rest = {"previous": (), "held": (), "moved": jnp.zeros((), bool), "inner": ()}
+        numbers = MonitoringState(zero_count(), zero_count(), *norms, *means, **rest)
         numbers = vary_like(numbers, params)
         return numbers._replace(previous=previous, held=held, inner=self.inner.init(params))
 
