@@ -105,10 +105,12 @@ class Monitor(Rule):
             held = sampled([entries(p, share) for p in leaves if trainable(p)])
             previous = jnp.zeros_like(held)
 
-        norms = jnp.zeros((), F32), jnp.zeros((), F32)
-        means = (Mean(jnp.zeros((), F32), jnp.zeros((), F32)) for _ in range(4))
-        rest = {"previous": (), "held": (), "moved": jnp.zeros((), bool), "inner": ()}
-        numbers = MonitoringState(zero_count(), zero_count(), *norms, *means, **rest)
+        zero, count = jnp.zeros((), F32), zero_count()
+        mean = Mean(zero, zero)
+        still = jnp.zeros((), bool)
+        numbers = MonitoringState(count, count, zero, zero, mean, mean, mean, mean, (), (), still, inner=())
+        # buffers of their own, which can be donated
+        numbers = jax.tree.map(jnp.array, numbers)
         numbers = vary_like(numbers, params)
         return numbers._replace(previous=previous, held=held, inner=self.inner.init(params))
 
