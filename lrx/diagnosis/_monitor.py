@@ -197,6 +197,7 @@ def monitor(
     is kept and the update is never written to memory. There ‖u_t‖ is ‖θ_{t+1} − θ_t‖, as the next call of `update` sees
     it: `update_ratio` is one update late, has what the parameters' dtype rounds off and what else moves them, and an
     update that is not finite is seen in the gradients that follow. What is left out changes no statistic but `skipped`.
+    ‖g‖₂ is most of the cost: `benchmarks/README.md`.
 
     In optax, `monitor` takes a dict of measurements and passes the updates through. `lrx.monitor` of a dict is that.
 
