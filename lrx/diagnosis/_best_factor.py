@@ -4,10 +4,11 @@ import numpy as np
 
 STRETCH, SHIFT = 1.25, 0.1
 """From where short branches are best to what is best for the run, in decades: a run's parameters have adapted to its
-rate, so branches that begin there show a part of the correction. From `benchmarks.doctor.probe`."""
+rate, so branches that begin there show a part of the correction. Fitted to the runs of `benchmarks.doctor.probe`, whose
+errors are therefore in-sample."""
 
 LEAST_WIDTH = 0.25
-"""Decades on each side of the factor that the interval has at least: half of the errors are larger."""
+"""Decades on each side of the factor that the interval has at least: in these runs half of the errors are larger."""
 
 STANDARD_ERRORS = 2.0
 """A branch is worse than the best if its loss is so many standard errors above, batch by batch."""

@@ -1,11 +1,10 @@
 """`monitor`: an optimizer whose state keeps running statistics of its gradients and updates; `monitored` reads them."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from .. import _check as check
@@ -19,7 +18,6 @@ from .._arithmetic import (
     squared,
     trainable,
     vary_like,
-    wide,
     zero_count,
 )
 from .._elsewhere import needs_newer
@@ -29,6 +27,7 @@ from .._rule import Rule
 from .._skipping import skip_counts
 from .._state_paths import rules
 from .._transformation import Transformation, as_transformation, transformation
+from ._looks import Sample, Whole, entries, real_product, sampled, size_of
 
 SAMPLE = 16_384
 """Entries that are looked at one by one: means over them have a standard error of 1/128 of the spread."""
@@ -74,7 +73,11 @@ class MonitoringState(NamedTuple):
     size: Mean
     """Of the product of their norms."""
     previous: Any
-    """The entries of the last gradient that are looked at; a tree like the parameters', at least float32."""
+    """The gradient taken last, at least float32: a tree like the parameters', or the sample of it, [entries]."""
+    held: Any
+    """The sample of the parameters before the last update, [entries]; () where all entries are looked at."""
+    moved: jax.Array
+    """Whether that update is to be counted when the next one shows the parameters; bool []."""
     inner: Any
     """The state of the inner optimizer."""
 
@@ -93,115 +96,81 @@ class Monitor(Rule):
 
     def init(self, params: Any) -> MonitoringState:
         """The state before the first update."""
-        picked = self._picked(params)
-        previous = jax.tree.map(lambda p: jnp.zeros_like(p) if trainable(p) else jnp.zeros((), F32), picked)
+        leaves, treedef = jax.tree.flatten(params)
+        share, held = self._share(leaves), ()
+        if share is None:
+            zeros = [jnp.zeros_like(entries(p, None)) if trainable(p) else jnp.zeros((), F32) for p in leaves]
+            previous = treedef.unflatten(zeros)
+        else:
+            held = sampled([entries(p, share) for p in leaves if trainable(p)])
+            previous = jnp.zeros_like(held)
 
-        norms = jnp.zeros((), F32), jnp.zeros((), F32)
-        means = (Mean(jnp.zeros((), F32), jnp.zeros((), F32)) for _ in range(4))
-        numbers = MonitoringState(zero_count(), zero_count(), *norms, *means, previous=(), inner=())
-        return vary_like(numbers, params)._replace(previous=previous, inner=self.inner.init(params))
+        zero, count = jnp.zeros((), F32), zero_count()
+        mean = Mean(zero, zero)
+        still = jnp.zeros((), bool)
+        numbers = MonitoringState(count, count, zero, zero, mean, mean, mean, mean, (), (), still, inner=())
+        # buffers of their own, which can be donated
+        numbers = jax.tree.map(jnp.array, numbers)
+        numbers = vary_like(numbers, params)
+        return numbers._replace(previous=previous, held=held, inner=self.inner.init(params))
 
     def update(
         self, updates: Any, state: MonitoringState, params: Any = None, **extra: Any
     ) -> tuple[Any, MonitoringState]:
         """The inner update, and the statistics with it."""
-        moved, inner = self.inner.update(updates, state.inner, params, **extra)
         seen = jax.tree.map(lambda x: jax.lax.stop_gradient(x) if trainable(x) else x, updates)
+        us, treedef = jax.tree.flatten(seen, is_leaf=is_none)
+        ps = us if params is None else leaves_like(treedef, params)
+        share = self._share(jax.tree.leaves(ps))
+        if share is None:
+            look = Whole(us, ps, treedef, state.previous)
+        else:
+            look = Sample(us, ps, share, state.previous, state.held)
+        weights = None if params is None else look.parameter_norm()
+        moved, inner = self.inner.update(look.ordered(updates, weights), state.inner, params, **extra)
         # without the barrier the sum may be fused into the update, which it makes several times slower on a CPU
         norm = global_norm(jax.lax.optimization_barrier(arrays(seen))).astype(F32)
-
-        us, treedef = jax.tree.flatten(seen, is_leaf=is_none)
-        old = leaves_like(treedef, state.previous)
-        share = self._share(us)
-        now = [_entries(u, share) if trainable(u) else p for u, p in zip(us, old, strict=True)]
-        factors = [_size(u) / jnp.size(x) if trainable(u) else 0.0 for u, x in zip(us, now, strict=True)]
-
-        def over(function: Callable[..., jax.Array], *columns: list[Any]) -> jax.Array:
-            """Σ function over the entries, as of all entries."""
-            terms = [f * _sum(function, *xs) for f, *xs in zip(factors, *columns, strict=True) if f]
-            return sum(terms, jnp.zeros((), F32))
 
         taken = jnp.isfinite(norm)
         for n, o in skip_counts(inner, state.inner):
             taken &= n == o
-        steps = [
-            jax.lax.stop_gradient(_entries(x, share)) if trainable(u) and trainable(x) else jnp.zeros(())
-            for u, x in zip(us, leaves_like(treedef, moved), strict=True)
-        ]
-        step = sqrt(over(squared, steps))
-        taken &= jnp.isfinite(step)
+        step = look.step_norm(moved)
+        taken &= jnp.isfinite(step) | look.late
         ratio, has_ratio = jnp.zeros((), F32), jnp.zeros((), bool)
-        if params is not None:
-            ps = leaves_like(treedef, params)
-            ps = [
-                _entries(p, share) if trainable(u) and trainable(p) else jnp.zeros(())
-                for u, p in zip(us, ps, strict=True)
-            ]
-            weights = sqrt(over(squared, jax.lax.stop_gradient(ps)))
-            ratio = step / jnp.where(weights > 0, weights, 1)
-            has_ratio = taken & (step > 0) & (weights > 0) & jnp.isfinite(ratio)
+        if weights is not None:
+            before = look.norm_before(weights)
+            ratio = step / jnp.where(before > 0, before, 1)
+            has_ratio = (state.moved if look.late else taken) & (step > 0) & (before > 0) & jnp.isfinite(ratio)
 
-        product = over(_real_product, now, old)
-        size = sqrt(over(squared, now)) * sqrt(over(squared, old))
+        product = look.over(real_product, look.now, look.old)
+        size = sqrt(look.over(squared, look.now)) * sqrt(look.over(squared, look.old))
         has_pair = taken & (size > 0) & jnp.isfinite(size)
         product, size = (jnp.where(has_pair, x, 1) for x in (product, size))
 
         def kept(new: jax.Array, held: jax.Array) -> jax.Array:
             return jnp.where(taken, new, held)
 
+        last = [n if n is o else kept(n.astype(o.dtype), o) for n, o in zip(look.now, look.old, strict=True)]
         return moved, MonitoringState(
             add_one(state.count),
             kept(state.skipped, add_one(state.skipped)),
             kept(norm, state.gradient_norm),
-            kept(over(jnp.abs, now), state.gradient_l1),
+            kept(look.over(jnp.abs, look.now), state.gradient_l1),
             state.update_ratio.add(jnp.where(has_ratio, ratio, 0), self.decay, has_ratio),
             state.cosine.add(product / size, self.decay, has_pair),
             state.product.add(product, self.decay, has_pair),
             state.size.add(size, self.decay, has_pair),
-            treedef.unflatten([n if n is o else kept(n.astype(o.dtype), o) for n, o in zip(now, old, strict=True)]),
+            treedef.unflatten(last) if share is None else last[0],
+            state.held if weights is None else look.held,
+            taken & (weights is not None),
             inner,
         )
 
     def _share(self, leaves: list[Any]) -> int | None:
         """The most entries of a leaf that are looked at; None for all of them."""
         count = sum(map(trainable, leaves))
-        total = sum(_size(x) for x in leaves if trainable(x))
+        total = sum(size_of(x) for x in leaves if trainable(x))
         return None if self.sample is None or total <= self.sample else max(16, self.sample // max(count, 1))
-
-    def _picked(self, tree: Any) -> Any:
-        share = self._share(jax.tree.leaves(tree))
-        return jax.tree.map(lambda x: _entries(x, share) if trainable(x) else x, tree)
-
-
-def _size(x: Any) -> int:
-    return int(np.prod(jnp.shape(x), dtype=np.int64))
-
-
-def _entries(x: Any, most: int | None) -> jax.Array:
-    """At most so many entries of a leaf, in at least float32: always the same, drawn at random without repetition."""
-    x = jnp.asarray(x)
-    if most is not None and x.size > most:
-        drawn = np.sort(np.random.default_rng(0).choice(x.size, most, replace=False, shuffle=False))
-        places = tuple(i.astype(np.int32) for i in np.unravel_index(drawn, x.shape))
-        x = _take(x, places)
-    return x.astype(wide(x.dtype))
-
-
-def _take(x: jax.Array, places: tuple[np.ndarray, ...]) -> jax.Array:
-    """`x[places]`; replicated, where the types say how `x` is spread over a mesh."""
-    sharding = getattr(jax.typeof(x), "sharding", None)
-    if sharding is None or sharding.mesh.empty or not any(sharding.spec):
-        return x[places]
-    everywhere = jax.sharding.NamedSharding(sharding.mesh, jax.sharding.PartitionSpec(None))
-    return x.at[places].get(out_sharding=everywhere)
-
-
-def _sum(function: Callable[..., jax.Array], *xs: jax.Array) -> jax.Array:
-    return jnp.sum(function(*xs)).astype(F32)
-
-
-def _real_product(x: jax.Array, y: jax.Array) -> jax.Array:
-    return jnp.real(jnp.conj(x) * y.astype(x.dtype))
 
 
 @check.public
@@ -223,11 +192,12 @@ def monitor(
     from, its second moment. Below 1 / (batches left to average over) the loss has no slope to be seen. A cosine that
     stays negative shows overshooting; one near 1, that the rate could be higher.
 
-    ‖g‖₂ is a sum over all entries. The rest is estimated from `sample` entries, the same share of each large leaf,
-    always the same ones, and is exact for models with no more, so that no copy of the last gradient is kept. On a CPU
-    the program still keeps the update and a copy of the parameters for it: 160 MB and two to four times the time of an
-    Adam step of 20 million parameters. Wrap what you look into, or every training of a small model.
-    What was left out changes no statistic but `skipped`.
+    ‖g‖₂ is a sum over all entries. The rest is exact for models with at most `sample` entries. For larger ones it is
+    estimated from so many, the same share of each large leaf and always the same ones, so that no copy of the gradient
+    is kept and the update is never written to memory. There ‖u_t‖ is ‖θ_{t+1} − θ_t‖, as the next call of `update` sees
+    it: `update_ratio` is one update late, has what the parameters' dtype rounds off and what else moves them, and an
+    update that is not finite is seen in the gradients that follow. What is left out changes no statistic but `skipped`.
+    ‖g‖₂ is most of the cost: `benchmarks/README.md`.
 
     In optax, `monitor` takes a dict of measurements and passes the updates through. `lrx.monitor` of a dict is that.
 

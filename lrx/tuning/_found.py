@@ -23,7 +23,16 @@ UNSURE = 10.0
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Found:
-    """A suggested learning rate, and how far to trust it."""
+    """A suggested learning rate, and how far to trust it.
+
+    Examples:
+      >>> import numpy as np, lrx
+      >>> test = lrx.RangeTest(np.logspace(-3, 0, 4), np.array([4.0, 3.0, 1.0, 9.0]))
+      >>> lrx.Found(0.1234, (0.0501, 0.251), True, test)
+      Found(learning_rate=0.123, interval=(0.0501, 0.251), confident=True)
+      >>> lrx.Found(0.1, (0.05, 0.2), False, test, doubt="the runs were shorter than 20 steps")
+      Found(learning_rate=0.1, interval=(0.05, 0.2), confident=False, doubt='the runs were shorter than 20 steps')
+    """
 
     learning_rate: float
     """The suggestion."""
@@ -39,6 +48,11 @@ class Found:
     """What it cost."""
     doubt: str = ""
     """What is wrong with the evidence, or nothing."""
+
+    def __repr__(self) -> str:
+        low, high = self.interval
+        said = f"learning_rate={self.learning_rate:.3g}, interval=({low:.3g}, {high:.3g}), confident={self.confident}"
+        return f"Found({said}, doubt={self.doubt!r})" if self.doubt else f"Found({said})"
 
     def plot(self) -> Any:
         """Loss against learning rate, with the suggestion marked. Needs matplotlib; returns the figure."""

@@ -55,6 +55,57 @@ def test_the_statistics_are_those_of_the_reference():
     assert lrx.count(state[1]) == 30
 
 
+def test_a_sample_of_all_entries_gives_the_same_and_the_ratio_one_update_later():
+    rng = np.random.default_rng(1)
+    params = {k: p.astype(jnp.promote_types(p.dtype, jnp.float32)) for k, p in PARAMS.items()}
+    grads = {k: jnp.asarray(rng.standard_normal((20, *p.shape)) + 0.5, p.dtype) for k, p in params.items()}
+    grads["w"] = grads["w"].at[jnp.array([3, 4, 11])].set(jnp.nan)
+    rates = lrx.linear_schedule(0.0, 0.1, 9)
+    found, known = (
+        # no leaf has fewer than 16 entries in the sample
+        jax.jit(run, static_argnums=0)(
+            lrx.monitor(lrx.chain(lrx.zero_nans(), lrx.sgd(rates)), sample=n), grads, params
+        )[1][2]
+        for n in (1, None)
+    )
+    late = {**known, "update_ratio": jnp.concatenate([jnp.array([jnp.nan]), known["update_ratio"][:-1]])}
+    for name, x in found.items():
+        np.testing.assert_allclose(x, late[name], rtol=1e-5, err_msg=name)
+    assert np.isfinite(found["update_ratio"][2:]).all() and found["skipped"][-1] == 3
+
+
+def test_the_step_of_a_large_model_needs_no_copy_of_it():
+    params = {"a": jnp.ones((500, 400)), "b": jnp.ones(30_000, jnp.bfloat16)}
+
+    def temporary(tx):
+        def step(params, state, grads):
+            updates, state = tx.update(grads, state, params)
+            return lrx.apply_updates(params, updates), state
+
+        state = jax.eval_shape(tx.init, params)
+        compiled = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, params).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    # the smaller leaf alone has 60,000 bytes
+    assert temporary(lrx.monitor(lrx.adam(1e-3), sample=256)) < temporary(lrx.adam(1e-3)) + 20_000
+
+
+def test_a_sample_moves_nothing_and_says_what_it_lacks():
+    params = {"a": jnp.ones((3, 20)), "frozen": jnp.full(30, jnp.nan), "f": None}
+    tx, plain = lrx.monitor(lrx.adam(0.1), sample=20), lrx.adam(0.1)
+    grads = {"a": jnp.arange(60.0).reshape(3, 20), "frozen": None, "f": None}
+    state, other = tx.init(params), plain.init(params)
+    for _ in range(3):
+        updates, state = tx.update(grads, state, params)
+        expected, other = plain.update(grads, other, params)
+        np.testing.assert_array_equal(updates["a"], expected["a"])
+        params = {**params, "a": params["a"] + updates["a"]}
+    found = lrx.monitored(state)
+    assert found["cosine"] == pytest.approx(1.0) and 0.1 < found["update_ratio"] < 0.13
+    with pytest.raises(ValueError, match="must be given the parameters, got 20 entries for the 32 of the state"):
+        tx.update(grads, state)
+
+
 def test_a_sample_estimates_what_all_entries_give():
     key = jax.random.split(jax.random.key(0), 3)
     scale = {"a": 1.0, "b": 0.1, "c": 3.0}
@@ -73,7 +124,7 @@ def test_a_sample_estimates_what_all_entries_give():
     np.testing.assert_allclose(found["gradient_norm"], known["gradient_norm"], rtol=1e-6)
     assert abs(known["cosine"][-1] - 0.5) < 0.01 and abs(known["signal_to_noise"][-1] - 1) < 0.05
     held = sum(x.size for x in jax.tree.leaves(tx.init(params)))
-    assert held < 4096 + 40
+    assert held < 2 * 4096 + 40  # of the gradient and of the parameters
 
 
 AROUND = {
