@@ -167,7 +167,7 @@ def draw(results: dict[str, Any], path: str) -> None:
                 ax.plot(result["rates"], means, color=color, label=str(width))
                 ax.plot(result["rates"][np.nanargmin(means)], np.nanmin(means), "o", color=color)
             ax.set(xscale="log", title=f"{task}, {kind}", xlabel="learning rate")
-            best, start = np.nanmin([np.mean(x, 1) for x in result["losses"][kind]]), result["start"]
+            best, start = np.nanmin([np.mean(x, 2) for x in result["losses"].values()]), result["start"]
             ax.set_yscale("log") if task == "digits" else None
             ax.set_ylim(best * 0.7 if task == "digits" else best - 0.1, start)
         row[0].set_ylabel("final training loss")
