@@ -52,16 +52,18 @@ def test_asked_and_told_out_of_order_by_samplers_that_remember_nothing(tmp_path,
     file = tmp_path / "study"
     storage = journal(file) if storage == "journal" else f"sqlite:///{file}"
     new_study(storage=storage, study_name="s")
-    rng, done = np.random.default_rng(0), False
+    rng, done, most = np.random.default_rng(0), False, 0
     while not done:
         again = SearchSampler(steps=STEPS, optimizer="sgd")
         study = optuna.load_study(study_name="s", storage=storage, sampler=again)
         trials = [study.ask() for _ in range(3)]
         runs = [again.run(trial) for trial in trials]
-        assert len({run.id for run in runs}) == 3 and len({run.seed for run in runs}) == 1
+        assert len({run.seed for run in runs}) == 1
+        most = max(most, len({run.id for run in runs}))  # fewer where the next run waits for these
         for i in rng.permutation(3):
             study.tell(trials[i], again.value(trials[i], descended(runs[i])))
         done = again.search(study).done
+    assert most == 3
     as_alone(again.search(study))
 
 

@@ -76,6 +76,7 @@ def loss(params):
     return jnp.sum((params["w"] @ params["v"] - jnp.eye(4)) ** 2)
 
 
+@pytest.mark.real_compiler  # a line between two equal values is exact as users compile it
 @others
 def test_rate_is_read_and_edited_and_nothing_compiles_again(make):
     schedule = lrx.linear_schedule(0.1, 0.0, transition_steps=100)
