@@ -211,10 +211,3 @@ def damped_swings(rng: Random) -> Curve:
     t = time(rng)
     fast = settled(rng, t)
     return 0.2 + fast * (1 + rng.uniform(0.1, 0.5) * np.cos(t * rng.uniform(30, 300))) + noise(rng, t, 0.02), None
-
-
-@kind("healthy")
-def early_cliff(rng: Random) -> Curve:
-    """Stands still for a little, then all of the descent within a few steps."""
-    t = time(rng)
-    return 1.5 - 0.5 * np.tanh((t - rng.uniform(0.02, 0.2)) / rng.uniform(0.001, 0.02)) + noise(rng, t, 0.02), None

@@ -47,8 +47,8 @@ def time(rng: Random, low: int = 300, high: int = 3000) -> np.ndarray:
 
 
 def noise(rng: Random, t: np.ndarray, size: float) -> np.ndarray:
-    """Independent noise of mini-batches; one draw in five has none, as with full batches or a formula."""
-    return size * (rng.random() < 0.8) * rng.standard_normal(t.size)
+    """Independent noise of mini-batches; one draw in ten has none, as with full batches or a formula."""
+    return size * (rng.random() < 0.9) * rng.standard_normal(t.size)
 
 
 def power(rng: Random, t: np.ndarray, start: float = 3.0, floor: float = 0.5) -> np.ndarray:

@@ -26,7 +26,7 @@ from .fit import fit, judge
 from .signals import FINE, Table
 
 assert FINE == FAR_FROM_BEST
-CURVES = 0.15
+CURVES = 0.25
 """The weight of all curves in a fit, as a share of that of all runs."""
 NEAR = 0.2
 """Decades; a factor of `lrx.probe` nearer to 1 is none."""
@@ -84,7 +84,7 @@ def verdicts(table: Table) -> dict[str, Verdicts]:
                 moves = dict(zip(("rises", "kept"), table.motion[row].tolist(), strict=True))
                 seen = signed(shares[i], own[i] | moves, float(table.width[row]))
                 p = weighed(seen, own[i], float(table.width[row]))
-                clear = is_clear(seen) or "best" in way
+                clear = is_clear(seen, own[i], float(table.width[row])) or "best" in way
                 if "best" in way:
                     above = {"gap": 10 ** float(x[row, gap]), "gap_sure": float(x[row, gap + sure])}
                     p = steady(p, own[i] | above)

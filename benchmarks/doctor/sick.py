@@ -111,12 +111,3 @@ def wave_about_a_level(rng: Random) -> Curve:
     t = time(rng)
     swing = np.sin(2 * np.pi * t * rng.uniform(3, 100) + rng.uniform(0, 2 * np.pi))
     return 2 + rng.uniform(0.2, 0.8) * swing + noise(rng, t, 0.02), None
-
-
-@kind("sick")
-def sawtooth(rng: Random) -> Curve:
-    """Builds up and collapses, again and again."""
-    t = time(rng)
-    local = (t * rng.uniform(5, 40)) % 1
-    build = local if rng.random() < 0.5 else 1 - local
-    return 1 + settled(rng, t) + rng.uniform(0.2, 0.8) * build + noise(rng, t, 0.02), None

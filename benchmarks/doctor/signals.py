@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lrx.diagnosis._verdict_period import find_period, shuffled
 from lrx.diagnosis._verdict_signals import Levels, beside, levels, motion, signals
 
 from .curves import KINDS
@@ -124,6 +125,8 @@ def _of_curves(names: list[str], names_beside: list[str]) -> Table:
             y = {"slow": 0, "healthy": 1, "sick": 2}[kind.health]
             row = Row(("curve", kind.name, kind.health), 1.0, y, np.nan, x)
             rows.append(row)
+            period = find_period(x) if np.isfinite(x).all() else None
+            x = x if period is None else shuffled(x, period)
             a, b = levels(x, None), levels(x, rates)
             if a is not None and b is not None:
                 row.found = [signals(a), signals(b)]

@@ -24,18 +24,24 @@ BOTH = 0.6
 """Beside a best run, the weight of the model that sees both; the rest is that of the record alone."""
 CLEAR = 20.0
 """A descent of this many standard errors of a level is clear."""
+LOST = 0.2
+"""A descent of this share of a clear one is lost in noise."""
 LONG = 5
 """Levels of fewer losses are those of a short record."""
 LEAST = 0.4
 """Where nothing is more probable than this, the verdict is unknown."""
-CLEARLY_LOW, CLEARLY_HIGH = 2.0, 1.5
-"""Without a best run, too low or too high must be so many times as probable as anything else, or it is unknown.
-Chosen by `benchmarks.doctor`: larger ones call fewer good rates ill, and leave more bad ones unknown."""
+CLEARLY = 1.5
+"""Without a best run, too low must be so many times as probable as anything else, or it is unknown.
+Chosen by `benchmarks.doctor`: more calls fewer good rates ill, and leaves more bad ones unknown."""
 NEVER_RISES = -2.0
 """A record whose rises make less than ten to this, in descents, in all: no step was too long."""
+STEADY = 0.1
+"""And one that is never further, by this share of its descent, than a straight line along the rates is slow."""
+OVER = 0.01
+"""And one of which less than this share of the descent is left after half of the rates is done."""
 KEPT = 0.35
 """Levels that kept less than this share of all their rises went up and down, not up."""
-WIDER = 1.3
+WIDER = 1.25
 """What the errors of the correction on tasks that the fit did not see are to those on its own."""
 SMALL = 0.5
 """The correction of a rate that is fine is at most this, in decades."""
@@ -93,8 +99,8 @@ def diagnose(
     3. With the record of the best run: `fine` if the loss is above the best one's, beyond noise, by less than
        0.05 of the best's descent; else not fine, too low if the rates of both are known and the best one's are higher.
     4. What is most probable; `unknown` if nothing is more probable than 0.4, or if, without the record of a best run,
-       too low is not twice, or too high not one and a half times, as probable as anything else. A loss that never
-       rises, by a hundredth of its descent in all, is not too high. Three signs, which no run at a lower
+       too low is not one and a half times as probable as anything else. A loss that never rises, by a hundredth of
+       its descent in all, is not too high. Three signs, which no run at a lower
        rate showed, make too high nine times in ten probable by themselves: a swing that repeats at one length, levels
        that rise by half of the descent beyond noise while the rate does not, and losses ten descents above the start
        of a run that ends above it, or hundreds in its first steps. Where the descent is lost in noise, the
@@ -197,7 +203,7 @@ def examine(record: Record, best: Record | None, period: int | None, alone: Mode
     moves = motion(here)
     seen = signed(shares, found | moves, here.width)
     shares = weighed(seen, found, here.width)
-    clear = is_clear(seen) and not in_doubt
+    clear = is_clear(seen, found, here.width) and not in_doubt
     if best is not None:
         shares, clear = bounded(steady(shares, found), beyond_noise(found), ratio), True
     label = decide(found | moves, shares, clear, bool(finite[-1]))
@@ -245,14 +251,23 @@ def signed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.n
     """The probabilities, given signs that need no model: what shows a rate too high, and a loss that never rises."""
     if found["rises"] < NEVER_RISES:
         low, fine, high = shares
+        if all(found[f"x{share}"] > 1 - share / 100 - STEADY for share in (25, 50, 75)):
+            return np.array([0.9, 0.1, 0.0])
+        if found["x50"] < OVER and found["snr"] > 1:
+            return np.array([0.1, 0.9, 0.0])
         return np.array([low, fine + high, 0.0])
     return 0.1 * shares + [0.0, 0.0, 0.9] if sure_sign(found, width) else shares
 
 
-def is_clear(shares: np.ndarray) -> bool:
-    """Whether the most probable is so clear that it may be said: calling a good rate ill costs more than no answer."""
+def is_clear(shares: np.ndarray, found: Mapping[str, float], width: float) -> bool:
+    """Whether the most probable is so clear that it may be said: calling a good rate ill costs more than no answer.
+
+    Where the descent is lost in noise, only a sure sign shows a rate that is too high.
+    """
     low, fine, high = shares
-    return bool(fine >= max(low, high) or low > CLEARLY_LOW * max(fine, high) or high > CLEARLY_HIGH * max(fine, low))
+    if 10 ** found["snr"] * width**0.5 < LOST * CLEAR and high > max(low, fine) and not sure_sign(found, width):
+        return False
+    return bool(low <= max(fine, high) or low > CLEARLY * max(fine, high))
 
 
 def weighed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.ndarray:
@@ -264,7 +279,7 @@ def weighed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.
     if sure_sign(found, width):
         return shares
     errors = 10 ** found["snr"] * width**0.5
-    known = np.clip(errors / CLEAR, 0.2, 1.0) * min((width / LONG) ** 2, 1.0)
+    known = np.clip(errors / CLEAR, LOST, 1.0) * min((width / LONG) ** 2, 1.0)
     return known * shares + (1 - known) / 3
 
 

@@ -135,7 +135,7 @@ def test_a_loss_that_only_rises(rise):
 
 def test_a_step_up():
     for at in (10, 100, 190):
-        assert label(1.0 + (STEPS >= at)) in TOO_HIGH, at
+        assert label(1.0 + (at <= STEPS)) in TOO_HIGH, at
 
 
 def test_swings_on_a_descent():
