@@ -81,8 +81,8 @@ def verdicts(table: Table) -> dict[str, Verdicts]:
             for i, row in enumerate(rows):
                 z = float(table.z[row])
                 ratio = 10**z if way == WAYS[3] else None
-                moves = dict(zip(("rises", "kept"), table.motion[row].tolist(), strict=True))
-                seen = signed(shares[i], own[i] | moves, float(table.width[row]))
+                moves = {"rises": float(table.motion[row, 0]), "kept": float(table.motion[row, 1])}
+                seen = signed(shares[i], {**own[i], **moves}, float(table.width[row]))
                 p = weighed(seen, own[i], float(table.width[row]))
                 clear = is_clear(seen, own[i], float(table.width[row])) or "best" in way
                 if "best" in way:

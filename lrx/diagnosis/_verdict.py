@@ -43,6 +43,8 @@ KEPT = 0.35
 """Levels that kept less than this share of all their rises went up and down, not up."""
 WIDER = 1.25
 """What the errors of the correction on tasks that the fit did not see are to those on its own."""
+CLEARLY_IN_NOISE = 4.0
+"""And too high, where the descent is lost in noise."""
 SMALL = 0.5
 """The correction of a rate that is fine is at most this, in decades."""
 ANYTHING = (0.0, float("inf"))
@@ -262,12 +264,13 @@ def signed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.n
 def is_clear(shares: np.ndarray, found: Mapping[str, float], width: float) -> bool:
     """Whether the most probable is so clear that it may be said: calling a good rate ill costs more than no answer.
 
-    Where the descent is lost in noise, only a sure sign shows a rate that is too high.
+    So must too high be where the descent is lost in noise.
     """
     low, fine, high = shares
-    if 10 ** found["snr"] * width**0.5 < LOST * CLEAR and high > max(low, fine) and not sure_sign(found, width):
-        return False
-    return bool(low <= max(fine, high) or low > CLEARLY * max(fine, high))
+    lost = 10 ** found["snr"] * width**0.5 < LOST * CLEAR
+    low_is = low > CLEARLY * max(fine, high)
+    high_is = high > (CLEARLY_IN_NOISE if lost else 1.0) * max(fine, low)
+    return bool(fine >= max(low, high) or low_is or high_is)
 
 
 def weighed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.ndarray:

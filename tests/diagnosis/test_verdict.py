@@ -246,6 +246,18 @@ def test_the_evidence_is_numbers_and_the_text_two_sentences():
     assert "gap=" in repr(diagnose(STEPS[::-1], 1.0))
 
 
+def test_a_fine_rate_is_told_a_factor_only_where_one_is_excluded():
+    for losses, rates in curves():
+        found = diagnose(losses, learning_rates=rates)
+        if found.label == "fine":
+            low, high = found.interval
+            assert ("times" in found.text) == (not low <= 1 <= high), found.text
+    good = 0.3 + 2 * np.exp(-STEPS / 15) + noise(1, 200, 0.02)
+    assert diagnose(good).text == "The learning rate looks fine. Keep it."
+    held = SimpleNamespace(losses=good, learning_rates=0.1), SimpleNamespace(losses=good, learning_rates=0.5)
+    assert diagnose(*held).text.endswith("About 5 times it may be a little better.")
+
+
 @pytest.mark.parametrize("steps", [*range(1, 10), 20])
 def test_too_short_to_tell(steps):
     found = diagnose(np.linspace(1.0, 9.0, steps))
