@@ -32,7 +32,7 @@ LEAST = 0.4
 """Where nothing is more probable than this, the verdict is unknown."""
 CLEARLY = 1.5
 """Without a best run, too low must be so many times as probable as anything else, or it is unknown.
-Chosen by `benchmarks.doctor`: more calls fewer good rates ill, and leaves more bad ones unknown."""
+Chosen on the tables of `benchmarks.doctor`: more calls fewer good rates ill, and leaves more bad ones unknown."""
 NEVER_RISES = -2.0
 """A record whose rises make less than ten to this, in descents, in all: no step was too long."""
 STEADY = 0.1
