@@ -33,6 +33,8 @@ LEAST = 0.4
 CLEARLY = 1.5
 """Without a best run, too low must be so many times as probable as anything else, or it is unknown.
 Chosen on the tables of `benchmarks.doctor`: more calls fewer good rates ill, and leaves more bad ones unknown."""
+CLEARLY_IN_NOISE = 4.0
+"""The same of too high where the descent is lost in noise."""
 NEVER_RISES = -2.0
 """A record whose rises make less than ten to this, in descents, in all: no step was too long."""
 STEADY = 0.1
@@ -43,8 +45,6 @@ KEPT = 0.35
 """Levels that kept less than this share of all their rises went up and down, not up."""
 WIDER = 1.25
 """What the errors of the correction on tasks that the fit did not see are to those on its own."""
-CLEARLY_IN_NOISE = 4.0
-"""And too high, where the descent is lost in noise."""
 SMALL = 0.5
 """The correction of a rate that is fine is at most this, in decades."""
 ANYTHING = (0.0, float("inf"))
@@ -101,12 +101,13 @@ def diagnose(
     3. With the record of the best run: `fine` if the loss is above the best one's, beyond noise, by less than
        0.05 of the best's descent; else not fine, too low if the rates of both are known and the best one's are higher.
     4. What is most probable; `unknown` if nothing is more probable than 0.4, or if, without the record of a best run,
-       too low is not one and a half times as probable as anything else. A loss that never rises, by a hundredth of
-       its descent in all, is not too high. Three signs, which no run at a lower
-       rate showed, make too high nine times in ten probable by themselves: a swing that repeats at one length, levels
-       that rise by half of the descent beyond noise while the rate does not, and losses ten descents above the start
-       of a run that ends above it, or hundreds in its first steps. Where the descent is lost in noise, the
-       probabilities are nearer to each other.
+       too low is not one and a half times as probable as anything else, or too high four times where the descent is
+       lost in noise. A loss that never rises, by a hundredth of its descent in all, is not too high: it is too low if
+       it falls in a straight line along the rates, fine if it is down after half of them. Three signs, which no run
+       at a lower rate showed, make too high nine times in ten probable by themselves: a swing that repeats at one
+       length, levels that rise by half of the descent beyond noise while the rate does not, and losses ten descents
+       above the start of a run that ends above it, or hundreds in its first steps. Where the descent is lost in
+       noise, the probabilities are nearer to each other.
     5. Too high is `dead` if the loss stands still where nothing is learned, `diverging` if it went up
        and stayed there, else `oscillating`.
 
