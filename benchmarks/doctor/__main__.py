@@ -1,6 +1,7 @@
 """The command: see the package."""
 
 import argparse
+import json
 import sys
 import warnings
 from pathlib import Path
@@ -17,6 +18,9 @@ from .runs import recorded
 from .signals import Table, gather
 
 NUMBERS = Path(lrx.__file__).parent / "diagnosis" / "_verdict_numbers.py"
+
+PROBED = Path(__file__).parents[1] / "results" / "probe.json"
+"""Written by `python -m benchmarks.doctor.probe --json`."""
 
 
 def note(text: str) -> None:
@@ -54,6 +58,17 @@ def curves(results: dict[str, Any]) -> str:
     kinds = sorted(results["curves"]["kinds"].items(), key=lambda x: ("healthy", "slow", "sick").index(x[1]["health"]))
     for kind, s in kinds:
         lines.append(f"| {kind} | {s['health']} | {' | '.join(f'{s[c]:.0%}' for c in score.CLASSES)} |")
+    return "\n".join(lines)
+
+
+def probes(results: dict[str, Any]) -> str:
+    """A line for each length of the branches of `lrx.probe`."""
+    lines = ["| steps of a branch | cost, of the run | balanced accuracy | median error, decades | in the interval |"]
+    lines.append("|---|---|---|---|---|")
+    for steps, s in results["probe"].items():
+        share = f"{s['inside_interval']:.1%}"
+        cells = [steps, f"{s['cost']:.1%}", f"{s['balanced_accuracy']:.3f}", f"{s['median_error']:.2f}"]
+        lines.append(f"| {' | '.join([*cells, share])} |")
     return "\n".join(lines)
 
 
@@ -112,7 +127,8 @@ def main() -> None:
         refit(held)
         return
     results = score.compare(held, score.verdicts(held))
-    print(table(results), confusion(results), curves(results), sep="\n\n")
+    results["probe"] = score.probed(json.loads(PROBED.read_text())["results"]["rows"])
+    print(table(results), confusion(results), probes(results), curves(results), sep="\n\n")
     print({k: round(v, 3) for k, v in results["curves"].items() if k != "kinds"})
     write(args.json, results)
     if args.picture:

@@ -15,6 +15,8 @@ from lrx.diagnosis._verdict import (
     beyond_noise,
     bounded,
     correct,
+    is_clear,
+    signed,
     steady,
     weighed,
 )
@@ -24,8 +26,10 @@ from .fit import fit, judge
 from .signals import FINE, Table
 
 assert FINE == FAR_FROM_BEST
-CURVES = 0.15
+CURVES = 0.25
 """The weight of all curves in a fit, as a share of that of all runs."""
+NEAR = 0.2
+"""Decades; a factor of `lrx.probe` nearer to 1 is none."""
 WAYS = ("alone", "with rates", "with best", "with best and its rates")
 CLASSES = ("too_low", "fine", "too_high", "unknown")
 
@@ -77,12 +81,15 @@ def verdicts(table: Table) -> dict[str, Verdicts]:
             for i, row in enumerate(rows):
                 z = float(table.z[row])
                 ratio = 10**z if way == WAYS[3] else None
-                p = weighed(shares[i], own[i], float(table.width[row]))
+                moves = {"rises": float(table.motion[row, 0]), "kept": float(table.motion[row, 1])}
+                seen = signed(shares[i], {**own[i], **moves}, float(table.width[row]))
+                p = weighed(seen, own[i], float(table.width[row]))
+                clear = is_clear(seen, own[i], float(table.width[row])) or "best" in way
                 if "best" in way:
                     above = {"gap": 10 ** float(x[row, gap]), "gap_sure": float(x[row, gap + sure])}
                     p = steady(p, own[i] | above)
                     p = bounded(p, beyond_noise(above) if x[row, gap] > -3 else 0.0, ratio)
-                top = 3 if p.max() < LEAST else int(p.argmax())
+                top = 3 if p.max() < LEAST or not clear else int(p.argmax())
                 top = 2 if not table.finite[row] else top
                 label = ("too_low", "fine", "oscillating" if table.finite[row] else "diverging", "unknown")[top]
                 factor, interval = correct(label, p, correction[i], model, ratio)
@@ -166,3 +173,26 @@ def curves(table: Table, v: Verdicts) -> dict[str, Any]:
         "sick called too low": share("sick", (0,)),
         "kinds": kinds,
     }
+
+
+def probed(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Of the rows that `benchmarks.doctor.probe` writes, by the length of the branches.
+
+    The truth is the multiple of the best rate that the run had: only the best rate itself is fine, and a factor within
+    0.2 decades of 1 calls it so. These are other runs than those of the other tables, and a harder question.
+    """
+    out = {}
+    for steps in sorted({r["steps"] for r in rows}):
+        own = [r for r in rows if r["steps"] == steps]
+        off = np.log10([r["off"] for r in own])
+        factor = np.array([r["error"] for r in own]) - off
+        y, label = (np.where(x > NEAR, 0, np.where(x < -NEAR, 2, 1)) for x in (-off, factor))
+        out[str(steps)] = {
+            "runs": len(own),
+            "cost": own[0]["cost"],
+            "balanced_accuracy": balanced(y, label),
+            "confusion": [[int(((y == a) & (label == b)).sum()) for b in range(3)] for a in range(3)],
+            "median_error": float(np.median([abs(r["error"]) for r in own])),
+            "inside_interval": float(np.mean([r["covered"] for r in own])),
+        }
+    return out

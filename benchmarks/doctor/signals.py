@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lrx.diagnosis._verdict_signals import beside, levels, signals
+from lrx.diagnosis._verdict_period import find_period, shuffled
+from lrx.diagnosis._verdict_signals import Levels, beside, levels, motion, signals
 
 from .curves import KINDS
 from .runs import PARTS, Runs, factors
@@ -58,6 +59,8 @@ class Table:
     """With them."""
     best: np.ndarray
     """With them and the best run of another seed; NaN for curves."""
+    motion: np.ndarray
+    """What the rules use beside, [rows, 2]."""
 
 
 def spoiled(losses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -74,14 +77,18 @@ def spoiled(losses: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 
 
 def gather(runs: Iterable[Runs], file: Path) -> Table:
-    """From the file if it is there, else from the runs."""
+    """The runs from the file if it is there, else from their losses; the curves are drawn again each time."""
     if not file.exists():
-        np.savez_compressed(file, **dataclasses.asdict(_gather(runs)))
+        np.savez_compressed(file, **dataclasses.asdict(_of_runs(runs)))
     with np.load(file) as held:
-        return Table(**{k: held[k] for k in held.files})
+        of_runs = Table(**{k: held[k] for k in held.files})
+    drawn = _of_curves(of_runs.names.tolist(), of_runs.names_beside.tolist())
+    columns = (f.name for f in dataclasses.fields(Table) if f.name not in ("names", "names_beside"))
+    both = {c: np.concatenate([getattr(of_runs, c), getattr(drawn, c)]) for c in columns}
+    return dataclasses.replace(of_runs, **both)
 
 
-def _gather(runs: Iterable[Runs]) -> Table:
+def _of_runs(runs: Iterable[Runs]) -> Table:
     rng = np.random.default_rng(0)
     rows, names, names_beside = [], [], []
     for of in runs:
@@ -94,57 +101,71 @@ def _gather(runs: Iterable[Runs]) -> Table:
                     continue  # parts of one seed are enough
                 n = int(part * losses.shape[-1])
                 x, reference = spoiled(losses[rate, seed, :n], rng), losses[best, seed - 1, :n]
-                about = (of.task, of.optimizer, schedule)
-                z = 0.25 * (best - rate)
+                row = Row((of.task, of.optimizer, schedule), part, int(y[rate]), 0.25 * (best - rate), x)
+                rows.append(row)
                 a, b = levels(x, None), levels(x, shape[:n])
                 if a is None or b is None:
-                    rows.append((about, part, y[rate], z, np.isfinite(x[-1]), None, None, None, 0.0))
                     continue
                 alone = signals(a)
-                rated = alone if schedule == "constant" else signals(b)
+                row.found = [alone, alone if schedule == "constant" else signals(b)]
                 against = levels(reference, shape[:n])
                 assert against is not None
-                more = beside(b, against)
-                names, names_beside = list(alone), list(more)
-                both = [*rated.values(), *more.values()]
-                found = [*alone.values()], [*rated.values()], both
-                rows.append((about, part, y[rate], z, np.isfinite(x[-1]), *found, a.width))
+                row.found.append({**row.found[1], **beside(b, against)})
+                row.measure(a)
+                names, names_beside = list(alone), list(row.found[2])[len(alone) :]
+    return _table(rows, names, names_beside)
+
+
+def _of_curves(names: list[str], names_beside: list[str]) -> Table:
+    rng = np.random.default_rng(1)
+    rows = []
     for kind in KINDS:
         for _ in range(DRAWS):
             x, rates = kind.draw(rng)
-            a, b = levels(x, None), levels(x, rates)
             y = {"slow": 0, "healthy": 1, "sick": 2}[kind.health]
-            found = [None if c is None else signals(c) for c in (a, b)]
-            names = names or list(found[0] or ())
-            s = [None if c is None else [*c.values()] for c in found]
-            rows.append(
-                (
-                    ("curve", kind.name, kind.health),
-                    1.0,
-                    y,
-                    np.nan,
-                    np.isfinite(x[-1]),
-                    *s,
-                    None,
-                    0.0 if a is None else a.width,
-                )
-            )
-    width, wider = len(names), len(names) + len(names_beside)
+            row = Row(("curve", kind.name, kind.health), 1.0, y, np.nan, x)
+            rows.append(row)
+            period = find_period(x) if np.isfinite(x).all() else None
+            x = x if period is None else shuffled(x, period)
+            a, b = levels(x, None), levels(x, rates)
+            if a is not None and b is not None:
+                row.found = [signals(a), signals(b)]
+                row.measure(a)
+    return _table(rows, names, names_beside)
 
+
+class Row:
+    """One verdict to be given."""
+
+    def __init__(self, about: tuple[str, str, str], part: float, y: int, z: float, losses: np.ndarray):
+        self.about, self.part, self.y, self.z = about, part, y, z
+        self.finite = bool(np.isfinite(losses[-1]))
+        self.found: list[dict[str, float]] = []
+        self.width, self.motion = 0.0, [np.nan, np.nan]
+
+    def measure(self, a: Levels) -> None:
+        """What rules use."""
+        self.width, self.motion = a.width, [*motion(a).values()]
+
+
+def _table(rows: list[Row], names: list[str], names_beside: list[str]) -> Table:
     def filled(i: int, columns: int) -> np.ndarray:
-        return np.array([np.full(columns, np.nan) if row[i] is None else row[i] for row in rows])
+        missing = np.full(columns, np.nan)
+        return np.array([[*row.found[i].values()] if i < len(row.found) else missing for row in rows])
 
+    width = len(names)
     return Table(
         names=np.array(names),
         names_beside=np.array(names_beside),
-        about=np.array([row[0] for row in rows]),
-        part=np.array([row[1] for row in rows]),
-        y=np.array([row[2] for row in rows]),
-        z=np.array([row[3] for row in rows], float),
-        finite=np.array([row[4] for row in rows]),
-        short=np.array([row[5] is None for row in rows]),
-        width=np.array([row[8] for row in rows], float),
-        alone=filled(5, width),
-        rated=filled(6, width),
-        best=filled(7, wider),
+        about=np.array([row.about for row in rows]),
+        part=np.array([row.part for row in rows]),
+        y=np.array([row.y for row in rows]),
+        z=np.array([row.z for row in rows], float),
+        finite=np.array([row.finite for row in rows]),
+        short=np.array([not row.found for row in rows]),
+        width=np.array([row.width for row in rows], float),
+        alone=filled(0, width),
+        rated=filled(1, width),
+        best=filled(2, width + len(names_beside)),
+        motion=np.array([row.motion for row in rows], float),
     )

@@ -9,9 +9,9 @@ import numpy as np
 from .. import _check as check
 from ._verdict_model import Model
 from ._verdict_numbers import ALONE, BESIDE
-from ._verdict_period import find_period, shuffled
+from ._verdict_period import drifts, find_period, shuffled
 from ._verdict_record import Record, record_of
-from ._verdict_signals import BLOCKS, Levels, beside, levels, overfit, signals
+from ._verdict_signals import BLOCKS, Levels, beside, levels, motion, overfit, signals
 from ._verdict_words import text
 
 Label = Literal["too_low", "fine", "oscillating", "diverging", "dead", "unknown"]
@@ -24,10 +24,27 @@ BOTH = 0.6
 """Beside a best run, the weight of the model that sees both; the rest is that of the record alone."""
 CLEAR = 20.0
 """A descent of this many standard errors of a level is clear."""
+LOST = 0.2
+"""A descent of this share of a clear one is lost in noise."""
 LONG = 5
 """Levels of fewer losses are those of a short record."""
 LEAST = 0.4
 """Where nothing is more probable than this, the verdict is unknown."""
+CLEARLY = 1.5
+"""Without a best run, too low must be so many times as probable as anything else, or it is unknown.
+Chosen on the tables of `benchmarks.doctor`: more calls fewer good rates ill, and leaves more bad ones unknown."""
+CLEARLY_IN_NOISE = 4.0
+"""The same of too high where the descent is lost in noise."""
+NEVER_RISES = -2.0
+"""A record whose rises make less than ten to this, in descents, in all: no step was too long."""
+STEADY = 0.1
+"""And one that is never further, by this share of its descent, than a straight line along the rates is slow."""
+OVER = 0.01
+"""And one of which less than this share of the descent is left after half of the rates is done."""
+KEPT = 0.35
+"""Levels that kept less than this share of all their rises went up and down, not up."""
+WIDER = 1.25
+"""What the errors of the correction on tasks that the fit did not see are to those on its own."""
 SMALL = 0.5
 """The correction of a rate that is fine is at most this, in decades."""
 ANYTHING = (0.0, float("inf"))
@@ -83,11 +100,14 @@ def diagnose(
     2. `unknown`: fewer than 24 finite losses.
     3. With the record of the best run: `fine` if the loss is above the best one's, beyond noise, by less than
        0.05 of the best's descent; else not fine, too low if the rates of both are known and the best one's are higher.
-    4. What is most probable; `unknown` if nothing is more probable than 0.4. Three signs, which no run at a lower
-       rate showed, make too high nine times in ten probable by themselves: a swing that repeats at one length, levels
-       that rise by half of the descent beyond noise while the rate does not, and losses ten descents above the start
-       of a run that ends above it, or hundreds in its first steps. Where the descent is lost in noise, the
-       probabilities are nearer to each other.
+    4. What is most probable; `unknown` if nothing is more probable than 0.4, or if, without the record of a best run,
+       too low is not one and a half times as probable as anything else, or too high four times where the descent is
+       lost in noise. A loss that never rises, by a hundredth of its descent in all, is not too high: it is too low if
+       it falls in a straight line along the rates, fine if it is down after half of them. Three signs, which no run
+       at a lower rate showed, make too high nine times in ten probable by themselves: a swing that repeats at one
+       length, levels that rise by half of the descent beyond noise while the rate does not, and losses ten descents
+       above the start of a run that ends above it, or hundreds in its first steps. Where the descent is lost in
+       noise, the probabilities are nearer to each other.
     5. Too high is `dead` if the loss stands still where nothing is learned, `diverging` if it went up
        and stayed there, else `oscillating`.
 
@@ -153,8 +173,11 @@ def examine(record: Record, best: Record | None, period: int | None, alone: Mode
     evidence = {"steps": float(x.size), "non_finite": float(1 - finite.mean()), "period": float("nan")}
     lost, since = (float("nan"),) * 2 if record.validation is None else overfit(record.validation.losses)
     evidence |= {"overfitting": lost, "overfits_from": since}
+    in_doubt = False  # a pattern over a level that does not move: the order of the data, or a swing
     if finite.all():
-        period = find_period(x) if period is None else period
+        if period is None:
+            period = find_period(x)
+            in_doubt = period is not None and not drifts(x, period)
         if period is not None:
             evidence["period"] = float(period)
             x = shuffled(x, period)
@@ -180,15 +203,18 @@ def examine(record: Record, best: Record | None, period: int | None, alone: Mode
     shares, corrections = model.judge(known)
     if model is not alone:
         shares = BOTH * shares + (1 - BOTH) * alone.judge(found)[0]
-    shares = weighed(shares, found, here.width)
+    moves = motion(here)
+    seen = signed(shares, found | moves, here.width)
+    shares = weighed(seen, found, here.width)
+    clear = is_clear(seen, found, here.width) and not in_doubt
     if best is not None:
-        shares = bounded(steady(shares, found), beyond_noise(found), ratio)
-    label = decide(found, shares, bool(finite[-1]))
+        shares, clear = bounded(steady(shares, found), beyond_noise(found), ratio), True
+    label = decide(found | moves, shares, clear, bool(finite[-1]))
     names = ("probability_too_low", "probability_fine", "probability_too_high")
-    evidence |= dict(zip(names, shares.tolist(), strict=True)) | found
+    evidence |= dict(zip(names, shares.tolist(), strict=True)) | found | moves
     factor, interval = correct(label, shares, corrections, model, ratio)
     evidence = {name: float(v) for name, v in evidence.items()}
-    return Diagnosis(label, evidence, factor, interval, text(label, factor, evidence))
+    return Diagnosis(label, evidence, factor, interval, text(label, factor, evidence, interval))
 
 
 def _cut(best: Record, record: Record) -> Record:
@@ -224,15 +250,40 @@ def sure_sign(found: Mapping[str, float], width: float) -> bool:
     return bool(found["cycle"] > REPEATS or rises or explodes or dies)
 
 
-def weighed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.ndarray:
-    """The probabilities, given whether there is a sure sign, and how far the descent is beyond noise.
+def signed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.ndarray:
+    """The probabilities, given signs that need no model: what shows a rate too high, and a loss that never rises."""
+    if found["rises"] < NEVER_RISES:
+        low, fine, high = shares
+        if all(found[f"x{share}"] > 1 - share / 100 - STEADY for share in (25, 50, 75)):
+            return np.array([0.9, 0.1, 0.0])
+        if found["x50"] < OVER and found["snr"] > 1:
+            return np.array([0.1, 0.9, 0.0])
+        return np.array([low, fine + high, 0.0])
+    return 0.1 * shares + [0.0, 0.0, 0.9] if sure_sign(found, width) else shares
 
-    Where the descent is lost in the noise of the levels, or the record is short, all three are nearer to a third.
+
+def is_clear(shares: np.ndarray, found: Mapping[str, float], width: float) -> bool:
+    """Whether the most probable is so clear that it may be said: calling a good rate ill costs more than no answer.
+
+    So must too high be where the descent is lost in noise.
+    """
+    low, fine, high = shares
+    lost = 10 ** found["snr"] * width**0.5 < LOST * CLEAR
+    low_is = low > CLEARLY * max(fine, high)
+    high_is = high > (CLEARLY_IN_NOISE if lost else 1.0) * max(fine, low)
+    return bool(fine >= max(low, high) or low_is or high_is)
+
+
+def weighed(shares: np.ndarray, found: Mapping[str, float], width: float) -> np.ndarray:
+    """The probabilities, given how far the descent is beyond noise.
+
+    Where the descent is lost in the noise of the levels, or the record is short, all three are nearer to a third. A
+    sure sign stands whatever the noise.
     """
     if sure_sign(found, width):
-        return 0.1 * shares + [0.0, 0.0, 0.9]
+        return shares
     errors = 10 ** found["snr"] * width**0.5
-    known = np.clip(errors / CLEAR, 0.2, 1.0) * min((width / LONG) ** 2, 1.0)
+    known = np.clip(errors / CLEAR, LOST, 1.0) * min((width / LONG) ** 2, 1.0)
     return known * shares + (1 - known) / 3
 
 
@@ -262,12 +313,12 @@ def bounded(shares: np.ndarray, gap: float, ratio: float | None) -> np.ndarray:
     return np.array([low, fine, high]) / total if total > 0 else np.array([0.0, 1.0, 0.0])
 
 
-def decide(found: Mapping[str, float], shares: np.ndarray, ends_finite: bool) -> Label:
+def decide(found: Mapping[str, float], shares: np.ndarray, clear: bool, ends_finite: bool) -> Label:
     """The label from the signals and the probabilities."""
     if not ends_finite:
         return "diverging"
     top = int(shares.argmax())
-    if shares[top] < LEAST:
+    if shares[top] < LEAST or not clear:
         return "unknown"
     return (("too_low", "fine")[top]) if top < 2 else too_high(found)
 
@@ -276,10 +327,12 @@ def too_high(found: Mapping[str, float]) -> Label:
     """How a rate that is too high shows."""
     if found["cycle"] > REPEATS:
         return "oscillating"
-    stands = found["fall_half"] < 0.1 and found["noise_end"] < -0.5 and found["wander"] < -1
+    stands = abs(found["fall_half"]) < 0.1 and found["noise_end"] < -0.5 and found["wander"] < -1
     lost = found["first_jump"] > 1 or (found["above_start"] > -0.5 and found["net"] < 0.2) or found["rise"] > 0.5
     if stands and lost:
         return "dead"
+    if found["kept"] < KEPT:
+        return "oscillating"
     grows = found["net"] < -0.5 or (found["rise"] > 0.5 and found["swing"] < 2 * found["rise"])
     return "diverging" if grows else "oscillating"
 
@@ -301,7 +354,7 @@ def correct(
         return ratio, (ratio / 2, ratio * 2)
     top = int(shares.argmax()) if label != "diverging" else 2
     correction = float(corrections[top])
-    low, high = model.spread[("too_low", "fine", "too_high")[top]][int(shares[top] > 0.8)]
+    low, high = (WIDER * x for x in model.spread[("too_low", "fine", "too_high")[top]][int(shares[top] > 0.8)])
     if label == "too_low":
         correction = max(correction, 0.1)
     elif label in ("oscillating", "diverging", "dead"):

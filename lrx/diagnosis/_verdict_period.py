@@ -9,6 +9,9 @@ ALIKE = 0.7
 SMOOTH = 0.47
 """Neighbouring batches have nothing to do with each other: a pattern whose neighbours correlate more is a swing."""
 
+EXACT = 1e-6
+"""Patterns that differ by less, as a share of their range, are the same."""
+
 
 def find_period(losses: np.ndarray) -> int | None:
     """The steps of an epoch whose pattern repeats from the start of the record to its end, or None.
@@ -19,7 +22,8 @@ def find_period(losses: np.ndarray) -> int | None:
     n = losses.size
     if n < 3 * REPEATS:
         return None
-    losses = losses / (float(np.abs(losses).max()) or 1.0)
+    scale = float(np.abs(losses).max()) or 1.0
+    losses = losses / scale
     d = np.diff(losses)
     d = d - np.median(d)
     spread = float(np.median(np.abs(d)))
@@ -33,8 +37,20 @@ def find_period(losses: np.ndarray) -> int | None:
     likely = [p for p in np.argsort(-repeated)[:12] if p > 2 and repeated[p] > 0.5]
     for period in sorted(likely):
         if _repeats(losses, int(period)):
-            return int(period)
+            return None if _settles(losses, int(period)) else int(period)
     return None
+
+
+def _settles(losses: np.ndarray, period: int) -> bool:
+    """Whether the pattern becomes exactly the same each time only after the start: the cycle of steps too long."""
+    last = losses[-period:]
+    same = EXACT * float(np.ptp(last))
+
+    def off(at: int) -> float:
+        return float(np.abs(losses[at : at + period] - last).max())
+
+    first = losses.size % period
+    return off(losses.size - 2 * period) <= same and off(losses.size - 3 * period) <= same and off(first) > 10 * same
 
 
 def _repeats(losses: np.ndarray, period: int) -> bool:
@@ -61,6 +77,16 @@ def _repeats(losses: np.ndarray, period: int) -> bool:
             return False
     alternates = period > 3 and float(whole @ np.roll(whole, 2)) / power > 0.9
     return not alternates and float(whole @ np.roll(whole, 1)) / power < SMOOTH
+
+
+def drifts(losses: np.ndarray, period: int) -> bool:
+    """Whether the mean of a period moves over the record, beyond noise."""
+    folded = losses[losses.size % period :].reshape(-1, period)
+    half = len(folded) // 2
+    rest = folded - np.median(folded, axis=0)
+    error = float(rest.std()) * 2 / folded.size**0.5
+    moved = abs(float(folded[-half:].mean() - folded[:half].mean()))
+    return moved > 3 * error + EXACT * float(np.ptp(folded[-1]))
 
 
 def shuffled(losses: np.ndarray, period: int) -> np.ndarray:

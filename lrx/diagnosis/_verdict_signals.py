@@ -157,6 +157,18 @@ def signals(a: Levels) -> dict[str, float]:
     return out
 
 
+def motion(a: Levels) -> dict[str, float]:
+    """How much the losses go up in all, in descents, and how much of what the levels went up was kept to the end.
+
+    Both are for rules, not for the fit: the first grows with the number of losses.
+    """
+    ups = float(np.maximum(np.diff(a.level), 0).sum())
+    return {
+        "rises": log(float(np.maximum(np.diff(a.losses), 0).sum()) / a.descent, -6, 6),
+        "kept": float((a.level[-1] - a.level.min()) / ups) if ups > 0 else 0.0,
+    }
+
+
 def first_jump(a: Levels) -> float:
     """How far the loss rose above its first value in the first tenth, in descents; 0 if noise or one loss did it."""
     x = a.losses[: max(8, a.losses.size // 10)]

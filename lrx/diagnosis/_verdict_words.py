@@ -20,7 +20,9 @@ LOST = 0.2
 """From this share on."""
 
 
-def text(label: str, factor: float, evidence: Mapping[str, float]) -> str:
+def text(
+    label: str, factor: float, evidence: Mapping[str, float], interval: tuple[float, float] = (0.0, float("inf"))
+) -> str:
     """What is seen, and what to do."""
     seen = (BESIDE_BEST if "gap" in evidence else SEEN).get(label, SEEN[label])
     if evidence["overfitting"] > LOST:
@@ -28,14 +30,14 @@ def text(label: str, factor: float, evidence: Mapping[str, float]) -> str:
         if label in ("fine", "unknown", "too_low"):
             return f"{told} That is no fault of the rate: stop earlier, regularize, or get more data."
         return f"{seen} {told}"
-    return f"{seen} {todo(label, factor)}"
+    return f"{seen} {todo(label, factor, interval)}"
 
 
-def todo(label: str, factor: float) -> str:
+def todo(label: str, factor: float, interval: tuple[float, float]) -> str:
     """What to do."""
     if label == "unknown":
         return "Train longer, or give the learning rates or the record of a better run."
-    if label == "fine" and 0.5 <= factor <= 2:
+    if label == "fine" and interval[0] <= 1 <= interval[1]:
         return "Keep it."
     if label == "fine":
         return f"About {number(factor)} times it may be a little better."

@@ -1,4 +1,4 @@
-"""Labels of records whose learning rate is known: analytic curves, gradient descent, recorded training on digits."""
+"""Labels of recorded training on digits and of what people met; properties and the contract of `diagnose`."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -24,79 +24,6 @@ def label(losses, best=None, **options):
 
 def noise(seed, n, size=1.0):
     return size * np.random.default_rng(seed).standard_normal(n)
-
-
-# ---------------------------------------------------------------- analytic records
-
-
-@pytest.mark.parametrize(
-    "losses, expected",
-    [
-        (np.linspace(2.3, 2.2, 200), "too_low"),
-        (np.exp(-STEPS / 1000), "too_low"),
-        (np.exp(-STEPS / 10), "fine"),
-        (np.exp(-STEPS / 10) - 5, "fine"),  # a log-likelihood may be negative
-        (2 + 0.5 * (-1.0) ** STEPS, "oscillating"),
-        (2 + 0.5 * np.sin(STEPS), "oscillating"),
-        (np.exp(-STEPS / 10) + 0.2 * (STEPS % 2), "oscillating"),
-        (1.05**STEPS, "diverging"),
-        (np.exp(-STEPS / 10) + 1.05 ** (STEPS - 150), "diverging"),  # after a good start
-        (np.where(STEPS < 150, 1.0, np.nan), "diverging"),
-        (np.where(STEPS < 150, 1.0, np.inf), "diverging"),
-        (np.full(200, np.nan), "diverging"),
-    ],
-)
-def test_analytic_records(losses, expected):
-    assert label(losses) == expected
-
-
-@pytest.mark.parametrize("steps", [30, 100, 1000])
-def test_mini_batch_noise_is_not_oscillation(steps):
-    curve = np.exp(-np.arange(steps) / (0.05 * steps))
-    for seed in range(5):
-        assert label(1 + curve + noise(seed, steps, 0.1)) in ("fine", "unknown")
-        assert label(1 + curve + noise(seed, steps, 0.1), best=1 + curve) == "fine"
-        assert label(1 - 1e-4 * np.arange(steps) / steps + noise(seed, steps, 0.1)) in ("too_low", "unknown")
-
-
-EIGENVALUES = np.geomspace(0.01, 1.0, 10)
-
-
-def descend(rate, momentum=0.0, steps=200):
-    """Gradient descent on ½ Σ λᵢ xᵢ² with largest eigenvalue L = 1."""
-    x, velocity, losses = np.ones(10), np.zeros(10), []
-    with np.errstate(all="ignore"):
-        for _ in range(steps):
-            losses.append(0.5 * (EIGENVALUES * x * x).sum())
-            velocity = momentum * velocity - rate * EIGENVALUES * x
-            x = x + velocity
-    return np.array(losses)
-
-
-def test_gradient_descent_on_a_quadratic():
-    assert [label(descend(rate)) for rate in (0.001, 0.01)] == ["too_low"] * 2
-    assert [label(descend(rate)) for rate in (2.05, 3.0, 100.0)] == ["diverging"] * 3
-
-
-def test_heavy_ball_on_a_quadratic():
-    """Stable below 2 (1 + 0.9) / L = 3.8."""
-    assert label(descend(0.001, 0.9)) == "too_low"
-    assert label(descend(3.9, 0.9)) == "diverging"
-
-
-def test_two_cycle_at_the_edge_of_stability():
-    """Logistic loss of inseparable data, sharpness 0.2 at the minimum: above 2 / 0.2 the loss cycles for ever."""
-
-    def record(rate):
-        x, losses = 3.0, []
-        for _ in range(200):
-            losses.append(np.logaddexp(0, -x) + 0.25 * np.logaddexp(0, x))
-            x -= rate * (-1 / (1 + np.exp(x)) + 0.25 / (1 + np.exp(-x)))
-        return np.array(losses)
-
-    assert label(record(0.003)) == "too_low"
-    assert [label(record(rate)) for rate in (11.0, 12.0)] == ["oscillating"] * 2
-    assert diagnose(record(12.0)).evidence["cycle"] > 0.4
 
 
 # ---------------------------------------------------------------- recorded training on digits
@@ -317,6 +244,18 @@ def test_the_evidence_is_numbers_and_the_text_two_sentences():
         assert repr(found).startswith(f"Diagnosis({found.label!r}, factor=") and "gap" not in repr(found)
     assert len(shown) >= 4
     assert "gap=" in repr(diagnose(STEPS[::-1], 1.0))
+
+
+def test_a_fine_rate_is_told_a_factor_only_where_one_is_excluded():
+    for losses, rates in curves():
+        found = diagnose(losses, learning_rates=rates)
+        if found.label == "fine":
+            low, high = found.interval
+            assert ("times" in found.text) == (not low <= 1 <= high), found.text
+    good = 0.3 + 2 * np.exp(-STEPS / 15) + noise(1, 200, 0.02)
+    assert diagnose(good).text == "The learning rate looks fine. Keep it."
+    held = SimpleNamespace(losses=good, learning_rates=0.1), SimpleNamespace(losses=good, learning_rates=0.5)
+    assert diagnose(*held).text.endswith("About 5 times it may be a little better.")
 
 
 @pytest.mark.parametrize("steps", [*range(1, 10), 20])
