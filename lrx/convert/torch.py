@@ -130,6 +130,13 @@ def _from_before(first: float, last: float, total: int, anneal: str) -> Any:
     return start_at((cosine if anneal == "cos" else linear_schedule)(first, last, total), 1)
 
 
+def _swa(lr: float, swa_lr: Any, anneal_epochs: Any, anneal_strategy: Any) -> Any:
+    """From the rate that it finds to `swa_lr`."""
+    n, low = whole("anneal_epochs", anneal_epochs), rate("swa_lr", swa_lr)
+    check.one_of(("cos", "linear"), anneal_strategy=anneal_strategy)
+    return (cosine if anneal_strategy == "cos" else linear_schedule)(lr, low, n) if n else constant_schedule(low)
+
+
 def _lambda(lr: float, lr_lambda: Any) -> Any:
     if not callable(lr_lambda):
         raise check.fail("lr_lambda", "must be a function of the step", lr_lambda)
@@ -163,6 +170,7 @@ def _plateau(lr: float, **a: Any) -> Any:
 
 FACTORS = "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "LambdaLR"
 """Schedulers whose rate is the base rate times a factor of the step alone, so that a chain multiplies them."""
+COSINE = "CosineAnnealingLR"
 PASSED: dict[str, Any] = {"last_epoch": -1, "verbose": False, "optimizer": None}
 """Arguments that all have and that move nothing here."""
 SCHEDULERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
@@ -174,6 +182,7 @@ SCHEDULERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "PolynomialLR": (_polynomial, {"total_iters": 5, "power": 1.0}),
     "CosineAnnealingLR": (_cosine, {"T_max": REQUIRED, "eta_min": 0.0}),
     "CosineAnnealingWarmRestarts": (_restarts, {"T_0": REQUIRED, "T_mult": 1, "eta_min": 0.0}),
+    "SWALR": (_swa, {"swa_lr": REQUIRED, "anneal_epochs": 10, "anneal_strategy": "cos"}),
     "LambdaLR": (_lambda, {"lr_lambda": REQUIRED}),
     "MultiplicativeLR": (_multiplicative, {"lr_lambda": REQUIRED, "total_steps": REQUIRED}),
     "ReduceLROnPlateau": (
@@ -227,7 +236,8 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
 
     What is torch's own, and is kept: `CosineAnnealingLR` rises again after `T_max`; `ConstantLR(total_iters=0)` never
     gives the factor back; a milestone that is named twice counts twice; the top of `OneCycleLR` lies one step early.
-    `OneCycleLR` holds its last rate, where torch raises an error after `total_steps`; its turns must lie within the
+    `OneCycleLR` writes its first rate into the optimizer, from which the other parts of a `SequentialLR` then start.
+    It holds its last rate, where torch raises an error after `total_steps`; its turns must lie within the
     run. `ReduceLROnPlateau` becomes the controller `lrx.plateau` with torch's counting: report its metric by
     `lrx.report`, as often as torch's `step(metric)`. Its `eps` is left out.
 
@@ -244,7 +254,7 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
     Returns:
       A schedule, or the controller `lrx.plateau`. For a live scheduler whose optimizer has several parameter groups, a
       list with one for each, in their order. `LambdaLR` and a `scale_fn` keep the function, which is called with an
-      array, and cannot go to JSON.
+      array, and cannot go to JSON. `SWALR` is taken from the base rate, as if that were the rate that it finds.
 
     Raises:
       ValueError: if the name or an argument is unknown, missing, or refused by torch.
@@ -332,22 +342,69 @@ def _nested(name: str, lr: Any, a: dict[str, Any], group: int) -> Any:
         if milestones != sorted(milestones):
             raise check.fail("milestones", "must not decrease", milestones)
         for scheduler in schedulers:
-            if _kind(scheduler) in CYCLES and len(schedulers) > 1:
-                rule = f"must not hold {_kind(scheduler)} beside others, whose base rate it changes"
-                raise check.fail("schedulers", rule, scheduler, "Convert each, and use lrx.join_schedules.")
             if _kind(scheduler) == "ReduceLROnPlateau":
                 raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
-        parts = [_part(s, lr, group) for s in schedulers]
+        lrs = _bases(schedulers, lr, group)
+        parts = [_part(s, base, group) for s, base in zip(schedulers, lrs, strict=True)]
         for i in range(1, len(parts)):  # a later part is not begun, so that one of 0 iterations is over
             if _kind(schedulers[i]) == "ConstantLR" and isinstance(parts[i], type(constant_schedule(0.0))):
-                parts[i] = constant_schedule(rate("learning_rate", lr))
+                parts[i] = constant_schedule(rate("learning_rate", lrs[i]))
         return join_schedules(parts, milestones)
     for scheduler in schedulers:
-        if (kind := _kind(scheduler)) not in FACTORS:
-            raise check.fail("schedulers", f"must be among {', '.join(FACTORS)}, which multiply", kind)
+        if (kind := _kind(scheduler)) not in (*FACTORS, COSINE):
+            raise check.fail("schedulers", f"must be among {', '.join(FACTORS)}, which multiply, or {COSINE}", kind)
     if lr is None:
         raise check.fail("learning_rate", f"must be given for {name}", lr, "It is the lr of torch's optimizer.")
-    return scale_schedule(product(*(_part(s, 1.0, group) for s in schedulers)), rate("learning_rate", lr))
+    return scale_schedule(_product(schedulers, group), rate("learning_rate", lr))
+
+
+def _product(schedulers: list[Any], group: int) -> Any:
+    """The product of the factors; a cosine takes part to its first trough, from which it rises without the others."""
+    parts = [_part(s, 1.0, group) for s in schedulers]
+    waves = [k for k, s in enumerate(schedulers) if _kind(s) == COSINE]
+    if not waves or len(parts) == 1:
+        return product(*parts)
+    if len(waves) > 1:
+        raise check.fail("schedulers", f"must hold at most one {COSINE}", len(waves), "Convert each.")
+    arguments = _arguments(schedulers[waves[0]], group)
+    if number("eta_min", arguments.get("eta_min", 0.0)):
+        rule = f"must be 0 for {COSINE} beside others, which move what lies above it alone"
+        raise check.fail("eta_min", rule, arguments["eta_min"], "Convert each.")
+    trough = whole("T_max", arguments.get("T_max"), 1)
+    for k, part in enumerate(parts):
+        if k not in waves and (part.end is None or int(part.end) > trough):
+            rule = f"must be over after T_max={trough} steps beside {COSINE}, which then rises without them"
+            raise check.fail("schedulers", rule, _kind(schedulers[k]), "Convert each, and multiply them.")
+    return join_schedules([product(*parts), start_at(parts[waves[0]], trough)], [trough])
+
+
+def _bases(schedulers: list[Any], lr: Any, group: int) -> list[Any]:
+    """The base rates of the parts of a sequence.
+
+    `OneCycleLR` writes its first rate into the optimizer, and so does a `CyclicLR` that is made first. A later part
+    starts from what stood there when it was made, and the first from what stands there at the end.
+    """
+    bases, held = [], lr
+    for scheduler in schedulers:
+        live = getattr(scheduler, "base_lrs", None)
+        if (kind := _kind(scheduler)) == "OneCycleLR" or (kind in CYCLES and not bases):
+            held = live[group] if live else float(_part(scheduler, None, group)(0))
+        bases.append(float(live[group]) if live else held)
+    if (kind := _kind(schedulers[0])) not in CYCLES:
+        if held is not lr and kind not in FACTORS:
+            rule = f"must begin with one of {', '.join(FACTORS)} before one that has rates of its own"
+            raise check.fail("schedulers", rule, kind, "Convert each, and use lrx.join_schedules.")
+        bases[0] = held
+    return bases
+
+
+def _arguments(scheduler: Any, group: int) -> dict[str, Any]:
+    if not isinstance(scheduler, Mapping):
+        return read(scheduler, group)[2]
+    inner = dict(scheduler)
+    for key in ARGUMENT_KEYS:
+        inner |= keyed(key, scheduler.get(key))
+    return inner
 
 
 def _kind(scheduler: Any) -> str | None:
