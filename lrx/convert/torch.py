@@ -1,73 +1,25 @@
 """torch.optim.lr_scheduler: the schedulers of torch by object, by name or by config."""
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any, Literal
 
 from .. import _check as check
 from ..controllers.plateau import plateau
 from ..schedules.algebra import product, scale_schedule
-from ..schedules.clock import every, repeat
+from ..schedules.clock import every
 from ..schedules.constant import constant_schedule
 from ..schedules.cyclic import triangular_schedule
 from ..schedules.join import join_schedules
 from ..schedules.onecycle_torch import torch_onecycle_momentum_schedule, torch_onecycle_schedule
-from ..schedules.piecewise import piecewise_constant_schedule, piecewise_value_schedule
-from ..schedules.polynomial import linear_schedule, polynomial_schedule
+from ..schedules.piecewise import piecewise_constant_schedule
+from ..schedules.polynomial import linear_schedule
 from ..schedules.start_at import start_at
+from . import _torch_curves as curves
 from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, whole
-from ._curves import cosine, cycles, exponential, stairs, wave
+from ._curves import cosine, exponential
 from ._torch_objects import groups_of, read
 
 Of = Literal["learning_rate", "momentum"]
-
-
-def _step(lr: float, step_size: Any, gamma: Any) -> Any:
-    return stairs(lr, whole("step_size", step_size, 1), rate("gamma", gamma))
-
-
-def _multi_step(lr: float, milestones: Any, gamma: Any) -> Any:
-    times: dict[Any, Any] = {}
-    for m in several("milestones", milestones):  # one that is named twice counts twice
-        times[whole("milestones", m)] = times.get(whole("milestones", m), 1.0) * rate("gamma", gamma)
-    return piecewise_constant_schedule(lr, times)
-
-
-def _constant(lr: float, factor: Any, total_iters: Any) -> Any:
-    factor, n = number("factor", factor), whole("total_iters", total_iters)
-    check.non_negative(factor=factor)
-    check.at_most_one(factor=factor)
-    if n and not factor:  # which torch's step() divides by
-        raise check.fail("factor", f"must be positive where it ends, after total_iters={n}", factor)
-    # with 0 iterations torch never gives the factor back
-    return piecewise_value_schedule([n], [lr * factor, lr]) if n else constant_schedule(lr * factor)
-
-
-def _linear(lr: float, start_factor: Any, end_factor: Any, total_iters: Any) -> Any:
-    start, end = number("start_factor", start_factor), number("end_factor", end_factor)
-    check.positive(start_factor=start)
-    check.at_most_one(start_factor=start, end_factor=end)
-    check.non_negative(end_factor=end)
-    return linear_schedule(lr * start, lr * end, whole("total_iters", total_iters))
-
-
-def _exponential(lr: float, gamma: Any) -> Any:
-    return exponential(lr, 1, rate("gamma", gamma))
-
-
-def _polynomial(lr: float, total_iters: Any, power: Any) -> Any:
-    return polynomial_schedule(lr, 0.0, rate("power", power), whole("total_iters", total_iters))
-
-
-def _cosine(lr: float, T_max: Any, eta_min: Any) -> Any:
-    return wave(lr, number("eta_min", eta_min), whole("T_max", T_max, 1))
-
-
-def _restarts(lr: float, T_0: Any, T_mult: Any, eta_min: Any) -> Any:
-    first, multiplier, low = whole("T_0", T_0, 1), whole("T_mult", T_mult, 1), number("eta_min", eta_min)
-    if multiplier == 1:
-        return repeat(cosine(lr, low, first), first)
-    return cycles(first, Fraction(multiplier), lambda k, steps: cosine(lr, low, steps))
 
 
 def _cyclic(of: Of, **a: Any) -> Any:
@@ -130,13 +82,6 @@ def _from_before(first: float, last: float, total: int, anneal: str) -> Any:
     return start_at((cosine if anneal == "cos" else linear_schedule)(first, last, total), 1)
 
 
-def _swa(lr: float, swa_lr: Any, anneal_epochs: Any, anneal_strategy: Any) -> Any:
-    """From the rate that it finds to `swa_lr`."""
-    n, low = whole("anneal_epochs", anneal_epochs), rate("swa_lr", swa_lr)
-    check.one_of(("cos", "linear"), anneal_strategy=anneal_strategy)
-    return (cosine if anneal_strategy == "cos" else linear_schedule)(lr, low, n) if n else constant_schedule(low)
-
-
 def _lambda(lr: float, lr_lambda: Any) -> Any:
     if not callable(lr_lambda):
         raise check.fail("lr_lambda", "must be a function of the step", lr_lambda)
@@ -174,15 +119,15 @@ COSINE = "CosineAnnealingLR"
 PASSED: dict[str, Any] = {"last_epoch": -1, "verbose": False, "optimizer": None}
 """Arguments that all have and that move nothing here."""
 SCHEDULERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "StepLR": (_step, {"step_size": REQUIRED, "gamma": 0.1}),
-    "MultiStepLR": (_multi_step, {"milestones": REQUIRED, "gamma": 0.1}),
-    "ConstantLR": (_constant, {"factor": 1 / 3, "total_iters": 5}),
-    "LinearLR": (_linear, {"start_factor": 1 / 3, "end_factor": 1.0, "total_iters": 5}),
-    "ExponentialLR": (_exponential, {"gamma": REQUIRED}),
-    "PolynomialLR": (_polynomial, {"total_iters": 5, "power": 1.0}),
-    "CosineAnnealingLR": (_cosine, {"T_max": REQUIRED, "eta_min": 0.0}),
-    "CosineAnnealingWarmRestarts": (_restarts, {"T_0": REQUIRED, "T_mult": 1, "eta_min": 0.0}),
-    "SWALR": (_swa, {"swa_lr": REQUIRED, "anneal_epochs": 10, "anneal_strategy": "cos"}),
+    "StepLR": (curves.step, {"step_size": REQUIRED, "gamma": 0.1}),
+    "MultiStepLR": (curves.multi_step, {"milestones": REQUIRED, "gamma": 0.1}),
+    "ConstantLR": (curves.constant, {"factor": 1 / 3, "total_iters": 5}),
+    "LinearLR": (curves.linear, {"start_factor": 1 / 3, "end_factor": 1.0, "total_iters": 5}),
+    "ExponentialLR": (curves.exponential_lr, {"gamma": REQUIRED}),
+    "PolynomialLR": (curves.polynomial, {"total_iters": 5, "power": 1.0}),
+    "CosineAnnealingLR": (curves.cosine_lr, {"T_max": REQUIRED, "eta_min": 0.0}),
+    "CosineAnnealingWarmRestarts": (curves.restarts, {"T_0": REQUIRED, "T_mult": 1, "eta_min": 0.0}),
+    "SWALR": (curves.swa, {"swa_lr": REQUIRED, "anneal_epochs": 10, "anneal_strategy": "cos"}),
     "LambdaLR": (_lambda, {"lr_lambda": REQUIRED}),
     "MultiplicativeLR": (_multiplicative, {"lr_lambda": REQUIRED, "total_steps": REQUIRED}),
     "ReduceLROnPlateau": (
