@@ -80,7 +80,7 @@ class Update:
     __name__ = "update"
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        if _is_blank(state) and not scheduled(self.rule) and self.rule.init(()) == ():
+        if _is_blank(state) and not scheduled(self.rule) and _remembers_nothing(self.rule):
             return update_of(self.rule, updates, (), params, extra)[0], state
         state = _with_numbers(self.rule, state, updates if params is None else params)
         rule, numbers, stamp = _in_force(self.rule, state)
@@ -117,6 +117,11 @@ def transformation(rule: Any) -> Transformation:
     update = interned(update) if keep else update
     remember(update.rule)  # the one that lives as long as any equal optimizer
     return Transformation(Init(rule), update)
+
+
+def _remembers_nothing(rule: Any) -> bool:
+    memory = rule.init(())
+    return memory == () or getattr(memory, "inner_state", None) == ()  # as in `freeze`
 
 
 def _is_blank(state: Any) -> bool:

@@ -168,9 +168,9 @@ ERRORS = {
     ),
     "torch_chain": (
         lambda: from_torch(
-            "ChainedScheduler", learning_rate=0.1, schedulers=[{"name": "CosineAnnealingLR", "T_max": 3}]
+            "ChainedScheduler", learning_rate=0.1, schedulers=[{"name": "CosineAnnealingWarmRestarts", "T_0": 3}]
         ),
-        "which multiply, got 'CosineAnnealingLR'",
+        "which multiply, or CosineAnnealingLR, got",
     ),
     "torch_object": (lambda: from_torch(3), "must be a scheduler of torch, its name, or its config"),
     "keras_name": (lambda: from_keras({"class_name": "Cosine"}), "There are: ExponentialDecay, PiecewiseConstantDecay"),

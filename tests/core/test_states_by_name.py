@@ -105,6 +105,11 @@ def test_a_rule_with_memory_says_whose_state_it_is(build):
         build().update(GRADS, None, PARAMS)
 
 
+def test_the_state_of_freeze_is_that_of_a_mask():
+    state = lrx.freeze({"w": True, "b": False}).init(PARAMS)
+    assert state.inner_state == optax.EmptyState()
+
+
 def test_an_edit_of_a_rule_without_memory_still_counts():
     tx = lrx.clip(1e3)
     state = lrx.with_hyperparams(tx.init(PARAMS), max_delta=1e-3)

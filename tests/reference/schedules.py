@@ -487,13 +487,17 @@ def tanh_schedule(count, init_value, total_steps, *, lower=-7.0, upper=3.0, end_
     return end + (init - end) / (1 + math.exp(2 * z))  # ½(1 − tanh z) without the cancellation
 
 
-def k_decay_schedule(count, init_value, total_steps, *, k=1.0, end_value=0.0):
-    """Fall as end + (init − end)·½(1 + cos(π·x^k)), x = t/T. Source: Zhang & Li 2020, arXiv 2004.05909."""
+def k_decay_schedule(count, init_value, total_steps, *, k=1.0, end_value=0.0, power=None):
+    """Fall as end + (init − end)·f(x), x = t/T. Source: Zhang & Li 2020, arXiv 2004.05909.
+
+    f(x) = ½(1 + cos(π·x^k)), or (1 − x^k)^p for polynomial decay.
+    """
     init, end = f32(init_value), f32(end_value)
     if count >= total_steps:
         return end
     left = -math.expm1(f32(k) * math.log1p(-(total_steps - count) / total_steps)) if count else 1.0  # 1 − x^k
-    return end + (init - end) * math.sin(math.pi / 2 * left) ** 2
+    weight = math.sin(math.pi / 2 * left) ** 2 if power is None else left ** f32(power)
+    return end + (init - end) * weight
 
 
 def infinite_schedule(count, peak_value, warmup_steps, *, cooldown_steps, constant_value, shape="inverse-sqrt"):

@@ -204,6 +204,7 @@ CASES = [
     Case("flat_cosine", lrx.flat_cosine_schedule, {"init_value": 0.3, "total_steps": 90, "end_value": 0.01}, ulps=8),
     Case("tanh", lrx.tanh_schedule, {"init_value": 0.3, "total_steps": 90, "end_value": 0.01}, ulps=8),
     Case("k_decay", lrx.k_decay_schedule, {"init_value": 0.3, "total_steps": 90, "end_value": 0.01}, ulps=8),
+    Case("k_decay_power", lrx.k_decay_schedule, {"init_value": 0.3, "total_steps": 90, "k": 2.0, "power": 0.9}, ulps=8),
     Case("k_decay_half", lrx.k_decay_schedule, {"init_value": 0.3, "total_steps": 90, "k": 0.5}, ulps=8),
     Case(
         "chebyshev",
