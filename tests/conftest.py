@@ -141,11 +141,6 @@ def cheaply():
         COMPILER.use(before)
 
 
-@pytest.fixture(scope="module")
-def cheap_module():
-    """What is so for all modules."""
-
-
 class Traces:
     """How often Adam's rule was run, which under `jit` is how often it was traced."""
 

@@ -17,7 +17,6 @@ from lrx.cli._progress import duration
 from lrx.tuning._done import Losses
 from tests.common import REPOSITORY
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 FILE = """
 import jax, jax.numpy as jnp, lrx
 

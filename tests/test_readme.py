@@ -1,9 +1,6 @@
 import re
 from pathlib import Path
 
-import pytest
-
-pytestmark = pytest.mark.usefixtures("cheap_module")
 README = Path(__file__).parent.parent / "README.md"
 
 

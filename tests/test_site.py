@@ -13,7 +13,6 @@ import pytest
 import lrx
 from lrx import _from_optax, _optax_names
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 ROOT = Path(__file__).parent.parent
 GUIDE = sorted((ROOT / "docs").rglob("*.md"))
 

@@ -12,7 +12,6 @@ import lrx
 from lrx.convert import from_keras, from_timm, from_torch, from_transformers
 from tests.reference.public_configs import PUBLIC
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RECORD = json.loads((Path(__file__).parent.parent / "data" / "convert.json").read_text())
 COUNTS = {far: np.array(RECORD["far" if far else "short"], np.int32) for far in (False, True)}
 

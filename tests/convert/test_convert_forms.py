@@ -10,7 +10,6 @@ import pytest
 import lrx
 from lrx.convert import from_keras, from_timm, from_torch, from_transformers, recognised
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RECORD = json.loads((Path(__file__).parent.parent / "data" / "convert_more.json").read_text())
 COUNTS = np.arange(31, dtype=np.int32)
 

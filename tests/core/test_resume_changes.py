@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import lrx
 from tests.common import as_restored, avals, one_step, same, train
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS = {"body": {"w": np.ones((2, 3), np.float32)}, "head": {"w": np.full(3, 0.5, np.float32)}}
 GRADS = jax.tree.map(lambda p: np.asarray(0.1 + 0.2 * p, np.float32), PARAMS)
 LABELS = {"body": "body", "head": "head"}

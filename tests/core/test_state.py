@@ -12,8 +12,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, WARMUP_COSINE, avals, same, train, warmup_cosine
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 # ---------------------------------------------------------------- reading
 
 

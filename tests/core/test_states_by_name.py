@@ -9,7 +9,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, distance, needs_optax, same
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RULES = {
     "scale_by_adam": {},
     "scale_by_lion": {},

@@ -9,7 +9,6 @@ import pytest
 import lrx
 from tests.reference import diagnosis as reference
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS = {
     "w": jnp.linspace(-1.0, 2.0, 6).reshape(2, 3),
     "b": jnp.ones(3, jnp.bfloat16),

@@ -15,7 +15,6 @@ import lrx
 from lrx.diagnosis._best_factor import SHIFT, STRETCH, best_factor
 from lrx.diagnosis._scaled_rates import edits, rates_in
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS = 4
 CURVATURES = jnp.array([0.1, 1.0, 4.0])
 

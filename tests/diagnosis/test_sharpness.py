@@ -11,7 +11,6 @@ import pytest
 import lrx
 from tests.reference import diagnosis as reference
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 KEY = jax.random.key(0)
 
 

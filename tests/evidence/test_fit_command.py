@@ -7,7 +7,6 @@ from typer.testing import CliRunner
 import lrx
 from lrx.cli import make_app
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 LAW = lrx.LossLaw("momentum", {"L0": 2.5, "A": 0.66, "alpha": 0.42, "C": 0.5, "horizon": 40.0})
 
 

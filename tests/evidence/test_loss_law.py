@@ -16,8 +16,6 @@ from lrx.evidence._robust_fit import _values, on_the_host
 from lrx.evidence._runs import run_at
 from tests.reference import laws as reference
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 PARAMS = {
     "multi-power": {"L0": 2.5, "A": 0.66, "alpha": 0.42, "B": 61.0, "C": 0.5, "beta": 0.6, "gamma": 0.55},
     "momentum": {"L0": 2.5, "A": 0.66, "alpha": 0.42, "C": 0.5, "horizon": 40.0},

@@ -9,8 +9,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, distance, finite, random_gradients, scan
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_accumulate_takes_the_mean_gradient(every):

@@ -16,7 +16,6 @@ import lrx
 from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan, warmup_cosine
 from tests.optimizers.cases import CASES, MIXED, SEARCHES, VARIANTS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_variant = pytest.mark.parametrize("case", CASES + VARIANTS + SEARCHES, ids=lambda case: case.name)
 FALLING = lrx.linear_schedule(0.01, 0.001, 10)

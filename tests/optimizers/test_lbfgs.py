@@ -11,7 +11,6 @@ import pytest
 import lrx
 from tests.common import avals, finite
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 START = {"w": jnp.linspace(-1.5, 1.5, 6).reshape(2, 3), "b": jnp.array([0.5, -0.5])}
 STEPS = 1000
 

@@ -7,7 +7,6 @@ import pytest
 
 import lrx
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS, GRADS = jnp.ones(2), jnp.array([1.0, -2.0])
 
 

@@ -13,7 +13,6 @@ import lrx
 from tests.common import avals
 
 pytestmark = [
-    pytest.mark.usefixtures("cheap_module"),
     pytest.mark.filterwarnings("ignore:`optimistic_adam` is deprecated:DeprecationWarning"),
 ]
 STEPS = 1000

@@ -11,7 +11,6 @@ import pytest
 import lrx
 from tests.common import avals, one_step
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 # eigenvalues that are apart: where they meet, rounding chooses the eigenvectors
 PARAMS = {"w": jax.random.normal(jax.random.key(0), (4, 3)), "v": jax.random.normal(jax.random.key(1), (3, 4))}
 

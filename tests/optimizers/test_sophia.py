@@ -12,7 +12,6 @@ from tests.common import avals, distance, finite, one_step, same
 from tests.reference.compare import disagreement
 from tests.reference.optimizers import sophia
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 CURVES = {"w": jnp.array([[1.0, 3.0], [0.1, 20.0]]), "b": jnp.array([2.0, 0.5])}
 PARAMS = {"w": jnp.array([[1.0, -2.0], [3.0, 0.5]]), "b": jnp.array([-1.0, 2.0])}
 

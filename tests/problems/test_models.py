@@ -18,7 +18,6 @@ import lrx
 from lrx import problems
 from tests.common import same
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, (12, 8))
 IMAGES = (RNG.standard_normal((12, 8, 6, 6, 1)) + LABELS[:, :, None, None, None]).astype(np.float32)

@@ -11,7 +11,6 @@ from flax import nnx
 
 import lrx
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 BASE, WIDTH = 32, 128
 M = WIDTH / BASE
 

@@ -21,7 +21,6 @@ from lrx.tuning._found import Found
 from lrx.tuning._range_test import RangeTest
 from tests.tuning.bowl import CURVATURE, scored
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS, SEEDS = 40, 3
 SLOW, FAST = RATES = np.array([1e-3, 0.1])
 

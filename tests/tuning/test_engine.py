@@ -17,8 +17,6 @@ from lrx.tuning._host_batches import Batches
 from lrx.tuning._layout import lay_out
 from tests.tuning.bowl import bowl
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 def numbered(n=40):
     """A problem with batches from the host whose loss is the number on the batch."""

@@ -10,7 +10,6 @@ import lrx
 from lrx.tuning._engine import watching
 from tests.tuning.bowl import validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SMALL: dict[str, Any] = dict(learning_rate=[0.01, 0.5], momentum=[0.0, 0.9], seeds=2, steps=24)
 BEFORE = 2 * 2 * 2 * 24
 

@@ -16,7 +16,6 @@ from lrx.tuning._round import Round
 from tests.tuning.bowl import bowl
 
 BOWL = bowl(0.1)
-pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 def flat(noise=0.01):

@@ -15,7 +15,6 @@ from lrx.tuning._engine import watching
 from lrx.tuning._halving_plan import unit_of
 from tests.tuning.bowl import bowl, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 LINEAR = {"linear": lambda peak, steps: lrx.linear_schedule(peak, 0.0, steps)}
 SCHEDULES = LINEAR | {"cosine": lrx.cosine_decay_schedule}
 RATES = np.geomspace(0.01, 1.9, 8)

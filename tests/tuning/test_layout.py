@@ -15,7 +15,6 @@ from lrx.tuning._layout import LANES, lay_out
 from tests.common import REPOSITORY, environment
 from tests.tuning.bowl import bowl, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {"constant": lambda peak, steps: peak, "cosine": lrx.cosine_decay_schedule}
 GRID: dict[str, Any] = dict(learning_rate=[0.01, 0.1, 0.2, 0.5, 1.0], schedule=SCHEDULES, seeds=2, steps=16)
 

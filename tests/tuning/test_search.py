@@ -17,7 +17,6 @@ from lrx.tuning._shortened import Shortened, midpoints
 from tests.tuning.bowl import bowl
 
 BOWL = bowl(0.1)
-pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 def made_up(trial, best=0.02, noise=0.05):

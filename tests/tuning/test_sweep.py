@@ -9,7 +9,6 @@ import pytest
 import lrx
 from tests.tuning.bowl import bowl, lone_run, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {
     "constant": lambda peak, steps: peak,
     "step": lambda peak, steps: lrx.step_decay_schedule(peak, steps // 4),

@@ -8,7 +8,6 @@ import pytest
 import lrx
 from lrx.tuning._through_training import Numbers, Training, value_and_gradient
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SCALES = jnp.array([0.3, 1.0, 3.0])
 
 
