@@ -1,5 +1,6 @@
-"""Record further values of schedulers, `python tests/reference/record_convert_more.py`, for `tests/data/convert_more.json`.
+"""Record further values of schedulers: `python tests/reference/record_convert_more.py`.
 
+They are in `tests/data/convert_more.json`.
 It prints the JSON of chains with a cosine, cycles inside sequences, SWALR, timm's poly with k-decay and a WSD that is
 longer than its run. It needs what `record_convert.py` needs; recorded with torch 2.14.1 on CPU.
 """
