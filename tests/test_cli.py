@@ -408,7 +408,7 @@ def test_a_report_outlives_what_becomes_of_the_text(processes):
     for name in ("cp1252", "head", "full"):
         assert (folder / f"{name}.report/report.html").exists(), told[name]
     first = (folder / "cp1252.txt").read_text(encoding="cp1252").splitlines()[0]
-    assert first == "> adam 0.1±0.2 -> -+ *" and told["cp1252"][1] == "code 0\n"
+    assert first == "> adam 0.1±0.2 -> -| ." and told["cp1252"][1] == "code 0\n"
     assert told["head"][0].startswith("▸ adam") and told["head"][1] in ("code 0\n", "code 1\n")
     assert told["full"][1] == "lrx: error: cannot write the output: No space left on device.\ncode 1\n"
 
