@@ -1,9 +1,13 @@
-"""Execute notebooks, two at a time: `python .ci/notebooks.py colabs/*.ipynb`. The first error ends it."""
+"""Execute notebooks, two at a time: `python .ci/notebooks.py colabs/*.ipynb`. The first error ends it.
+
+What they printed and drew goes to `build/notebooks`, for the site.
+"""
 
 import concurrent.futures
 import multiprocessing
 import sys
 import time
+from pathlib import Path
 
 import nbclient
 import nbformat
@@ -14,6 +18,9 @@ def execute(path):
     begin = time.perf_counter()
     notebook = nbformat.read(path, as_version=4)
     nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3").execute()
+    folder = Path("build/notebooks")
+    folder.mkdir(parents=True, exist_ok=True)
+    nbformat.write(notebook, folder / Path(path).name)
     cells = sum(cell.cell_type == "code" for cell in notebook.cells)
     return f"{path}: {cells} code cells, {time.perf_counter() - begin:.0f} s"
 

@@ -1,5 +1,7 @@
 """One optimizer step of lrx, optax and torch, paired: `python -m benchmarks.step [--quick] [--json FILE]`.
 
+With `--monitor` alone, what `lrx.monitor` costs: Adam, Adam with ‖g‖₂ in its state, and Adam with a monitor.
+
 A step is update and apply, jitted, with parameters and state donated in the order of the outputs:
 `step(params, state, grads) -> (params, state)`. Donated buffers are matched to outputs in order, and on CPU the other
 order copies everything. torch runs its fused (or, where there is none, foreach) implementation in place, if installed.
@@ -70,6 +72,23 @@ ADAPTIVE = {
     "schedule_free_adamw+": lambda: lrx.schedule_free_adamw(1.0, inner_momentum=0.9, polyak=True),
 }
 """Rates that adapt, and optimizers that find theirs."""
+
+
+def with_norm(tx: Any) -> Any:
+    """The optimizer with the norm of the last gradient in its state: the sum that `lrx.monitor` needs."""
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> Any:
+        moved, inner = tx.update(updates, state[0], params, **extra)
+        return moved, (inner, optax.global_norm(jax.lax.optimization_barrier(updates)))
+
+    return optax.GradientTransformationExtraArgs(lambda params: (tx.init(params), jnp.zeros(())), update)
+
+
+MONITORED = {
+    "adam": lambda: lrx.adam(1e-3),
+    "adam, norm": lambda: with_norm(lrx.adam(1e-3)),
+    "adam, monitor": lambda: lrx.monitor(lrx.adam(1e-3)),
+}
 
 
 class Stepper:
@@ -215,6 +234,48 @@ def adaptive(name: str, make: Callable[[], Any], size: int, rounds: int, pairs: 
     return {"optimizer": name, "ms": ms, "ratio": middle, "quartiles": [low, high], "state_words": words}
 
 
+def monitoring(shape: str, leaves: int, size: int, rounds: int, pairs: int) -> list[dict[str, Any]]:
+    """The lines of the third table for one shape."""
+    times: dict[str, list[float]] = {}
+    steppers: dict[str, Stepper] = {}
+    for i in range(pairs):
+        steppers = {}
+        for who in MONITORED if i % 2 == 0 else reversed(MONITORED):
+            steppers[who] = Stepper(MONITORED[who](), lrx.apply_updates, leaves, size)
+        for stepper in 3 * list(steppers.values()):
+            stepper()
+        for who, seconds in paired(dict(steppers), rounds).items():
+            times.setdefault(who, []).extend(seconds)
+    return [
+        {
+            "optimizer": who,
+            "parameters": shape,
+            "ms": 1e3 * statistics.median(times[who]),
+            "per_adam": ratio(times, who, "adam"),
+            "per_norm": ratio(times, who, "adam, norm"),
+            "temporary_mb": steppers[who].temporary_bytes / 1e6,
+        }
+        for who in MONITORED
+    ]
+
+
+def monitor_table(quick: bool) -> list[dict[str, Any]]:
+    """Print the third table."""
+    print(
+        f"{'':13} {'params':>9} {'ms':>8} {'/adam':>6} {'quartiles':>11} {'/norm':>6} {'quartiles':>11} {'temp MB':>8}"
+    )
+    rows = []
+    for shape in ("1 x 20M", "200 x 5k"):
+        leaves, size = SHAPES[shape]
+        for r in monitoring(shape, leaves, max(100, size // 10) if quick else size, *((10, 2) if quick else (40, 4))):
+            rows.append(r)
+            text = f"{r['optimizer']:13} {shape:>9} {r['ms']:8.2f}"
+            for middle, low, high in (r["per_adam"], r["per_norm"]):
+                text += f" {middle:6.2f} {low:5.2f}..{high:4.2f}"
+            print(f"{text} {r['temporary_mb']:8.2f}", flush=True)
+    return rows
+
+
 def line(r: dict[str, Any], stream: float) -> str:
     """A row as text."""
     low, high = r["quartiles"]
@@ -232,8 +293,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller parameters")
     parser.add_argument("--adaptive", action="store_true", help="the second table alone")
+    parser.add_argument("--monitor", action="store_true", help="the third table alone")
     parser.add_argument("--json")
     args = parser.parse_args()
+    if args.monitor:
+        write(args.json, {"monitor": monitor_table(args.quick)})
+        return
     stream = Stream().bytes_per_second(10 if args.quick else 40)
     print(f"in-place stream: {stream / 1e9:.1f} GB/s")
     print(f"{'optimizer':13} {'params':>9} {'of':9} {'ms':>8} {'/optax':>6} {'quartiles':>11} {'GB/s':>6} ", end="")

@@ -15,6 +15,7 @@ GALLERY = {
     "constant": lrx.constant_schedule(0.5),
     "linear": lrx.linear_schedule(1.0, 0.0, STEPS),
     "polynomial, power 2": lrx.polynomial_schedule(1.0, 0.0, 2.0, STEPS),
+    "polynomial cycles": lrx.polynomial_cycles_schedule(1.0, 0.05, power=1.0, cycle_steps=300),
     "exponential": lrx.exponential_decay(1.0, 250, 0.5),
     "exponential, staircase": lrx.exponential_decay(1.0, 250, 0.5, staircase=True),
     "step decay": lrx.step_decay_schedule(1.0, 200),
@@ -36,6 +37,7 @@ GALLERY = {
     "knee": lrx.knee_schedule(1.0, STEPS, knee_fraction=0.6, warmup_steps=WARMUP),
     "tanh": lrx.tanh_schedule(1.0, STEPS),
     "k-decay, k = 3": lrx.k_decay_schedule(1.0, STEPS, k=3.0),
+    "k-decay, k = 3, power 2": lrx.k_decay_schedule(1.0, STEPS, k=3.0, power=2.0),
     "flat cosine": lrx.flat_cosine_schedule(1.0, STEPS),
     "power": lrx.power_schedule(1.0, WARMUP, a=4.6, b=-0.51, batch_size=2),
     "infinite": lrx.infinite_schedule(1.0, WARMUP, cooldown_steps=500, constant_value=0.3),
@@ -56,6 +58,8 @@ GALLERY = {
     ),
     "0.5 * cosine + triangular": 0.5 * cosine + 0.4 * lrx.triangular_schedule(0.0, 1.0, half_cycle_steps=50),
     "repeat": lrx.repeat(lrx.linear_schedule(1.0, 0.0, 300), 250),
+    "every": lrx.every(lrx.linear_schedule(1.0, 0.0, 10), 100),
+    "start_at": lrx.start_at(cosine, 400),
 }
 
 

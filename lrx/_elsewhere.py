@@ -18,7 +18,6 @@ NEWER = {
         "MonitorState",
         "measure_with_ema",
         "microbatch",
-        "monitor",
     ),
 }
 """What `_from_optax` takes from a version of optax above the floor."""
@@ -41,7 +40,7 @@ def _answer(module: str, name: str) -> str:
         return f"module {module!r} has no attribute {name!r}"
     for version, names in NEWER.items():
         if name in names:
-            return f"{module}.{name} needs optax {version} or newer, but optax {optax.__version__} is installed."
+            return needs_newer(f"{module}.{name}", version)
     if name in _public(sys.modules["lrx"]):
         return f"{module} has no {name}. Use lrx.{name}."
     path = _in_optax(name)
@@ -54,6 +53,11 @@ def _answer(module: str, name: str) -> str:
         return f"{module} has no {name}, nor has optax."
     places = [f"{module}.{n}" if n in own else str(_in_optax(n)) for n in close]
     return f"{module} has no {name}. Did you mean {' or '.join(places)}?"
+
+
+def needs_newer(name: str, version: str) -> str:
+    """What is said where the optax that is installed is too old."""
+    return f"{name} needs optax {version} or newer, but optax {optax.__version__} is installed."
 
 
 def _in_optax(name: str) -> str | None:

@@ -1,7 +1,7 @@
 """optax's own, under its name: what has no number that one tunes, and so no part of lrx in it.
 
 All of it takes lrx's transformations and states as it takes optax's. `lrx`, `lrx.transforms` and `lrx.contrib` take it
-from here. What only newer versions of optax have stands at the end; `lrx.monitor` then says which version it needs.
+from here. What only newer versions of optax have stands at the end; `lrx.microbatch` then says which version it needs.
 """
 
 from contextlib import suppress as _suppress
@@ -101,4 +101,3 @@ with _suppress(ImportError):  # optax 0.2.7
     from optax import MonitorState as MonitorState
     from optax import measure_with_ema as measure_with_ema
     from optax import microbatch as microbatch
-    from optax import monitor as monitor

@@ -23,3 +23,8 @@ def varying(aval: Any) -> frozenset[str]:
 def as_varying(x: Any, axes: tuple[str, ...]) -> Any:
     """`x`, of a type that varies over `axes`: `jax.lax.pcast`, in older versions of JAX `pvary`."""
     return jax.lax.pcast(x, axes, to="varying") if hasattr(jax.lax, "pcast") else OLD.lax.pvary(x, axes)
+
+
+def float64() -> contextlib.AbstractContextManager[Any]:
+    """The context in which new arrays may be float64: `jax.enable_x64`, before JAX 0.8 in `jax.experimental`."""
+    return jax.enable_x64(True) if hasattr(jax, "enable_x64") else OLD.experimental.enable_x64(True)

@@ -22,13 +22,14 @@ from .optimizers.apply_if_finite import ApplyIfFiniteState
 from .optimizers.ema import EmaState
 from .optimizers.galore import GaLoreState
 from .optimizers.lbfgs import ScaleByLBFGSState
+from .optimizers.learning_rate import ScaleByScheduleState
 from .optimizers.line_searches import ScaleByBacktrackingLinesearchState, ScaleByZoomLinesearchState
 from .optimizers.lion import ScaleByLionState
 from .optimizers.lookahead import LookaheadState
 from .optimizers.madgrad import MadgradState
 from .optimizers.masking import MaskedState
 from .optimizers.momentum import TraceState
-from .optimizers.momo import MomoState
+from .optimizers.momo import MomoAdamState, MomoState
 from .optimizers.muon import MuonState
 from .optimizers.noise import AddNoiseState
 from .optimizers.novograd import ScaleByNovogradState
@@ -38,7 +39,6 @@ from .optimizers.prodigy import ProdigyState
 from .optimizers.rmsprop import ScaleByRmsState
 from .optimizers.rprop import ScaleByRpropState
 from .optimizers.sam import SAMState
-from .optimizers.scale import ScaleByScheduleState
 from .optimizers.schedule_free import ScheduleFreeState
 from .optimizers.schedule_free_eval import schedule_free_eval_params
 from .optimizers.simplified_ademamix import ScaleBySimplifiedAdEMAMixState
@@ -108,7 +108,6 @@ DAdaptAdamWState = _dadapt.DadaptState
 DoGState = distance.DistanceMemory
 DoWGState = distance.DistanceMemory
 MechanicState = mechanize.MechanizeState
-MomoAdamState = MomoState
 MultiTransformState = PartitionState
 ReduceLROnPlateauState = _metric.Watch
 ScaleByAdaDeltaState = adadelta.ScaleByAdadeltaState

@@ -99,8 +99,8 @@ _TRAVELLED = "max_dist grad_sum_of_squares init_params"
 _SEARCH = "value grad info"
 
 READINGS = [
-    _reading("count nu", "nu", same("nu")),
-    _reading("count mu variance", "mu nu", {**same("mu"), "variance": Source(("nu", "mu"), _variance)}),
+    _reading("num_updates nu", "nu", same("nu")),
+    _reading("num_updates mu variance", "mu nu", {**same("mu"), "variance": Source(("nu", "mu"), _variance)}),
     _reading(
         "count mu variance",
         "count mu nu",
@@ -162,7 +162,6 @@ READINGS = [
     _reading(
         "value grad info num_updates skipped", f"learning_rate {_SEARCH}", same("learning_rate", *_SEARCH.split())
     ),
-    _reading("count step_size", "count", same("count")),
     _reading("steps_since_sync averaged", "steps_since_sync", same("steps_since_sync")),
     *(
         _reading(

@@ -9,6 +9,7 @@ from jax.tree_util import GetAttrKey
 
 from . import _check as check
 from ._boxes import boxed_like, map_with_names, value_of
+from ._first_count import showing
 from ._numbers import INT32_MAX, is_array, is_tracer
 from ._pytree import key_name
 from ._rules_in import applied_last, rules_in
@@ -28,7 +29,8 @@ def is_step(x: Any) -> bool:
 def at_step(tx: Any, params: Any, step: Any) -> Any:
     """A state with fresh moments whose counts say that `step` updates are completed."""
     check.non_negative_count(restored=step)
-    fresh = tx.init(params)
+    with showing(jnp.maximum(jnp.asarray(step) - 1, 0)):
+        fresh = tx.init(params)
     of_place, windows = dict(rules_in(tx.init, fresh)), _accumulations(fresh)
     other = {part.places["count"] for part in Parts(fresh).parts if "plateau_count" in part.fields}  # of a window
 

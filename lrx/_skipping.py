@@ -142,6 +142,11 @@ def _memories(new: Any, old: Any) -> list[tuple[Any, Any]]:
     return found
 
 
+def skip_counts(new: Any, old: Any) -> list[tuple[jax.Array, jax.Array]]:
+    """How many updates each rule inside has skipped, after and before an update."""
+    return [(n.skipped, o.skipped) for n, o in _memories(new, old)]
+
+
 def _numbers(new: Any, old: Any) -> list[tuple[Any, Any]]:
     """The remembered numbers, except those of inner rules that check their own."""
     found = []

@@ -1,9 +1,12 @@
 """Where the states of rules are inside a larger state, and how their numbers are named."""
 
+import functools
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 
+from ._boxes import is_boxed, value_of
 from ._pytree import key_name
 from ._rule import ScheduledState, State, inner_fields, is_rule_state
 
@@ -67,6 +70,54 @@ def rate_of(state: Any) -> Any:
     """The learning rate that one rule applied last, or None if it is not a rule that applies one."""
     rate = getattr(state.memory, "learning_rate", None)
     return state.hyperparams.get("learning_rate") if rate is None else rate
+
+
+class Rate(NamedTuple):
+    """A learning rate, or a factor that multiplies those of its chain."""
+
+    chain: tuple[str, ...]
+    """The path in the raw state of the chain that it is in."""
+    name: str
+    """Its dotted path."""
+    value: jax.Array
+    multiplies: bool
+    """Whether it multiplies the learning rate of its chain: of a line search, a plateau or a scaling."""
+
+
+def rates_in(opt_state: Any) -> tuple[list[Rate], list[Rate]]:
+    """Every learning rate and every factor that changes; and the constant factors of `scale`."""
+    found, constants = [], []
+    for place, path, state in outermost(rules(opt_state)):
+        rate, fields = rate_of(state), getattr(state.memory, "_fields", ())
+        if rate is not None:
+            searched = "decrease_error" in getattr(getattr(state.memory, "info", None), "_fields", ())
+            multiplies = searched or "step_size_fn" in state.hyperparams
+            for leaf, x in jax.tree_util.tree_flatten_with_path(rate, is_leaf=is_boxed)[0]:
+                name = dotted((*path, "learning_rate", *map(key_name, leaf)))
+                found.append(Rate(place[:-1], name, value_of(x), multiplies))
+        elif "plateau_count" in fields:
+            found.append(Rate(place[:-1], dotted((*path, "scale")), value_of(state.memory.scale), multiplies=True))
+        elif set(state.hyperparams) == {"step_size"} and not fields:
+            step_size = jnp.asarray(value_of(state.hyperparams["step_size"]))
+            constants.append(Rate(place[:-1], dotted((*path, "step_size")), step_size, multiplies=True))
+    return found, constants
+
+
+def multiplied(found: list[Rate], constants: list[Rate]) -> list[jax.Array]:
+    """The products of the rates of each chain, if all but one of them multiply it; else all as they are."""
+    chains: dict[tuple[str, ...], list[Rate]] = {}
+    for rate in found:
+        chains.setdefault(rate.chain, []).append(rate)
+    for outer in sorted(chains, key=len):  # a line search behind a chain in a chain
+        inside = [c for c in chains if c != outer and c[: len(outer)] == outer]
+        if len(inside) == 1 and all(rate.multiplies for rate in chains[outer]):
+            chains[inside[0]] += chains.pop(outer)
+    if any(sum(not rate.multiplies for rate in rates) > 1 for rates in chains.values()):
+        return [rate.value for rate in found]
+    for x in constants:
+        if x.chain in chains:  # one that is positive may undo the scaling of a loss
+            chains[x.chain].append(x._replace(value=jnp.where(x.value < 0, -x.value, jnp.ones_like(x.value))))
+    return [functools.reduce(jnp.multiply, [rate.value for rate in rates]) for rates in chains.values()]
 
 
 def dotted(path: tuple[str, ...]) -> str:

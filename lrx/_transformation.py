@@ -35,7 +35,7 @@ from ._arithmetic import add_one, vary_like, zero_count
 from ._factory_checks import remember
 from ._numbers import F32, in_state, is_tracer, state_dtype
 from ._pytree import factory_name, holds_code, is_rule, replaced, same_keys, scheduled, to_dict
-from ._rule import ScheduledState, State, wrapped_by
+from ._rule import ScheduledState, State, is_rule_state, wrapped_by
 from ._stacks import init_of, update_of
 from ._stamp import stamp_of
 from .schedules._schedule import as_schedule
@@ -80,8 +80,9 @@ class Update:
     __name__ = "update"
 
     def __call__(self, updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
-        if _is_blank(state) and not scheduled(self.rule) and self.rule.init(()) == ():
+        if _is_blank(state) and not scheduled(self.rule) and _remembers_nothing(self.rule):
             return update_of(self.rule, updates, (), params, extra)[0], state
+        state = _with_numbers(self.rule, state, updates if params is None else params)
         rule, numbers, stamp = _in_force(self.rule, state)
         if not scheduled(rule):
             updates, memory = update_of(rule, updates, state.memory, params, extra)
@@ -118,9 +119,24 @@ def transformation(rule: Any) -> Transformation:
     return Transformation(Init(rule), update)
 
 
+def _remembers_nothing(rule: Any) -> bool:
+    memory = rule.init(())
+    return memory == () or getattr(memory, "inner_state", None) == ()  # as in `freeze`
+
+
 def _is_blank(state: Any) -> bool:
     """Whether there is no state, as in `clip(1.0).update(grads, None)`: a rule that remembers nothing needs none."""
     return state is None or (isinstance(state, tuple) and not state)
+
+
+def _with_numbers(rule: Any, state: Any, params: Any) -> Any:
+    """A state; a memory that a user made by hand, such as a `lrx.ReduceLROnPlateauState`, with the code's numbers."""
+    if is_rule_state(state) or not hasattr(state, "_fields"):
+        return state
+    fresh = jax.eval_shape(Init(rule), params)
+    if type(fresh.memory) is not type(state) or isinstance(fresh, ScheduledState):
+        return state
+    return State(to_dict(rule), state, jnp.asarray(stamp_of(rule)))
 
 
 # ---------------------------------------------------------------- the numbers that count

@@ -16,7 +16,7 @@ from ._factory_checks import verify
 from ._numbers import canonical, is_number, is_tracer
 from ._pytree import key_name, same_keys, to_dict
 from ._rule import ScheduledState, completed
-from ._state_paths import RATE_KEYS, Slot, dotted, outermost, rate_of, rules
+from ._state_paths import RATE_KEYS, Slot, dotted, multiplied, outermost, rate_of, rates_in, rules
 
 
 def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
@@ -28,24 +28,25 @@ def learning_rates(opt_state: Any) -> dict[str, jax.Array]:
     Returns:
       Path -> rate applied last, float32 []. Before the first update it is the rate that the first update will apply,
       or, where that depends on the loss or the gradient, the base rate. A controller with a rate for each leaf has one
-      entry for each, whose path ends in the leaf's.
+      entry for each, whose path ends in the leaf's. What multiplies a rate has an entry of its own: the schedule of
+      `scale_by_schedule` without its sign, the factor of a line search and of `reduce_on_plateau`. The number of
+      `scale` has one where there is nothing else.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
       >>> print(lrx.learning_rates(lrx.adam(0.5).init(jnp.zeros(3))))
       {'scale_by_learning_rate.learning_rate': Array(0.5, dtype=float32)}
     """
-    found: dict[str, jax.Array] = {}
-    for _, path, state in outermost(rules(opt_state)):
-        rate = rate_of(state)
-        if rate is not None:
-            for leaf, x in jax.tree_util.tree_flatten_with_path(rate, is_leaf=is_boxed)[0]:
-                found[dotted((*path, "learning_rate", *map(key_name, leaf)))] = value_of(x)
-    return found
+    found, constants = rates_in(opt_state)
+    return {rate.name: rate.value if found else jnp.abs(rate.value) for rate in found or constants}
 
 
 def learning_rate(opt_state: Any) -> jax.Array:
     """The learning rate that was applied last; before the first update, the one that the first will apply.
+
+    It is what multiplies the direction of the optimizer, without its sign. In a chain it is the product of the learning
+    rate, of schedules in `scale_by_schedule`, of negative numbers in `scale` (positive ones may undo the scaling of a
+    loss), and of the factor of a line search or of `reduce_on_plateau`: `learning_rates` lists them.
 
     Args:
       opt_state: the state of any optimizer, or anything that contains one.
@@ -54,7 +55,7 @@ def learning_rate(opt_state: Any) -> jax.Array:
       The rate, float32 [] (with a leading axis for a batch of states made under `vmap`).
 
     Raises:
-      ValueError: if the state holds no learning rate or several.
+      ValueError: if the state holds no learning rate, or several that do not multiply each other.
 
     Examples:
       >>> import jax.numpy as jnp, lrx
@@ -65,12 +66,17 @@ def learning_rate(opt_state: Any) -> jax.Array:
       ...   _, state = tx.update(params, state)
       >>> print(lrx.learning_rate(state))  # the second update applied schedule(1)
       0.75
+      >>> tx = lrx.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(lrx.constant_schedule(0.5)), lrx.scale(-1.0))
+      >>> print(lrx.learning_rate(tx.init(params)))
+      0.5
     """
-    found = learning_rates(opt_state)
-    if len(found) == 1:
-        return next(iter(found.values()))
-    if found:
-        raise ValueError(f"learning_rate(opt_state) holds {len(found)} rates: {', '.join(found)}. Use learning_rates.")
+    found, constants = rates_in(opt_state)
+    products = multiplied(found, constants) if found else [jnp.abs(rate.value) for rate in constants]
+    if len(products) == 1:
+        return products[0]
+    names = ", ".join(rate.name for rate in found or constants)
+    if products:
+        raise ValueError(f"learning_rate(opt_state) holds {len(products)} rates: {names}. Use learning_rates.")
     raise ValueError(
         "learning_rate(opt_state) found none. It reads what lrx.scale_by_learning_rate (and every optimizer that "
         "ends in it, such as lrx.adam) keeps in its state; in an optax chain, use that in place of optax's."
@@ -185,7 +191,7 @@ def with_hyperparams(opt_state: Any, **values: Any) -> Any:
 
     def edit(path: Any, old: Any) -> Any:
         key = tuple(map(key_name, path))
-        return _replaced(edits[key][0], old, edits[key][1]) if key in edits else old
+        return replaced(edits[key][0], old, edits[key][1]) if key in edits else old
 
     new = map_with_names(edit, opt_state)
     for place, _, state in rules(new):
@@ -268,7 +274,7 @@ def _collect_schedule(edits: dict[Any, Any], slots: list[Slot], slot: Slot, valu
 # ---------------------------------------------------------------- replacing
 
 
-def _replaced(where: str, old: Any, value: Any) -> Any:
+def replaced(where: str, old: Any, value: Any) -> Any:
     """`value` with dtype, shape, sharding and commitment of `old`: otherwise the next step compiles again."""
     held = value_of(old)
     kind = int if jnp.issubdtype(held.dtype, jnp.integer) else float

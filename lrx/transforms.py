@@ -31,6 +31,7 @@ from ._optax_names import MaskedState as MaskedState
 from ._optax_names import PartitionState as PartitionState
 from ._optax_names import TraceState as TraceState
 from ._optax_names import ZeroNansState as ZeroNansState
+from .diagnosis._monitor import monitor as monitor
 from .optimizers.apply_if_finite import apply_if_finite as apply_if_finite
 from .optimizers.clip_by_block import clip_by_block_rms as clip_by_block_rms
 from .optimizers.clipping import adaptive_grad_clip as adaptive_grad_clip
@@ -52,6 +53,5 @@ with _suppress(ImportError):  # optax 0.2.6
 with _suppress(ImportError):  # optax 0.2.7
     from ._from_optax import MonitorState as MonitorState
     from ._from_optax import measure_with_ema as measure_with_ema
-    from ._from_optax import monitor as monitor
 
 _answer_in(__name__)

@@ -77,49 +77,68 @@ def pytest_runtest_logfinish(nodeid, location):
         MEMORY.drop_programs()
 
 
+OPTIONS = {
+    "xla_cpu_use_fusion_emitters": False,  # the older way from fused loops to LLVM, without MLIR: half the time
+    "xla_cpu_parallel_codegen_split_count": 1,  # one LLVM module to a program: the tests share few cores anyway
+}
+
+
+class Compiler:
+    """XLA as a test wants it: fast, or as users have it.
+
+    Compiled fast, the programs are what they are up to the digits: the graph is optimised as ever, the machine code is
+    not. `@pytest.mark.real_compiler` is for tests of which digits come out.
+    """
+
+    real = True
+    patch = pytest.MonkeyPatch()
+
+    def use(self, real):
+        """Compile so from now on."""
+        if real == self.real:
+            return
+        self.real = real
+        self.patch.undo()
+        jax.clear_caches()  # what was compiled the other way is not run again
+        jax.config.update("jax_disable_most_optimizations", not real)
+        # no setting of JAX's gives options to all programs that the code under test compiles
+        get = getattr(compiler, "get_compile_options", None)
+        if real or get is None:  # private to JAX, which may rename it
+            return
+        options = {name: value for name, value in OPTIONS.items() if is_option(name, value)}
+
+        def get_cheap(*args, env_options_overrides=None, **kwargs):
+            return get(*args, env_options_overrides={**options, **(env_options_overrides or {})}, **kwargs)
+
+        self.patch.setattr(compiler, "get_compile_options", get_cheap)
+
+
 @functools.cache
-def cheap_options():
-    """XLA's older way from fused loops to LLVM, without MLIR: half the time. Nothing if XLA has it no more."""
-    options = {"xla_cpu_use_fusion_emitters": False}
+def is_option(name, value):
+    """Whether this XLA has it."""
     try:
-        jax.jit(lambda x: x, compiler_options=options)(0)
+        jax.jit(lambda x: x, compiler_options={name: value})(0)
     except jax.errors.JaxRuntimeError:
-        return {}
-    return options
+        return False
+    return True
+
+
+COMPILER = Compiler()
+
+
+def pytest_runtest_setup(item):
+    COMPILER.use(real=item.get_closest_marker("real_compiler") is not None)
 
 
 @contextlib.contextmanager
 def cheaply():
-    """The programs are what they are, up to the digits: the graph is optimised as ever, the machine code is not."""
-    get, options = getattr(compiler, "get_compile_options", None), cheap_options()
-    before = jax.config.read("jax_disable_most_optimizations")
-
-    def get_cheap(*args, env_options_overrides=None, **kwargs):
-        return get(*args, env_options_overrides={**options, **(env_options_overrides or {})}, **kwargs)
-
-    with pytest.MonkeyPatch.context() as patch:
-        # no setting of JAX's gives options to all programs that the code under test compiles
-        if get is not None:  # private to JAX, which may rename it
-            patch.setattr(compiler, "get_compile_options", get_cheap)
-        jax.config.update("jax_disable_most_optimizations", True)
-        try:
-            yield
-        finally:
-            jax.config.update("jax_disable_most_optimizations", before)
-
-
-@pytest.fixture
-def cheap_compiles():
-    """Compile fast rather than well, where no digit is at stake."""
-    with cheaply():
+    """Compile fast, in a process of a test's own too."""
+    before = COMPILER.real
+    COMPILER.use(real=False)
+    try:
         yield
-
-
-@pytest.fixture(scope="module")
-def cheap_module():
-    """The same for a whole module and what its tests share."""
-    with cheaply():
-        yield
+    finally:
+        COMPILER.use(before)
 
 
 class Traces:

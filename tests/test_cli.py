@@ -1,19 +1,22 @@
 """The command: what it prints, what it writes, and one line for every mistake."""
 
+import json
 import os
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 import lrx
-from lrx import cli
 from lrx.charts import drawing
-from lrx.cli import make_app
+from lrx.cli import _tune, make_app
+from lrx.cli._progress import duration
+from lrx.tuning._done import Losses
+from tests.common import REPOSITORY
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 FILE = """
 import jax, jax.numpy as jnp, lrx
 
@@ -43,6 +46,10 @@ def make():
 
 def fails():
     raise RuntimeError("no data")
+
+def exits():
+    import sys
+    sys.exit(3)
 """
 QUICK = ["--steps", "10", "--seeds", "2", "--optimizers", "sgd", "--schedules", "constant, linear"]
 
@@ -75,14 +82,14 @@ def choices():
 def tuned(folder, choices):
     """One run of `lrx tune` on the file."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(cli, "tune", lambda *args, **kwargs: choices.append(lrx.tune(*args, **kwargs)) or choices[0])
+        patch.setattr(_tune, "tune", lambda *args, **kwargs: choices.append(lrx.tune(*args, **kwargs)) or choices[0])
         return run("tune", "mine.py:make", *QUICK, "--learning-rates", "1e-3:1:4", "--out", "out/report")
 
 
 @pytest.fixture
 def told_again(tuned, choices, monkeypatch):
     """`lrx tune` gives the same once more, without training."""
-    monkeypatch.setattr(cli, "tune", lambda *args, **kwargs: choices[0])
+    monkeypatch.setattr(_tune, "tune", lambda *args, **kwargs: choices[0])
 
 
 # ---------------------------------------------------------------- lrx tune
@@ -124,6 +131,41 @@ def test_no_number_is_cut_in_a_narrow_terminal(tuned, told_again, folder):
     narrow = run("tune", "mine.py:make", "--out", "narrow", COLUMNS="30")
     table = [line.split() for line in narrow.stdout.splitlines() if "±" in line and " sgd " in line]
     assert table == [line.split() for line in tuned.stdout.splitlines() if "±" in line and " sgd " in line]
+
+
+def test_tune_without_a_problem_lists_those_that_there_are():
+    listed = run("tune")
+    assert listed.exit_code == 0 and "digits, diabetes, mnist1d, text" in listed.stdout
+
+
+# ---------------------------------------------------------------- lrx find
+
+
+def test_find_answers_draws_and_writes(folder):
+    found = run("find", "mine.py:bowl", "--optimizer", "sgd", "--steps", "200", "--seed", "3", "--out", "found")
+    assert found.exit_code == 0 and found.stderr == ""
+    lines = found.stdout.splitlines()
+    told = json.loads((folder / "found/find.json").read_text())
+    assert lines[0] == f"Use sgd with a learning rate of {told['learning_rate']:.3g} for [red]bowl[/red], 200 steps."
+    assert lines[1].startswith("The best rate is expected between ")
+    assert any(line.startswith(f"Cost: {told['gradients']} gradients, 1.2") for line in lines)
+    drawing = [line for line in lines if "|" in line]
+    assert len(drawing) == 12 and all(any(str(i) in line.split("|")[1] for line in drawing) for i in (1, 2, 3))
+    assert sum(line.count("^") for line in lines) == 1 and found.stdout.isascii()
+    assert (folder / "found/find.png").read_bytes().startswith(b"\x89PNG")
+
+
+# ---------------------------------------------------------------- progress
+
+
+def test_the_bar_tells_the_losses_and_the_time_that_is_left():
+    losses = Losses()
+    assert losses.text() == ""
+    losses.add(np.array([[[3.0, 1.0]], [[np.nan, 1.0]], [[5.0, 5.0]]]))
+    assert losses.text() == "loss 2 · best 2"
+    losses.add(np.full((1, 2, 3), 4.0))
+    assert losses.text() == "loss 4 · best 2"
+    assert [duration(x) for x in (0.4, 59, 200, 7500)] == ["0 s", "59 s", "3 min 20 s", "2 h 5 min"]
 
 
 # ---------------------------------------------------------------- lrx show
@@ -180,12 +222,20 @@ TUNE_DIGITS = ("tune", "digits")
 MISTAKES = [
     ([], "Missing command. See 'lrx --help'."),
     (["nothing"], "No such command 'nothing'"),
-    (["tune"], "Missing argument 'PROBLEM'. See 'lrx tune --help'."),
+    (["find"], "Missing argument 'PROBLEM'. See 'lrx find --help'."),
+    (["find", "nothing"], "PROBLEM must be one of digits, diabetes, mnist1d, text, or 'path/to/file.py:name'"),
+    (["find", "digits", "--optimizer", "foo"], "--optimizer: there is no 'foo'. Choose from adam, sgd"),
+    (["find", "digits", "--steps", "0"], "--steps must be at least 1, got 0."),
+    (["find", "digits", "--seed", "-1"], "--seed must be a whole number from 0 to 4294967295, got -1."),
+    (["find", "digits", "--lanes", "0"], "--lanes must be at least 1, got 0."),
+    (["find", "digits", "--out", "mine.py"], "mine.py is a file"),
+    (["find", "mine.py:always_nan"], "mine.py:always_nan: PROBLEM must have a finite loss before the first update"),
     (["tune", "nothing"], "PROBLEM must be one of digits, diabetes, mnist1d, text, or 'path/to/file.py:name'"),
     (["tune", "missing.py:x"], "PROBLEM must name a file that exists, got 'missing.py:x'."),
     (["tune", "mine.py:nothing"], "There is no 'nothing'; its problems are bowl"),
     (["tune", "mine.py:init"], "PROBLEM: mine.py failed with TypeError"),
     (["tune", "mine.py:fails"], "of mine.py failed with RuntimeError: no data"),
+    (["tune", "mine.py:exits"], "of mine.py failed with SystemExit: 3"),
     ([*TUNE_DIGITS, "--nothing"], "No such option: --nothing. See 'lrx tune --help'."),
     ([*TUNE_DIGITS, "--steps", "x"], "Invalid value for '--steps'"),
     ([*TUNE_DIGITS, "--steps", "0"], "--steps must be at least 1, got 0."),
@@ -209,6 +259,7 @@ MISTAKES = [
     ([*TUNE_DIGITS, "--learning-rates", "nan:1:3"], "START must be positive and less than STOP"),
     ([*TUNE_DIGITS, "--learning-rates", "1:inf:3"], "START must be positive and less than STOP"),
     ([*TUNE_DIGITS, "--learning-rates", "1:2:1"], "NUM must be at least 2, got '1:2:1'."),
+    ([*TUNE_DIGITS, "--learning-rates", "1e-3:1:2000000000"], "NUM must be at most 10000, got '1e-3:1:2000000000'."),
     ([*TUNE_DIGITS, "--learning-rates", "1e-60:2:3"], "--learning-rates: logspace(start=...) must be positive"),
     ([*TUNE_DIGITS, "--out", "mine.py"], "mine.py is a file, so mine.py cannot be a folder."),
     ([*TUNE_DIGITS, "--out", "mine.py/x"], "mine.py is a file"),
@@ -227,6 +278,7 @@ MISTAKES = [
     (["show", "binary.json"], "binary.json: 'utf-8' codec can't decode"),
     (["show", "constant_schedule(1)", "--steps", "0"], "--steps must be at least 1, got 0."),
     (["show", "constant_schedule(1)", "--out", "x.foo"], "--out must end in one of "),
+    (["show", "constant_schedule(1)", "--out", "x" * 300 + ".png"], "--out: cannot write xxx"),
     (["show", "constant_schedule(1)", "--out", "x"], "--out must end in one of "),
     (["show", "constant_schedule(1)", "--out", "nowhere/x.png"], "--out: cannot write nowhere/x.png: No such file"),
 ]
@@ -269,7 +321,7 @@ def test_a_report_that_cannot_be_written(folder, told_again, monkeypatch):
     def full(self, path):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(cli.Tuned, "report", full)
+    monkeypatch.setattr(lrx.Tuned, "report", full)
     result = run("tune", "mine.py:make")
     assert result.exit_code == 2 and "Use sgd" in result.stdout  # the answer is not lost
     assert result.stderr == "lrx: error: --out: cannot write into lrx-report: No space left on device.\n"
@@ -305,13 +357,73 @@ def test_python_m_lrx():
     assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr.count("\n") == 1
 
 
+PROCESS = """
+import os, signal, sys, threading, time
+import numpy as np
+import lrx.cli, lrx.cli._tune
+from pathlib import Path
+
+what = sys.argv.pop(1)
+
+def tune(*args, **kwargs):
+    if what == "interrupt":  # in the middle of what does not come back to Python
+        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
+        np.linalg.svd(np.random.default_rng(0).standard_normal((3000, 3000)))
+    class Tuned:
+        def report(self, out):
+            out.mkdir()
+            (out / "report.html").write_text("")
+            return out / "report.html"
+    return Tuned()
+
+def show(tuned):
+    print("\\n".join(["▸ adam 0.1±0.2 → ─┤⠀⣠"] + ["x" * 80] * 5000))
+
+lrx.cli._tune.tune, lrx.cli._tune._print_tuned = tune, show
+sys.argv[0] = "lrx"
+lrx.cli.main()
+"""
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    """Four commands that have trained, side by side: what became of each, by its name."""
+    folder = tmp_path_factory.mktemp("processes")
+    (folder / "mine.py").write_text(FILE)
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
+    pipes = {"cp1252": "> cp1252.txt", "head": "| head -1", "full": "> /dev/full", "interrupt": ""}
+    started = {}
+    for name, pipe in pipes.items():
+        line = f'"$0" -c "$1" {name} tune mine.py:make --out {name}.report {pipe}; echo "code ${{PIPESTATUS[0]}}" >&2'
+        more = {"PYTHONIOENCODING": "cp1252"} if name == "cp1252" else {}
+        command = ["bash", "-c", line, sys.executable, PROCESS]
+        started[name] = subprocess.Popen(
+            command, cwd=folder, env={**environ, **more}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+    return folder, {name: p.communicate(timeout=120) for name, p in started.items()}
+
+
+def test_a_report_outlives_what_becomes_of_the_text(processes):
+    folder, told = processes
+    for name in ("cp1252", "head", "full"):
+        assert (folder / f"{name}.report/report.html").exists(), told[name]
+    first = (folder / "cp1252.txt").read_text(encoding="cp1252").splitlines()[0]
+    assert first == "> adam 0.1±0.2 -> -| ." and told["cp1252"][1] == "code 0\n"
+    assert told["head"][0].startswith("▸ adam") and told["head"][1] in ("code 0\n", "code 1\n")
+    assert told["full"][1] == "lrx: error: cannot write the output: No space left on device.\ncode 1\n"
+
+
+def test_an_interrupt_ends_at_once_with_130(processes):
+    assert processes[1]["interrupt"][1] == "code 130\n"
+
+
 def test_version():
     result = run("--version")
     assert (result.exit_code, result.stdout, result.stderr) == (0, f"lrx {lrx.__version__}\n", "")
 
 
 def test_help():
-    for args in (["--help"], ["tune", "--help"], ["show", "--help"]):
+    for args in (["--help"], ["tune", "--help"], ["find", "--help"], ["show", "--help"]):
         result = run(*args)
         assert result.exit_code == 0 and "Usage: lrx" in result.stdout
 

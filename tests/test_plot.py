@@ -19,7 +19,6 @@ from lrx.charts import (
     running_mean,
 )
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PNG = b"\x89PNG\r\n\x1a\n"
 COSINE = lrx.cosine_decay_schedule(0.1, decay_steps=100)
 

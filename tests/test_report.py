@@ -15,7 +15,6 @@ from lrx.tuning import _report_words as report
 from lrx.tuning._table import Score
 from tests.tuning.bowl import validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 NAME = '<b>bowl</b> & "co"'
 
 

@@ -24,4 +24,7 @@ two. They are listed as choosing + training; so are seconds, both with compilati
 A second table (`grid.py`) is for choosing a rate and a schedule together. Its oracle is the best of 32 rates from 1e-4
 to 1 under each of four schedules, three seeds; a method names one of these 128 members, and is scored by that member's
 mean over the oracle's seeds, so that a lucky seed does not count.
+
+A third question, whether `lrx.find` knows how sure it may be, has a command of its own, `evidence.py`: four optimizers,
+fine-tunings from a trained start (`cases.py`), and tasks as users have them (`users.py`).
 """

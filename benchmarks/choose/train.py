@@ -58,15 +58,18 @@ def by_name(scores: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {"training": finite(scores["training"]), "validation": finite(scores["loss"])}
 
 
-def consult(task: Task, seeds: int, steps: int, rates: np.ndarray = RATES) -> Oracle:
+def consult(
+    task: Task, seeds: int, steps: int, rates: np.ndarray = RATES, make: Callable[[Any], Any] = lrx.adam
+) -> Oracle:
     """Sweep the rates, in one program."""
     begin = time.perf_counter()
     init, evaluate = task.scored.init, task.scored.evaluate
     assert evaluate is not None
-    initial = jax.jit(jax.vmap(lambda key: evaluate(init(key))))(start(seeds)[0])
+    stateful = task.scored.loss_with_state is not None
+    initial = jax.jit(jax.vmap(lambda key: evaluate(*init(key)) if stateful else evaluate(init(key))))(start(seeds)[0])
     sweep = lrx.sweep(
         task.scored,
-        lrx.adam,
+        make,
         learning_rate=rates,
         schedule={"linear": linear},
         seeds=seeds,

@@ -21,6 +21,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import all_finite, wide
+from .._first_count import shown_count
 from .._numbers import F32, canonical, is_number
 from .._pytree import factory_name
 from ..schedules._schedule import Schedule, as_schedule
@@ -142,7 +143,7 @@ def first_of(rate: Any, params: Any) -> Any:
     if isinstance(rate, Controller):
         return rate.first(params)
     # a copy: under an eager vmap it may be the caller's own array, which a donated step would delete
-    return jnp.copy(_scalar(rate, rate(jnp.zeros((), jnp.int32)) if callable(rate) else rate))
+    return jnp.copy(_scalar(rate, rate(shown_count()) if callable(rate) else rate))
 
 
 def each_leaf(x: jax.Array, params: Any) -> Any:

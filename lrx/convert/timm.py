@@ -103,10 +103,11 @@ def _tanh(a: dict[str, Any]) -> Any:
 
 
 def _poly(a: dict[str, Any]) -> Any:
-    if number("lr_k_decay", a["lr_k_decay"]) != 1:
-        raise check.fail("lr_k_decay", "must be 1 for poly", a["lr_k_decay"], "lrx has no such curve.")
+    k, low = number("lr_k_decay", a["lr_k_decay"]), a["min_lr"]
     power = rate("decay_rate", a["decay_rate"])  # timm's factory takes it for the power
-    return _cycles(a, lambda high, steps: polynomial_schedule(high, a["min_lr"], power, steps))
+    if k != 1:
+        return _cycles(a, lambda high, steps: k_decay_schedule(high, steps, k=k, end_value=low, power=power))
+    return _cycles(a, lambda high, steps: polynomial_schedule(high, low, power, steps))
 
 
 def _step(a: dict[str, Any]) -> Any:

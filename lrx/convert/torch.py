@@ -1,71 +1,25 @@
 """torch.optim.lr_scheduler: the schedulers of torch by object, by name or by config."""
 
 from collections.abc import Callable, Mapping
-from fractions import Fraction
 from typing import Any, Literal
 
 from .. import _check as check
 from ..controllers.plateau import plateau
 from ..schedules.algebra import product, scale_schedule
-from ..schedules.clock import every, repeat
+from ..schedules.clock import every
 from ..schedules.constant import constant_schedule
 from ..schedules.cyclic import triangular_schedule
 from ..schedules.join import join_schedules
 from ..schedules.onecycle_torch import torch_onecycle_momentum_schedule, torch_onecycle_schedule
-from ..schedules.piecewise import piecewise_constant_schedule, piecewise_value_schedule
-from ..schedules.polynomial import linear_schedule, polynomial_schedule
+from ..schedules.piecewise import piecewise_constant_schedule
+from ..schedules.polynomial import linear_schedule
 from ..schedules.start_at import start_at
+from . import _torch_curves as curves
 from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, whole
-from ._curves import cosine, cycles, exponential, stairs, wave
+from ._curves import cosine, exponential
 from ._torch_objects import groups_of, read
 
 Of = Literal["learning_rate", "momentum"]
-
-
-def _step(lr: float, step_size: Any, gamma: Any) -> Any:
-    return stairs(lr, whole("step_size", step_size, 1), rate("gamma", gamma))
-
-
-def _multi_step(lr: float, milestones: Any, gamma: Any) -> Any:
-    times: dict[Any, Any] = {}
-    for m in several("milestones", milestones):  # one that is named twice counts twice
-        times[whole("milestones", m)] = times.get(whole("milestones", m), 1.0) * rate("gamma", gamma)
-    return piecewise_constant_schedule(lr, times)
-
-
-def _constant(lr: float, factor: Any, total_iters: Any) -> Any:
-    factor, n = number("factor", factor), whole("total_iters", total_iters)
-    check.non_negative(factor=factor)
-    check.at_most_one(factor=factor)
-    # with 0 iterations torch never gives the factor back
-    return piecewise_value_schedule([n], [lr * factor, lr]) if n else constant_schedule(lr * factor)
-
-
-def _linear(lr: float, start_factor: Any, end_factor: Any, total_iters: Any) -> Any:
-    start, end = number("start_factor", start_factor), number("end_factor", end_factor)
-    check.positive(start_factor=start)
-    check.at_most_one(start_factor=start, end_factor=end)
-    check.non_negative(end_factor=end)
-    return linear_schedule(lr * start, lr * end, whole("total_iters", total_iters))
-
-
-def _exponential(lr: float, gamma: Any) -> Any:
-    return exponential(lr, 1, rate("gamma", gamma))
-
-
-def _polynomial(lr: float, total_iters: Any, power: Any) -> Any:
-    return polynomial_schedule(lr, 0.0, rate("power", power), whole("total_iters", total_iters))
-
-
-def _cosine(lr: float, T_max: Any, eta_min: Any) -> Any:
-    return wave(lr, number("eta_min", eta_min), whole("T_max", T_max, 1))
-
-
-def _restarts(lr: float, T_0: Any, T_mult: Any, eta_min: Any) -> Any:
-    first, multiplier, low = whole("T_0", T_0, 1), whole("T_mult", T_mult, 1), number("eta_min", eta_min)
-    if multiplier == 1:
-        return repeat(cosine(lr, low, first), first)
-    return cycles(first, Fraction(multiplier), lambda k, steps: cosine(lr, low, steps))
 
 
 def _cyclic(of: Of, **a: Any) -> Any:
@@ -161,17 +115,19 @@ def _plateau(lr: float, **a: Any) -> Any:
 
 FACTORS = "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "LambdaLR"
 """Schedulers whose rate is the base rate times a factor of the step alone, so that a chain multiplies them."""
+COSINE = "CosineAnnealingLR"
 PASSED: dict[str, Any] = {"last_epoch": -1, "verbose": False, "optimizer": None}
 """Arguments that all have and that move nothing here."""
 SCHEDULERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
-    "StepLR": (_step, {"step_size": REQUIRED, "gamma": 0.1}),
-    "MultiStepLR": (_multi_step, {"milestones": REQUIRED, "gamma": 0.1}),
-    "ConstantLR": (_constant, {"factor": 1 / 3, "total_iters": 5}),
-    "LinearLR": (_linear, {"start_factor": 1 / 3, "end_factor": 1.0, "total_iters": 5}),
-    "ExponentialLR": (_exponential, {"gamma": REQUIRED}),
-    "PolynomialLR": (_polynomial, {"total_iters": 5, "power": 1.0}),
-    "CosineAnnealingLR": (_cosine, {"T_max": REQUIRED, "eta_min": 0.0}),
-    "CosineAnnealingWarmRestarts": (_restarts, {"T_0": REQUIRED, "T_mult": 1, "eta_min": 0.0}),
+    "StepLR": (curves.step, {"step_size": REQUIRED, "gamma": 0.1}),
+    "MultiStepLR": (curves.multi_step, {"milestones": REQUIRED, "gamma": 0.1}),
+    "ConstantLR": (curves.constant, {"factor": 1 / 3, "total_iters": 5}),
+    "LinearLR": (curves.linear, {"start_factor": 1 / 3, "end_factor": 1.0, "total_iters": 5}),
+    "ExponentialLR": (curves.exponential_lr, {"gamma": REQUIRED}),
+    "PolynomialLR": (curves.polynomial, {"total_iters": 5, "power": 1.0}),
+    "CosineAnnealingLR": (curves.cosine_lr, {"T_max": REQUIRED, "eta_min": 0.0}),
+    "CosineAnnealingWarmRestarts": (curves.restarts, {"T_0": REQUIRED, "T_mult": 1, "eta_min": 0.0}),
+    "SWALR": (curves.swa, {"swa_lr": REQUIRED, "anneal_epochs": 10, "anneal_strategy": "cos"}),
     "LambdaLR": (_lambda, {"lr_lambda": REQUIRED}),
     "MultiplicativeLR": (_multiplicative, {"lr_lambda": REQUIRED, "total_steps": REQUIRED}),
     "ReduceLROnPlateau": (
@@ -225,7 +181,8 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
 
     What is torch's own, and is kept: `CosineAnnealingLR` rises again after `T_max`; `ConstantLR(total_iters=0)` never
     gives the factor back; a milestone that is named twice counts twice; the top of `OneCycleLR` lies one step early.
-    `OneCycleLR` holds its last rate, where torch raises an error after `total_steps`; its turns must lie within the
+    `OneCycleLR` writes its first rate into the optimizer, from which the other parts of a `SequentialLR` then start.
+    It holds its last rate, where torch raises an error after `total_steps`; its turns must lie within the
     run. `ReduceLROnPlateau` becomes the controller `lrx.plateau` with torch's counting: report its metric by
     `lrx.report`, as often as torch's `step(metric)`. Its `eps` is left out.
 
@@ -242,7 +199,7 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
     Returns:
       A schedule, or the controller `lrx.plateau`. For a live scheduler whose optimizer has several parameter groups, a
       list with one for each, in their order. `LambdaLR` and a `scale_fn` keep the function, which is called with an
-      array, and cannot go to JSON.
+      array, and cannot go to JSON. `SWALR` is taken from the base rate, as if that were the rate that it finds.
 
     Raises:
       ValueError: if the name or an argument is unknown, missing, or refused by torch.
@@ -330,22 +287,69 @@ def _nested(name: str, lr: Any, a: dict[str, Any], group: int) -> Any:
         if milestones != sorted(milestones):
             raise check.fail("milestones", "must not decrease", milestones)
         for scheduler in schedulers:
-            if _kind(scheduler) in CYCLES and len(schedulers) > 1:
-                rule = f"must not hold {_kind(scheduler)} beside others, whose base rate it changes"
-                raise check.fail("schedulers", rule, scheduler, "Convert each, and use lrx.join_schedules.")
             if _kind(scheduler) == "ReduceLROnPlateau":
                 raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
-        parts = [_part(s, lr, group) for s in schedulers]
+        lrs = _bases(schedulers, lr, group)
+        parts = [_part(s, base, group) for s, base in zip(schedulers, lrs, strict=True)]
         for i in range(1, len(parts)):  # a later part is not begun, so that one of 0 iterations is over
             if _kind(schedulers[i]) == "ConstantLR" and isinstance(parts[i], type(constant_schedule(0.0))):
-                parts[i] = constant_schedule(rate("learning_rate", lr))
+                parts[i] = constant_schedule(rate("learning_rate", lrs[i]))
         return join_schedules(parts, milestones)
     for scheduler in schedulers:
-        if (kind := _kind(scheduler)) not in FACTORS:
-            raise check.fail("schedulers", f"must be among {', '.join(FACTORS)}, which multiply", kind)
+        if (kind := _kind(scheduler)) not in (*FACTORS, COSINE):
+            raise check.fail("schedulers", f"must be among {', '.join(FACTORS)}, which multiply, or {COSINE}", kind)
     if lr is None:
         raise check.fail("learning_rate", f"must be given for {name}", lr, "It is the lr of torch's optimizer.")
-    return scale_schedule(product(*(_part(s, 1.0, group) for s in schedulers)), rate("learning_rate", lr))
+    return scale_schedule(_product(schedulers, group), rate("learning_rate", lr))
+
+
+def _product(schedulers: list[Any], group: int) -> Any:
+    """The product of the factors; a cosine takes part to its first trough, from which it rises without the others."""
+    parts = [_part(s, 1.0, group) for s in schedulers]
+    waves = [k for k, s in enumerate(schedulers) if _kind(s) == COSINE]
+    if not waves or len(parts) == 1:
+        return product(*parts)
+    if len(waves) > 1:
+        raise check.fail("schedulers", f"must hold at most one {COSINE}", len(waves), "Convert each.")
+    arguments = _arguments(schedulers[waves[0]], group)
+    if number("eta_min", arguments.get("eta_min", 0.0)):
+        rule = f"must be 0 for {COSINE} beside others, which move what lies above it alone"
+        raise check.fail("eta_min", rule, arguments["eta_min"], "Convert each.")
+    trough = whole("T_max", arguments.get("T_max"), 1)
+    for k, part in enumerate(parts):
+        if k not in waves and (part.end is None or int(part.end) > trough):
+            rule = f"must be over after T_max={trough} steps beside {COSINE}, which then rises without them"
+            raise check.fail("schedulers", rule, _kind(schedulers[k]), "Convert each, and multiply them.")
+    return join_schedules([product(*parts), start_at(parts[waves[0]], trough)], [trough])
+
+
+def _bases(schedulers: list[Any], lr: Any, group: int) -> list[Any]:
+    """The base rates of the parts of a sequence.
+
+    `OneCycleLR` writes its first rate into the optimizer, and so does a `CyclicLR` that is made first. A later part
+    starts from what stood there when it was made, and the first from what stands there at the end.
+    """
+    bases, held = [], lr
+    for scheduler in schedulers:
+        live = getattr(scheduler, "base_lrs", None)
+        if (kind := _kind(scheduler)) == "OneCycleLR" or (kind in CYCLES and not bases):
+            held = live[group] if live else float(_part(scheduler, None, group)(0))
+        bases.append(float(live[group]) if live else held)
+    if (kind := _kind(schedulers[0])) not in CYCLES:
+        if held is not lr and kind not in FACTORS:
+            rule = f"must begin with one of {', '.join(FACTORS)} before one that has rates of its own"
+            raise check.fail("schedulers", rule, kind, "Convert each, and use lrx.join_schedules.")
+        bases[0] = held
+    return bases
+
+
+def _arguments(scheduler: Any, group: int) -> dict[str, Any]:
+    if not isinstance(scheduler, Mapping):
+        return read(scheduler, group)[2]
+    inner = dict(scheduler)
+    for key in ARGUMENT_KEYS:
+        inner |= keyed(key, scheduler.get(key))
+    return inner
 
 
 def _kind(scheduler: Any) -> str | None:

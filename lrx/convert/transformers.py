@@ -101,20 +101,23 @@ def _stable(of: Numbers, **a: Any) -> Any:
     lr, w, n = of
     decay, least = whole("num_decay_steps", a["num_decay_steps"]), rate("min_lr_ratio", a["min_lr_ratio"]) * lr
     stable = n - w - decay if a["num_stable_steps"] is None else whole("num_stable_steps", a["num_stable_steps"])
-    if stable < 0:
-        raise check.fail("num_training_steps", f"must be at least {w + decay}, the warmup and the decay", n)
+    left = decay + min(stable, 0)  # a decay that is too long for the run has begun within the warmup
     shapes = ("linear", "cosine", "1-sqrt")
     check.one_of(shapes, warmup_type=a["warmup_type"], decay_type=a["decay_type"])
     parts, ends = [], []
     for steps, make in (
         (w, lambda: reverse(_fall(lr, least, w, a["warmup_type"]), w)),
         (stable, lambda: constant_schedule(lr)),
-        (decay, lambda: _fall(lr, least, decay, a["decay_type"], a["num_cycles"])),
+        (left, lambda: _late(_fall(lr, least, decay, a["decay_type"], a["num_cycles"]), decay - left)),
     ):
-        if steps:
+        if steps > 0:
             parts.append(make())
             ends.append(steps + (ends[-1] if ends else 0))
     return join_schedules([*parts, least], ends)
+
+
+def _late(schedule: Any, steps: int) -> Any:
+    return start_at(schedule, steps) if steps else schedule
 
 
 def _fall(high: float, low: float, steps: int, shape: str, num_cycles: Any = 0.5) -> Any:

@@ -125,8 +125,8 @@ def _weight(extra: dict[str, Any]) -> jax.Array:
     w = jnp.asarray(given)
     if w.shape != () or jnp.issubdtype(w.dtype, jnp.complexfloating) or w.dtype == bool:
         raise ValueError(f"update(weight=...) must be one real number, got shape {w.shape}, {w.dtype}.")
-    if not isinstance(given, jax.Array) and given < 0:
-        raise ValueError(f"update(weight=...) must not be negative, got {given!r}.")
+    if not isinstance(given, jax.Array) and not 0 <= given < float("inf"):
+        raise ValueError(f"update(weight=...) must be finite and not negative, got {given!r}.")
     return w.astype(F32)
 
 
@@ -172,7 +172,8 @@ def accumulate(
     Two arguments of `update` are for the accumulation:
 
     - `weight=` (a number ≥ 0, may be traced): what this micro-batch counts, such as its number of tokens, if its
-      gradient is a mean over them. With weight 0 it is left out, whatever its gradient is.
+      gradient is a mean over them. With weight 0 it is left out, whatever its gradient is;
+      with one in an array that is not finite it is skipped, and counted in the state as `skipped`.
     - `flush=` (a bool, may be traced): end the window with this micro-step, such as the last of an epoch. With nothing
       left to add, flush what is there by `tx.update(zeros, state, params, weight=0.0, flush=True)`.
 
@@ -192,7 +193,8 @@ def accumulate(
 
     Raises:
       TypeError: if `tx` is no transformation or `every` is neither a whole number nor a schedule.
-      ValueError: if `every` is not positive; in update, if `weight` is negative or no number, or `flush` no bool.
+      ValueError: if `every` is not positive; in update, if `weight` is negative, not finite or no number, or `flush`
+        no bool.
 
     Examples:
       >>> import jax.numpy as jnp, lrx

@@ -1,6 +1,6 @@
 """AdaMax and AdaMaxW: the mean gradient divided by a decaying maximum of its size."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -14,19 +14,15 @@ from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
+from .adam import ScaleByAdamState
 from .learning_rate import scale_by_learning_rate
 from .weight_decay import add_decayed_weights
 
 
-class ScaleByAdamaxState(NamedTuple):
-    """The state of AdaMax."""
+class ScaleByAdamaxState(ScaleByAdamState):
+    """The state of AdaMax, with the fields of Adam's. n, the decaying maximum, is `nu`."""
 
-    count: jax.Array
-    """t, the number of updates completed; int32 []."""
-    mu: Any
-    """m, the first moment, shaped like the parameters, in their dtype or in `mu_dtype`."""
-    nu: Any
-    """n, the decaying maximum, shaped like the parameters, float32 or `nu_dtype`."""
+    __slots__ = ()
 
 
 @pytree_dataclass

@@ -1,7 +1,7 @@
 """ADOPT: the gradient divided by the root of the mean square before it, then averaged."""
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +15,14 @@ from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
+from .adam import ScaleByAdamState
 from .learning_rate import scale_by_learning_rate
 
 
-class ScaleByAdoptState(NamedTuple):
-    """The state of ADOPT."""
+class ScaleByAdoptState(ScaleByAdamState):
+    """The state of ADOPT, with the fields of Adam's. Its count is t + 1."""
 
-    count: jax.Array
-    """t + 1, the number of updates completed; int32 []."""
-    mu: Any
-    """m, the first moment, shaped like the parameters, in their dtype or in `mu_dtype`."""
-    nu: Any
-    """v, the second moment, shaped like the parameters, float32 or `nu_dtype`."""
+    __slots__ = ()
 
 
 @pytree_dataclass

@@ -15,9 +15,9 @@ from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._state_paths import dotted, rules
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule, part
+from ..schedules._schedule import Schedule
 from ._dtype import dtype_name
-from .ema import decay_at
+from .ema import decay_at, scheduled_decay
 
 
 class ParamsEmaState(NamedTuple):
@@ -91,7 +91,7 @@ class ScheduledEmaOfParams(Rule):
         share = 1 - decay_at(self.decay, state.count)
         weight = state.weight + share * (1 - state.weight)
         if self.debias:  # a decay of 1 at the start gives none a weight
-            share = jnp.where(weight > 0, share / jnp.where(weight > 0, weight, 1), 0)
+            share = jnp.where(weight == 0, 0, share / jnp.where(weight == 0, 1, weight))
         averaged = _towards(share, updates, state, params)
         return updates, ScheduledEmaOfParamsState(add_one(state.count), weight, averaged)
 
@@ -115,7 +115,8 @@ def params_ema(
     `debias` can be off.
 
     Args:
-      decay: in [0, 1), or a schedule of such numbers.
+      decay: in [0, 1), or a schedule of such numbers. Where a function gives one beyond [0, 1] after its first count,
+        the average is NaN.
       debias: whether to leave out the initial parameters.
       accumulator_dtype: dtype of a; at least float32 if None.
 
@@ -142,7 +143,7 @@ def params_ema(
     """
     if callable(decay):
         dtype = dtype_name("accumulator_dtype", accumulator_dtype)
-        return transformation(ScheduledEmaOfParams(part("decay", decay), debias, dtype))
+        return transformation(ScheduledEmaOfParams(scheduled_decay(decay), debias, dtype))
     check.below_one(decay=decay)
     return transformation(ParamsEma(decay, debias, dtype_name("accumulator_dtype", accumulator_dtype)))
 

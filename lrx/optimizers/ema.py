@@ -1,5 +1,6 @@
 """The exponential moving average of past updates."""
 
+import contextlib
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, one_minus_power, real, zero_count, zeros_like
-from .._numbers import F32, Scalar
+from .._numbers import F32, I32, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -89,7 +90,7 @@ class ScheduledEma(Rule):
         del params, extra
         decay = decay_at(self.decay, state.count)
         weight = state.weight + (1 - decay) * (1 - state.weight)
-        c = jnp.where(weight > 0, weight, 1) if self.debias else jnp.ones((), F32)
+        c = jnp.where(weight == 0, 1, weight) if self.debias else jnp.ones((), F32)
 
         def leaf(g: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
             d = decay.astype(real(g.dtype))
@@ -105,6 +106,20 @@ def decay_at(schedule: Any, count: jax.Array) -> jax.Array:
     decay = jnp.asarray(schedule(count)).astype(F32)
     if decay.shape != ():
         raise ValueError(f"a decay must be a scalar, got shape {decay.shape} from {schedule!r}.")
+    return jnp.where((decay >= 0) & (decay <= 1), decay, jnp.nan)  # an average of anything else would be none
+
+
+def scheduled_decay(schedule: Any) -> Any:
+    """A schedule as a decay, checked at count 0 and where it changes."""
+    decay = part("decay", schedule)
+    counts = {0}
+    if isinstance(decay, Schedule) and not any(map(is_tracer, jax.tree.leaves(decay))):
+        with contextlib.suppress(TypeError, ValueError):  # one without landmarks
+            counts |= {*decay.landmarks().values()}
+    for count in sorted(counts):
+        value = jnp.asarray(decay(jnp.asarray(count, I32)))
+        if value.shape == () and not is_tracer(value) and not 0 <= float(value) <= 1:
+            raise check.fail("decay", f"must be in [0, 1] at every count, and is {float(value):g} at {count}", schedule)
     return decay
 
 
@@ -124,7 +139,8 @@ def ema(
     A steady gradient ends up as large as it was; the sum of `trace` makes it 1 / (1 − decay) times as large.
 
     Args:
-      decay: in [0, 1), or a schedule of such numbers, evaluated at the number of updates completed.
+      decay: in [0, 1), or a schedule of such numbers, evaluated at the number of updates completed. Where a function
+        gives one beyond [0, 1] after its first count, the average is NaN.
       debias: whether to make up for the start from zero.
       accumulator_dtype: dtype of m; the parameters' if None.
 
@@ -148,6 +164,6 @@ def ema(
     """
     if callable(decay):
         dtype = dtype_name("accumulator_dtype", accumulator_dtype)
-        return transformation(ScheduledEma(part("decay", decay), debias, dtype))
+        return transformation(ScheduledEma(scheduled_decay(decay), debias, dtype))
     check.below_one(decay=decay)
     return transformation(Ema(decay, debias, dtype_name("accumulator_dtype", accumulator_dtype)))

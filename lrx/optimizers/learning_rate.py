@@ -4,9 +4,11 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, real, scaled, vary_like, zero_count
+from .._first_count import shown_count
 from .._numbers import F32, Scalar, is_number
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
@@ -23,13 +25,14 @@ class RateState(NamedTuple):
     """t, the number of updates completed; int32 []. Not `count`: optax's state of a constant rate has none."""
 
 
-class ScheduledRateState(NamedTuple):
-    """What a scheduled rate remembers."""
+class ScaleByScheduleState(NamedTuple):
+    """What a scheduled rate or factor remembers."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
-    learning_rate: jax.Array
-    """The rate last applied, before the first update the one that the first will apply; float32 []."""
+    learning_rate: Any = np.float32(0)  # optax's has a count alone
+    """The rate last applied, before the first update the one that the first will apply; float32 []. Of
+    `scale_by_schedule` without its sign."""
 
 
 @pytree_dataclass
@@ -64,18 +67,18 @@ class ScaleBySchedule(Rule):
     factory = "scale_by_learning_rate"
     elementwise = True
 
-    def init(self, params: Any) -> ScheduledRateState:
+    def init(self, params: Any) -> ScaleByScheduleState:
         """The state before the first update."""
         del params
-        return ScheduledRateState(zero_count(), self._rate(zero_count()))
+        return ScaleByScheduleState(zero_count(), self._rate(shown_count()))
 
     def update(
-        self, updates: Any, state: ScheduledRateState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ScheduledRateState]:
+        self, updates: Any, state: ScaleByScheduleState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ScaleByScheduleState]:
         """`-schedule(count) * updates`."""
         del params, extra
         rate = self._rate(state.count)
-        return scaled(-rate if self.flip_sign else rate, updates), ScheduledRateState(add_one(state.count), rate)
+        return scaled(-rate if self.flip_sign else rate, updates), ScaleByScheduleState(add_one(state.count), rate)
 
     def _rate(self, count: jax.Array) -> jax.Array:
         rate = jnp.asarray(self.schedule(count))

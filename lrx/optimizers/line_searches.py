@@ -4,6 +4,7 @@ The searches themselves are optax's. Around them: they run in at least float32, 
 finite is skipped, and a search that found no step does not keep the next one from beginning.
 """
 
+import inspect
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -88,6 +89,7 @@ class _Search(Rule):
         if not part.places:
             return updates, state._replace(num_updates=add_one(state.num_updates))
         us, ps, gs = (part.take(tree) for tree in (updates, params, given["grad"]))
+        _refuse_unknown(name, given["value_fn"], extra)
         dtype, loss = real_dtype(ps), loss_of({"value_fn": given["value_fn"], "extra": extra})
         value = scalar_value(given["value"]).astype(dtype)
 
@@ -108,6 +110,18 @@ class _Search(Rule):
         skipped = jnp.where(failed, add_one(state.skipped), state.skipped)
         new = type(state)(rate.astype(F32), value, grad, info, add_one(state.num_updates), skipped)
         return not_moved_where(failed, part.back(moved, jax.tree.map(_still, updates))), new
+
+
+def _refuse_unknown(who: str, value_fn: Any, extra: dict[str, Any]) -> None:
+    """Refuse arguments that the loss does not take, as optax does: a misspelled one would leave it its default."""
+    try:
+        taken = inspect.signature(value_fn).parameters
+    except (TypeError, ValueError):  # a callable without a signature
+        return
+    unknown = sorted(k for k in extra if k not in taken and k not in ("value", "value_fn", "grad"))
+    if unknown:
+        known = ", ".join(list(taken)[1:]) or "no further argument"
+        raise TypeError(f"{who}() got {unknown[0]}=, which value_fn does not take: it has {known}.")
 
 
 def _narrow(x: Any) -> jax.Array:
@@ -212,6 +226,7 @@ def scale_by_backtracking_linesearch(
 
     Raises:
       ValueError: if a number is out of its range; in update, if an argument is missing.
+      TypeError: in update, if an argument is given that `value_fn` does not take.
 
     Examples:
       >>> import jax, jax.numpy as jnp, lrx
@@ -282,6 +297,7 @@ def scale_by_zoom_linesearch(
 
     Raises:
       ValueError: if a number is out of its range or the strategy unknown; in update, if an argument is missing.
+      TypeError: in update, if an argument is given that `value_fn` does not take.
 
     Examples:
       >>> import jax, jax.numpy as jnp, lrx

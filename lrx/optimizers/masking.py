@@ -56,12 +56,12 @@ class Freeze(Rule):
 
     stacks = "whole"
 
-    def init(self, params: Any) -> tuple[()]:
-        """Nothing to remember."""
+    def init(self, params: Any) -> MaskedState:
+        """Nothing to remember, in the form of optax, whose `freeze` is a mask."""
         del params
-        return ()
+        return MaskedState(optax.EmptyState())
 
-    def update(self, updates: Any, state: tuple[()], params: Any = None, **extra: Any) -> tuple[Any, tuple[()]]:
+    def update(self, updates: Any, state: MaskedState, params: Any = None, **extra: Any) -> tuple[Any, MaskedState]:
         """Zero where frozen."""
         del params, extra
         leaves, treedef = jax.tree.flatten(updates)

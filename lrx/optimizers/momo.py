@@ -36,7 +36,7 @@ from ..controllers._controller import (
 )
 
 
-class MomoState(NamedTuple):
+class _Memory(NamedTuple):
     """What MoMo remembers. The fields that optax has too are called as there."""
 
     count: jax.Array
@@ -60,6 +60,18 @@ class MomoState(NamedTuple):
     base: Any
 
 
+class MomoState(_Memory):
+    """The state of MoMo."""
+
+    __slots__ = ()
+
+
+class MomoAdamState(_Memory):
+    """The state of MoMo-Adam, with the fields of MoMo's."""
+
+    __slots__ = ()
+
+
 class _Model(SkipsUnusable):
     """What both share: the model of the loss, with or without Adam's metric."""
 
@@ -79,16 +91,17 @@ class _Model(SkipsUnusable):
         """Whether each coordinate is treated by itself: a rate may be one for each leaf."""
         return not is_by_leaf(self.learning_rate)
 
-    def init(self, params: Any) -> MomoState:
+    def init(self, params: Any) -> _Memory:
         """The state before the first update."""
         dtype = real_dtype(params)
         loss, gamma, bound = jnp.zeros((), dtype), jnp.zeros((), dtype), jnp.array(self.lower_bound, dtype)
         nu = None if self.b2 is None else full_like_second(params, 0.0)
         first, base = first_of(self.learning_rate, params), start_of(self.learning_rate, params)
         memory = zero_count(), zero_count(), first, wide_zeros_like(params), nu, loss, gamma, bound, base
-        return MomoState(zero_count(), *vary_like(memory, params))
+        kind = MomoState if nu is None else MomoAdamState
+        return kind(zero_count(), *vary_like(memory, params))
 
-    def step(self, updates: Any, state: MomoState, params: Any = None, **extra: Any) -> tuple[Any, Any, jax.Array]:
+    def step(self, updates: Any, state: _Memory, params: Any = None, **extra: Any) -> tuple[Any, Any, jax.Array]:
         """A step of at most the base's rate."""
         require(f"{factory_name(self)}()", ("value", "params"), params=params, value=extra.get("value"))
         dtype = state.barf.dtype
@@ -131,7 +144,7 @@ class _Model(SkipsUnusable):
         d, nu = (*moments, None)[:2]
         moved = _moved(tau, decayed, direction, params)
         rate = (tau * start).astype(F32)
-        new = MomoState(add_one(state.count), state.skipped, t, rate, d, nu, loss, gamma, bound, base.memory)
+        new = type(state)(add_one(state.count), state.skipped, t, rate, d, nu, loss, gamma, bound, base.memory)
         failed = ~(jnp.isfinite(value) & jnp.isfinite(tau) & jnp.isfinite(size))
         return moved, new, failed | base.failed | base.unmeasured
 

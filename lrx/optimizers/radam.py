@@ -1,6 +1,6 @@
 """RAdam: Adam with a warmup derived from the variance of its second moment."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -25,18 +25,14 @@ from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
+from .adam import ScaleByAdamState
 from .learning_rate import scale_by_learning_rate
 
 
-class ScaleByRadamState(NamedTuple):
-    """The state of RAdam."""
+class ScaleByRadamState(ScaleByAdamState):
+    """The state of RAdam, with the fields of Adam's."""
 
-    count: jax.Array
-    """t, the number of updates completed; int32 []."""
-    mu: Any
-    """m, the first moment, shaped like the parameters, in their dtype or in `mu_dtype`."""
-    nu: Any
-    """v, the second moment, shaped like the parameters, float32 or `nu_dtype`."""
+    __slots__ = ()
 
 
 @pytree_dataclass

@@ -29,7 +29,16 @@ from .momentum import trace
 
 
 class ScaleByRmsState(NamedTuple):
-    """The state of RMSprop."""
+    """The state of RMSprop. optax's has no count, so it is not called so."""
+
+    num_updates: jax.Array
+    """t, the number of updates completed; int32 []."""
+    nu: Any
+    """v, the mean square, shaped like the parameters, float32 or `nu_dtype`."""
+
+
+class ScaleByRmsWithCountState(NamedTuple):
+    """The state of RMSprop with bias correction."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
@@ -38,14 +47,25 @@ class ScaleByRmsState(NamedTuple):
 
 
 class ScaleByStddevState(NamedTuple):
-    """The state of centred RMSprop."""
+    """The state of centred RMSprop. optax's has no count, so it is not called so."""
+
+    num_updates: jax.Array
+    """t, the number of updates completed; int32 []."""
+    mu: Any
+    """m, the mean, shaped like the parameters, in at least float32."""
+    variance: Any
+    """s = v − m², shaped like the parameters, float32 or `nu_dtype`. optax keeps v as `nu`."""
+
+
+class ScaleByStddevWithCountState(NamedTuple):
+    """The state of centred RMSprop with bias correction."""
 
     count: jax.Array
     """t, the number of updates completed; int32 []."""
     mu: Any
-    """m, the mean (corrected: m̂), shaped like the parameters, in at least float32."""
+    """m̂, the corrected mean, shaped like the parameters, in at least float32."""
     variance: Any
-    """s = v − m² (corrected: c·(v̂ − m̂²)), shaped like the parameters, float32 or `nu_dtype`. optax keeps v as `nu`."""
+    """c·(v̂ − m̂²), shaped like the parameters, float32 or `nu_dtype`."""
 
 
 def _divided(g: jax.Array, v: jax.Array, eps: jax.Array, eps_in_sqrt: bool) -> jax.Array:
@@ -65,16 +85,17 @@ class ScaleByRms(Rule):
 
     elementwise = True
 
-    def init(self, params: Any) -> ScaleByRmsState:
+    def init(self, params: Any) -> ScaleByRmsState | ScaleByRmsWithCountState:
         """The state before the first update."""
-        return ScaleByRmsState(zero_count(), full_like_second(params, self.initial_scale, self.nu_dtype))
+        kind = ScaleByRmsWithCountState if self.bias_correction else ScaleByRmsState
+        return kind(zero_count(), full_like_second(params, self.initial_scale, self.nu_dtype))
 
     def update(
-        self, updates: Any, state: ScaleByRmsState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ScaleByRmsState]:
+        self, updates: Any, state: ScaleByRmsState | ScaleByRmsWithCountState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ScaleByRmsState | ScaleByRmsWithCountState]:
         """One step, on each leaf."""
         del params, extra
-        t = add_one(state.count)
+        t = add_one(state[0])
         c = one_minus_power(self.decay, t.astype(F32))
 
         def leaf(g: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -85,7 +106,7 @@ class ScaleByRms(Rule):
             return _divided(g, v_hat, eps, self.eps_in_sqrt), v
 
         updates, v = map_leaves(leaf, 2, updates, state.nu)
-        return updates, ScaleByRmsState(t, v)
+        return updates, type(state)(t, v)
 
 
 @pytree_dataclass
@@ -101,14 +122,15 @@ class ScaleByStddev(Rule):
 
     elementwise = True
 
-    def init(self, params: Any) -> ScaleByStddevState:
+    def init(self, params: Any) -> ScaleByStddevState | ScaleByStddevWithCountState:
         """The state before the first update."""
         variance = full_like_second(params, self.initial_scale, self.nu_dtype)
-        return ScaleByStddevState(zero_count(), wide_zeros_like(params), variance)
+        kind = ScaleByStddevWithCountState if self.bias_correction else ScaleByStddevState
+        return kind(zero_count(), wide_zeros_like(params), variance)
 
     def update(
-        self, updates: Any, state: ScaleByStddevState, params: Any = None, **extra: Any
-    ) -> tuple[Any, ScaleByStddevState]:
+        self, updates: Any, state: ScaleByStddevState | ScaleByStddevWithCountState, params: Any = None, **extra: Any
+    ) -> tuple[Any, ScaleByStddevState | ScaleByStddevWithCountState]:
         """One step, on each leaf.
 
         v − m² would cancel. With v_t = d·v + (1−d)·g² and m_t = d·m + (1−d)·g it obeys
@@ -117,8 +139,8 @@ class ScaleByStddev(Rule):
         s_t = d·s_{t−1} + (1−d)·d·(c_{t−1}/c_t)·(g − m̂_{t−1})², which is 0 at t = 1.
         """
         del params, extra
-        t = add_one(state.count)
-        c_old, c = (one_minus_power(self.decay, n.astype(F32)) for n in (state.count, t))
+        t = add_one(state[0])
+        c_old, c = (one_minus_power(self.decay, n.astype(F32)) for n in (state[0], t))
         if not self.bias_correction:
             c_old = c = jnp.ones_like(c)
 
@@ -131,7 +153,7 @@ class ScaleByStddev(Rule):
             return _divided(g, s * (1 / c).astype(r), eps, self.eps_in_sqrt), m, s
 
         updates, m, s = map_leaves(leaf, 3, updates, state.mu, state.variance)
-        return updates, ScaleByStddevState(t, m, s)
+        return updates, type(state)(t, m, s)
 
 
 @check.public

@@ -1,18 +1,19 @@
 """Multiply the updates by a number of either sign."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from .. import _check as check
 from .._arithmetic import add_one, scaled, zero_count
+from .._first_count import shown_count
 from .._numbers import F32, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ..schedules._schedule import as_schedule
+from .learning_rate import ScaleByScheduleState
 
 
 @pytree_dataclass
@@ -34,15 +35,6 @@ class Scale(Rule):
         return scaled(jnp.asarray(self.step_size), updates), state
 
 
-class ScaleByScheduleState(NamedTuple):
-    """What scaling by a schedule remembers."""
-
-    count: jax.Array
-    """t, the number of updates completed; int32 []."""
-    step_size: Any = np.float32(0)
-    """The factor applied last, before the first update the one that the first will apply; float32 []."""
-
-
 @pytree_dataclass
 class ScaleByStepSize(Rule):
     """See `scale_by_schedule`."""
@@ -55,7 +47,7 @@ class ScaleByStepSize(Rule):
     def init(self, params: Any) -> ScaleByScheduleState:
         """The state before the first update."""
         del params
-        return ScaleByScheduleState(zero_count(), self._step_size(zero_count()))
+        return ScaleByScheduleState(zero_count(), jnp.abs(self._step_size(shown_count())))
 
     def update(
         self, updates: Any, state: ScaleByScheduleState, params: Any = None, **extra: Any
@@ -63,7 +55,7 @@ class ScaleByStepSize(Rule):
         """`step_size_fn(count) * updates`."""
         del params, extra
         step_size = self._step_size(state.count)
-        return scaled(step_size, updates), ScaleByScheduleState(add_one(state.count), step_size)
+        return scaled(step_size, updates), ScaleByScheduleState(add_one(state.count), jnp.abs(step_size))
 
     def _step_size(self, count: jax.Array) -> jax.Array:
         value = jnp.asarray(self.step_size_fn(count))
@@ -80,9 +72,8 @@ def scale(step_size: Scalar) -> Transformation:
 
       u_t = step_size · g_t
 
-    The product is formed in at least float32 and rounded once, to the dtype of each update. `lrx.learning_rate` does
-    not read the number, which need not be a rate: `lrx.scale_by_learning_rate(1e-3)` is `scale(-1e-3)` with a rate that
-    it reads.
+    The product is formed in at least float32 and rounded once, to the dtype of each update. `lrx.learning_rate` reads
+    the number, without its sign, where the state has no other rate, as in `chain(scale_by_adam(), scale(-1e-3))`.
 
     Args:
       step_size: a finite number of either sign; −1 turns ascent into descent.
@@ -112,9 +103,8 @@ def scale_by_schedule(step_size_fn: Any) -> Transformation:
 
       u_t = step_size_fn(t) · g_t
 
-    The numbers of a schedule of lrx are in the state, and so is the factor applied last, as `step_size`.
-    `lrx.learning_rate` does not read it, since the factor need not be a rate: `lrx.scale_by_learning_rate(schedule)` is
-    `scale_by_schedule(lambda count: -schedule(count))` with a rate that it reads.
+    The numbers of a schedule of lrx are in the state, and so is the factor applied last without its sign, as
+    `learning_rate`, which `lrx.learning_rate` reads. Behind another rate of the same chain it multiplies that.
 
     Args:
       step_size_fn: a schedule, or any function of the count (int32 [], 0 at the first update) that gives a scalar of
@@ -133,7 +123,7 @@ def scale_by_schedule(step_size_fn: Any) -> Transformation:
       >>> state = tx.init(jnp.zeros(1))
       >>> for _ in range(2):
       ...   updates, state = tx.update(jnp.ones(1), state)
-      >>> print(updates, state["scale_by_schedule"].step_size)
+      >>> print(updates, lrx.learning_rate(state))
       [-0.75] 0.75
     """
     return transformation(ScaleByStepSize(as_schedule(step_size_fn)))

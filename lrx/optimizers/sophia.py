@@ -361,7 +361,8 @@ def sophia(
 
     References:
       Liu et al., Sophia: a scalable stochastic second-order optimizer for language model pre-training (ICLR 2024),
-      arXiv 2305.14342, algorithm 3, with random signs, as in optax, where the paper draws from a normal distribution.
+      arXiv 2305.14342, algorithm 3, with three differences, as in optax: the mean is corrected for its start, a step
+      uses the diagonal measured before it, and the signs are random, where the paper draws from a normal distribution.
     """
     rule = scale_by_sophia(
         b1,

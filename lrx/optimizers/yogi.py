@@ -1,6 +1,6 @@
 """Yogi: Adam whose second moment changes additively, by a bounded amount in each step."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -26,18 +26,14 @@ from .._rule import Rule
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
+from .adam import ScaleByAdamState
 from .learning_rate import scale_by_learning_rate
 
 
-class ScaleByYogiState(NamedTuple):
-    """The state of Yogi."""
+class ScaleByYogiState(ScaleByAdamState):
+    """The state of Yogi, with the fields of Adam's."""
 
-    count: jax.Array
-    """t, the number of updates completed; int32 []."""
-    mu: Any
-    """m, the first moment, shaped like the parameters, in their dtype or in `mu_dtype`."""
-    nu: Any
-    """v, the second moment, shaped like the parameters, float32 or `nu_dtype`."""
+    __slots__ = ()
 
 
 @pytree_dataclass

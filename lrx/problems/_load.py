@@ -94,7 +94,7 @@ def _blame(file: Path, call: Callable[[], T]) -> T:
     """The result of the user's code, or a ValueError that says which of its lines failed."""
     try:
         return call()
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         line: Any = getattr(error, "lineno", None)  # of a SyntaxError
         for frame in traceback.extract_tb(error.__traceback__):
             if frame.filename == str(file):

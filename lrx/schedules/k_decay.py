@@ -1,4 +1,4 @@
-"""k-decay: half a cosine of a power of the time."""
+"""k-decay: half a cosine, or a power, of a power of the time."""
 
 from typing import Any
 
@@ -22,21 +22,26 @@ class KDecaySchedule(Schedule):
     total_steps: Count
     k: Scalar = 1.0
     end_value: Scalar = 0.0
+    power: Scalar | None = None
 
     factory = "k_decay_schedule"
 
     def __call__(self, count: Any) -> jax.Array:
-        """Half a cosine of x^k."""
+        """Half a cosine of x^k, or a power of 1 − x^k."""
         elapsed, remaining = split(count, 0, self.total_steps)
         early = elapsed < remaining
         x, r = fraction(elapsed, elapsed + remaining), fraction(remaining, elapsed + remaining)
         y = weight_power(jnp.where(early, x, 0.5), self.k)
         left = -jnp.expm1(scalar(self.k) * jnp.log1p(-jnp.where(early, 0.5, r)))  # 1 − x^k, exact where x is near 1
         y, left = jnp.where(early, y, 1 - left), jnp.where(early, 1 - y, left)
-        sine = jnp.sin(jnp.float32(jnp.pi / 2) * jnp.minimum(y, left))
-        small = sine * sine
-        w = jnp.where(y < left, 1 - small, small)
-        value = scalar(self.init_value) * w + scalar(self.end_value) * jnp.where(y < left, small, 1 - small)
+        if self.power is None:
+            sine = jnp.sin(jnp.float32(jnp.pi / 2) * jnp.minimum(y, left))
+            small = sine * sine
+            w, v = jnp.where(y < left, 1 - small, small), jnp.where(y < left, small, 1 - small)
+        else:
+            w = weight_power(left, self.power)
+            v = 1 - w
+        value = scalar(self.init_value) * w + scalar(self.end_value) * v
         return jnp.where(remaining == 0, scalar(self.end_value), value)
 
     def marks(self) -> Marks:
@@ -46,25 +51,32 @@ class KDecaySchedule(Schedule):
 
 @schedule_factory
 def k_decay_schedule(
-    init_value: Scalar, total_steps: Steps, *, k: Scalar = 1.0, end_value: Scalar = 0.0
+    init_value: Scalar,
+    total_steps: Steps,
+    *,
+    k: Scalar = 1.0,
+    end_value: Scalar = 0.0,
+    power: Scalar | None = None,
 ) -> KDecaySchedule:
-    """Fall along half a cosine of a power of the time, which holds the first value longer.
+    """Fall along half a cosine, or a polynomial, of a power of the time, which holds the first value longer.
 
     With x = min(t / total_steps, 1)::
 
-      η(t) = end_value + (init_value − end_value) · ½(1 + cos(π · x^k))
+      η(t) = end_value + (init_value − end_value) · ½(1 + cos(π · x^k))     without power
+             end_value + (init_value − end_value) · (1 − x^k)^power         with power
 
     Args:
       init_value: the value at t = 0.
       total_steps: in updates, > 0.
       k: the exponent, > 0; 1 is cosine decay.
       end_value: the value from `total_steps` on.
+      power: the exponent of polynomial decay, > 0; None is half a cosine.
 
     Returns:
       A schedule, exact at both ends, within 8 ulp between values of one sign for k from ½ to 3.
 
     Raises:
-      ValueError: if `total_steps` or k is not positive, or a value is not finite.
+      ValueError: if `total_steps`, k or `power` is not positive, or a value is not finite.
 
     Examples:
       >>> import lrx
@@ -78,4 +90,7 @@ def k_decay_schedule(
     check.finite(init_value=init_value, k=k, end_value=end_value)
     check.positive_count(total_steps=total_steps)
     check.positive(k=k)
-    return KDecaySchedule(init_value, total_steps, k, end_value)
+    if power is not None:
+        check.finite(power=power)
+        check.positive(power=power)
+    return KDecaySchedule(init_value, total_steps, k, end_value, power)

@@ -48,7 +48,7 @@ def share(fraction: float, *, of: int) -> int:
 
     Args:
       fraction: from 0 to 1.
-      of: the updates of the whole, ≥ 0.
+      of: the updates of the whole, > 0.
 
     Returns:
       A number of updates.
@@ -67,5 +67,5 @@ def share(fraction: float, *, of: int) -> int:
     check.finite(fraction=fraction)
     check.non_negative(fraction=fraction)
     check.at_most_one(fraction=fraction)
-    check.non_negative_count(of=of)
+    check.positive_count(of=of)
     return round(float(fraction) * int(of))

@@ -41,22 +41,40 @@ class Checkpoint:
 
     def load(self) -> dict[str, np.ndarray] | None:
         """The arrays of the last state that was written, or None."""
+        read = self._read()
+        if read is None:
+            return None
+        arrays, theirs = read
+        if differ := self._differing(theirs):
+            call = check.where("checkpoint", "sweep").partition("(")[0]
+            listed = ", ".join(_difference(name, theirs.get(name), self.arguments.get(name)) for name in differ)
+            rule = f"must be of a {call} with the same arguments; different: {listed}"
+            raise check.fail("checkpoint", rule, str(self.path), "Delete the file to start anew, or name another.")
+        return arrays
+
+    def load_other(self, may_differ: set[str]) -> dict[str, np.ndarray] | None:
+        """The arrays of a state with other arguments, of which these alone differ; None if there is no such state."""
+        arrays, theirs = self._read() or ({}, {})
+        differ = set(self._differing(theirs))
+        return arrays if differ and differ <= may_differ else None
+
+    def _read(self) -> tuple[dict[str, np.ndarray], dict[str, str]] | None:
+        """The arrays and the arguments in the file, if there is one."""
         if not self.path.exists():
             return None
-        call = check.where("checkpoint", "sweep").partition("(")[0]
         try:
             with np.load(self.path) as file:
                 arrays = dict(file)
             theirs = json.loads(arrays.pop("arguments").item())
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+            call = check.where("checkpoint", "sweep").partition("(")[0]
             raise check.fail("checkpoint", f"must be a path that {call} wrote, or a new one", str(self.path)) from error
+        return arrays, theirs
+
+    def _differing(self, theirs: dict[str, str]) -> list[str]:
+        """The names of the arguments that differ."""
         names = list(self.arguments) + [name for name in theirs if name not in self.arguments]
-        differ = [name for name in names if theirs.get(name) != self.arguments.get(name)]
-        if differ:
-            listed = ", ".join(_difference(name, theirs.get(name), self.arguments.get(name)) for name in differ)
-            rule = f"must be of a {call} with the same arguments; different: {listed}"
-            raise check.fail("checkpoint", rule, str(self.path), "Delete the file to start anew, or name another.")
-        return arrays
+        return [name for name in names if theirs.get(name) != self.arguments.get(name)]
 
     def due(self, done: float) -> bool:
         """Whether to write now; asked after each chunk of the run, of which a share `done` is completed."""
@@ -65,7 +83,7 @@ class Checkpoint:
         if not self.cost:
             return True
         chunk, unwritten = now - before, now - self.written
-        whole = chunk / (done - done_before)  # at the pace of the last chunk
+        whole = chunk / max(done - done_before, 1e-12)  # at the pace of the last chunk
         seconds, share = LOST
         return unwritten >= self.cost / SHARE or unwritten + chunk + self.cost > max(seconds, share * whole)
 

@@ -13,11 +13,13 @@ written.
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
 
 from .._jax_versions import set_mesh
 from ..problems._problem import Problem
@@ -32,6 +34,19 @@ PARTS = 64
 """Chunks in a run of many steps, at least."""
 MOST_BYTES = 2**28
 """Batches from the host in a chunk, at most, in bytes; one batch may be larger."""
+
+
+_watcher: ContextVar[Callable[[np.ndarray], None] | None] = ContextVar("lrx_watcher", default=None)
+
+
+@contextlib.contextmanager
+def watching(hear: Callable[[np.ndarray], None]) -> Iterator[None]:
+    """Whatever trains inside tells its losses [members, seeds, updates] after each chunk."""
+    token = _watcher.set(hear)
+    try:
+        yield
+    finally:
+        _watcher.reset(token)
 
 
 @dataclasses.dataclass
@@ -95,7 +110,8 @@ class Engine:
         would count as memory of this process all the same.
         """
         full = {k: filled(v, layout.size) for k, v in hyperparams.items()}
-        programs, arguments = self.programs(layout), (filled(rates, layout.size), full, self.init_keys)
+        keys = _everywhere(self.init_keys, layout)
+        programs, arguments = self.programs(layout), (filled(rates, layout.size), full, keys)
         with _on(layout):
             carry = programs.start(*arguments) if old is None else programs.restart(*arguments, old.carry)
         return Group(layout, len(rates), full, carry)
@@ -116,18 +132,20 @@ class Engine:
           The losses before each update of a chunk, float32 [members, seeds, updates].
         """
         programs, turns = self.programs(group.layout), group.layout.turns(group.members)
+        keys = _everywhere(self.batch_keys, group.layout)
         for i in range(0, rates.shape[1], self.updates):
             some = rates[:, i : i + self.updates]
             n = some.shape[1]
             padded = np.zeros((group.layout.size, self.length), np.float32)
             padded[:, :n] = group.filled(some)
-            batches = self.batches.stack(begin + i, n, self.length, again_from)
+            batches = _everywhere(self.batches.stack(begin + i, n, self.length, again_from), group.layout)
             chunk = Chunk(padded, np.int32(begin + i), np.int32(n), turns, batches)
             with _on(group.layout):
-                group.carry, losses = programs.advance(
-                    group.hyperparams, group.carry, chunk, self.batch_keys, learn=learn
-                )
-            yield np.asarray(losses)[: group.members, :, :n]
+                group.carry, losses = programs.advance(group.hyperparams, group.carry, chunk, keys, learn=learn)
+            told = _on_host(losses)[: group.members, :, :n]
+            if (hear := _watcher.get()) is not None:
+                hear(told)
+            yield told
 
     def copy(self, group: Group) -> Group:
         """The same members once more, to be trained apart from the first."""
@@ -146,7 +164,7 @@ class Engine:
         programs = compiled.programs_of(Setup(self.scored, self.make_optimizer, group.layout))
         with _on(group.layout):
             scores = dict(programs.evaluate(group.carry[0]))
-        return {name: _at_least_float32(np.asarray(x))[: group.members] for name, x in scores.items()}
+        return {name: _at_least_float32(_on_host(x))[: group.members] for name, x in scores.items()}
 
     def programs(self, layout: Layout) -> compiled.Programs:
         """What trains members in a layout."""
@@ -177,6 +195,29 @@ def seed_keys(key: jax.Array, seeds: int) -> tuple[jax.Array, jax.Array]:
     """The keys of the starts and those of the batches, [seeds] each."""
     keys = jax.random.split(key, (seeds, 2))
     return keys[:, 0], keys[:, 1]
+
+
+def _everywhere(tree: Any, layout: Layout) -> Any:
+    """Arrays that each process has, as arrays of all the devices where these are of several processes."""
+    if layout.mesh is None or not layout.spans_processes:
+        return tree
+    sharding = NamedSharding(layout.mesh, PartitionSpec())
+
+    def put(x: jax.Array) -> jax.Array:
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.wrap_key_data(put(jax.random.key_data(x)), impl=jax.random.key_impl(x))
+        return jax.device_put(np.asarray(x), sharding)
+
+    return jax.tree.map(put, tree)
+
+
+def _on_host(x: jax.Array) -> np.ndarray:
+    """An array of the devices, also of those of other processes."""
+    if x.is_fully_addressable:
+        return np.asarray(x)
+    from jax.experimental import multihost_utils
+
+    return np.asarray(multihost_utils.process_allgather(x, tiled=True))
 
 
 def _on(layout: Layout) -> contextlib.AbstractContextManager[Any]:

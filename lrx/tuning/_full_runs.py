@@ -8,10 +8,11 @@ import numpy as np
 from .. import _check as check
 from ._checkpoint import Checkpoint, leaves, restored
 from ._digest import arguments_of
+from ._done import Done, Meter
 from ._engine import Engine, Group
 from ._layout import Layout, lay_out
 
-Progress = Callable[[int], None]
+Progress = Callable[[Done], None]
 """Called after each chunk with the number of updates that are completed, those of each member and seed counted."""
 
 
@@ -40,6 +41,7 @@ def train(
     layout: Layout | None = None,
     progress: Progress | None = None,
     file: Checkpoint | None = None,
+    record: dict[str, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """Train every member from every seed, to the end.
 
@@ -50,6 +52,8 @@ def train(
       layout: how members are laid out on the devices; by `lay_out` if None.
       progress: called after each chunk.
       file: into which the state is written on the way.
+      record: what the file holds beside the results when all is done, together with the models at the end if they were
+        one group; without it, there are the results alone.
 
     Returns:
       Training losses, float32 [members, seeds, steps], each measured before the update of that step; and what
@@ -62,7 +66,7 @@ def train(
         rule = "must be left out if the batches are an iterator, which cannot be read again for each group of members"
         way_out = "Give a function that returns a fresh one, Problem(batches=lambda: iter(loader))."
         raise check.fail("chunk_size", rule, layout.size, way_out)
-    runs = _Runs(engine, layout, rates, hyperparams or {}, file, progress)
+    runs = _Runs(engine, layout, rates, hyperparams or {}, file, progress, record)
     runs.go_on()
     return runs.results()
 
@@ -78,7 +82,9 @@ class _Runs:
         hyperparams: dict[str, np.ndarray],
         file: Checkpoint | None,
         progress: Progress | None,
+        record: dict[str, np.ndarray] | None,
     ):
+        self.record, self.meter = record, Meter(rates.size * len(engine.batch_keys))
         self.engine, self.layout, self.file, self.progress = engine, layout, file, progress
         self.rates, self.hyperparams = rates, hyperparams
         self.saved = None if file is None else file.load()
@@ -110,9 +116,10 @@ class _Runs:
                 self.scores.append(scores)
             self.losses.append(np.concatenate(self.chunks, axis=2))
             self.chunks = []
-            del group  # the next one needs its memory
-        if self.file is not None:
-            self.file.save(lambda: self._arrays(()))
+            end = group.carry if self.record is not None and len(self.rates) <= self.layout.size else ()
+            if self.file is not None and self.finished == len(self.rates):
+                self.file.save(lambda end=end: self._arrays(end) | (self.record or {}))
+            del group, end  # the next one needs its memory
 
     def _trained(self, first: int) -> Group:
         """The group whose first member is `first`, at the end of its training."""
@@ -130,7 +137,7 @@ class _Runs:
             if self.file is not None and self.file.due(completed / (self.rates.size * seeds)):
                 self.file.save(lambda: self._arrays(group.carry))
             if self.progress is not None:
-                self.progress(completed)
+                self.progress(self.meter(completed, losses))
         return group
 
     def _arrays(self, carry: Any) -> dict[str, np.ndarray]:

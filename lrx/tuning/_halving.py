@@ -12,13 +12,17 @@ from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import By, check_by, check_kinds
 from ._checkpoint import Checkpoint, leaves, restored
+from ._done import Meter
 from ._end_losses import end_losses
 from ._engine import Engine, Group, as_key, part_of
 from ._full_runs import Progress, open_checkpoint
 from ._grid import Grid, MakeSchedule, grid
-from ._halving_plan import Rung, halving_plan
+from ._halving_plan import FORWARD, Rung, halving_plan
 from ._layout import Layout, Method, lay_out
 from ._sweep import Best, Sweep
+
+COPY = "copy_"
+"""Before the names of the arrays of a copy that is being scored, in a file."""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -104,7 +108,7 @@ def halving(
       keep: share of the members that a rung keeps.
       cooldown: length of the cooldown, as a share of the updates done so far.
       method: "vmap", "map" or "auto", as in `lrx.sweep`.
-      progress: called now and then with the number of member-updates completed, cooldowns included.
+      progress: called now and then with the number of member-updates completed, cooldowns included, as in `lrx.sweep`.
       checkpoint: path of a file from which the same call goes on after a stop, with the same numbers, as in `sweep`.
         A stop within a cooldown loses that cooldown.
       **hyperparams: further arguments of `make_optimizer`, each a number or an array of numbers to sweep over.
@@ -145,7 +149,8 @@ def halving(
         given = members.arguments() | {"seeds": seeds, "steps": steps, "key": bits, "by": by, "plan of the rungs": plan}
         file = open_checkpoint(checkpoint, engine, lay_out(len(members.rows), method=method), given, list(hyperparams))
         engine.batches.marked = True
-    survivors = _Survivors(engine, members, method, progress, file)
+    updates = seeds * sum(r.members * (r.end - r.begin + r.cooldown) for r in plan)
+    survivors = _Survivors(engine, members, method, progress, file, updates)
     for rung, following in itertools.pairwise(plan):
         if len(survivors.scored) > plan.index(rung):
             continue  # it was in the file
@@ -165,10 +170,17 @@ class _Survivors:
     """The members that still train, and the losses of all."""
 
     def __init__(
-        self, engine: Engine, members: Grid, method: Method, progress: Progress | None, file: Checkpoint | None
+        self,
+        engine: Engine,
+        members: Grid,
+        method: Method,
+        progress: Progress | None,
+        file: Checkpoint | None,
+        total: int,
     ):
         self.engine, self.members, self.progress, self.file = engine, members, progress, file
         self.method: Method = method
+        self.meter = Meter(total)
         saved = None if file is None else file.load()
         self.seeds = len(engine.batch_keys)
         self.alive = np.arange(len(members.rows))
@@ -188,6 +200,8 @@ class _Survivors:
         self.group = engine.start(layout, members.rows[self.alive, 0], hyperparams)
         if saved is not None:
             self.group.carry = restored(self.group.carry, saved)
+        self.cooling = {} if saved is None or "cooled" not in saved else saved
+        """Where a copy was being scored when the file was written."""
         self.kept = [] if saved is None else saved["kept"].tolist()
         """How many each rung that is over has left."""
 
@@ -209,14 +223,34 @@ class _Survivors:
         """
         last = self.members.rows[self.alive, done - 1 : done]
         rates = last * np.linspace(1, 0, cooldown, endpoint=False, dtype=np.float32)
-        copy = self.engine.copy(self.group)
-        for _ in self._trained(copy, rates, done, again_from=done):
-            pass
+        copy, cooled, fresh = self.engine.copy(self.group), 0, []
+        if self.cooling:  # the file is of a moment inside this branch
+            copy.carry = restored(
+                copy.carry, {k.removeprefix(COPY): v for k, v in self.cooling.items() if k.startswith(COPY)}
+            )
+            cooled, fresh = int(self.cooling["cooled"]), [self.cooling["fresh"]]
+            self.cooling = {}
+
+        def save(extra: float = 0.0) -> None:
+            if self.file is not None and self.file.due((self.updates + extra) / self.losses.size):
+                state = {"cooled": np.asarray(cooled), "fresh": np.concatenate([nothing, *fresh], axis=2)}
+                branch = {COPY + k: v for k, v in leaves(copy.carry).items()}
+                self.file.save(lambda: self._arrays() | branch | state)
+
+        nothing = np.zeros((len(self.alive), self.seeds, 0), np.float32)
+        for losses in self._trained(copy, rates[:, cooled:], done + cooled, again_from=done):
+            cooled += losses.shape[2]
+            save()
         if by == "validation":
             losses = self.engine.score(copy)["loss"]
         else:
-            fresh = self.engine.advance(copy, np.zeros_like(rates), done + cooldown, again_from=done, learn=False)
-            losses = end_losses(np.concatenate(list(fresh), axis=2), cooldown)
+            measured = sum(x.shape[2] for x in fresh)
+            batches = done + cooldown + measured
+            rest = np.zeros_like(rates[:, measured:])
+            for losses in self.engine.advance(copy, rest, batches, again_from=done, learn=False):
+                fresh.append(losses)
+                save(FORWARD * sum(x.size for x in fresh))
+            losses = end_losses(np.concatenate(fresh, axis=2), cooldown)
         return np.where(np.isfinite(losses).all(axis=-1), losses.mean(axis=-1), np.inf)
 
     def keep(self, scores: np.ndarray, places: np.ndarray) -> None:
@@ -269,4 +303,4 @@ class _Survivors:
             self.updates += losses.size
             yield losses
             if self.progress is not None:
-                self.progress(self.updates)
+                self.progress(self.meter(self.updates, losses))

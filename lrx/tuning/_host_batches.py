@@ -39,9 +39,11 @@ class Batches:
         return isinstance(self.source, Iterator)
 
     def first(self) -> Any:
-        """The first batch of the run, or None; it is read when its turn comes all the same."""
+        """A batch as all are, or None; the first one that is read comes in its turn all the same."""
         if self.source is None:
             return None
+        if self.begun is None and self.held:
+            return next(iter(self.held.values()))
         if self.begun is None:
             self.begun = self._read()
         return self.begun

@@ -30,6 +30,11 @@ class Layout:
         """Over how many devices the members are divided."""
         return 1 if self.mesh is None else self.mesh.shape[self.axis]
 
+    @property
+    def spans_processes(self) -> bool:
+        """Whether some of the devices belong to other processes."""
+        return self.mesh is not None and len({d.process_index for d in self.mesh.devices.flat}) > 1
+
     def turns(self, members: int) -> np.int32:
         """How many turns a device takes to update the first `members` members once."""
         return np.int32(-(-min(members, self.size // self.devices) // self.lanes))
@@ -78,6 +83,9 @@ def _mesh(given: Any) -> tuple[Mesh | None, str | None]:
         axis = names[0]
     if axis not in names:
         raise check.fail("mesh", f"must come with one of its axes, as mesh=(mesh, {names[0]!r})", given)
+    if jax.process_index() not in {d.process_index for d in mesh.devices.flat}:
+        rule = f"must have devices of each process that calls it, none of them is of process {jax.process_index()}"
+        raise check.fail("mesh", rule, mesh, "Use jax.make_mesh, which takes all devices.")
     # without the types of its axes: the program states how its arguments are divided, and does not infer it
     return Mesh(mesh.devices, names), axis
 

@@ -7,19 +7,29 @@ from typing import NamedTuple
 import numpy as np
 
 from ._end_losses import end_losses
+from ._evidence import Trend, parts_of, trend
+from ._round import Round
 
 Measure = Callable[[np.ndarray, int, int], np.ndarray]
 """(rates [n], steps, number of the round) -> training losses [n, seeds, steps], each of a run whose rate decays to its
 end. The runs of one round start alike."""
 
 LANES = 3
-"""Runs side by side. The rates of each round are a multiple of them in number, so that one program serves all."""
+"""Runs side by side, at most."""
+SPACING = 10**0.5
+"""Factor between two rates of a round."""
 FIRST = 10.0 ** np.arange(-3, 0, 0.5)
 """The rates of the first round."""
 UNITS = 125
 """The budget in units; a run of the first round has four of them."""
 ROUNDS = 3
-SCORED = (0.5, 0.5, 0.25)
+PLANNED = (6, 3, 3)
+"""Runs in each round, at least."""
+TOGETHER = (6, 3, 2)
+"""How many of them are made side by side at first."""
+KEPT = (0.6, 0.4, 0.0)
+"""The share of the budget that must be left after rates beyond those that were planned, by round."""
+SCORED = (0.5, 0.25, 0.25)
 """The end of a run, as a share of it, whose mean training loss is its score; by round."""
 
 
@@ -32,6 +42,8 @@ class Told(NamedTuple):
     """The mean loss at its end, inf if it did not stay finite; None if it was too short to be compared."""
     initial: float
     """The loss before the first update, NaN if that is not known."""
+    parts: tuple[float, ...] = ()
+    """How far the parts of its end are from their mean, none where that is not known: see `parts_of`."""
 
 
 @dataclasses.dataclass(eq=False)
@@ -53,95 +65,17 @@ class Batch:
         return all(told is not None for told in self.told)
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Round:
-    """Short runs of one length, side by side."""
-
-    steps: int
-    """Updates of each."""
-    learning_rates: np.ndarray
-    """Increasing, float64 [rates]."""
-    losses: np.ndarray
-    """The mean over the end of the run and over seeds, inf if a run did not stay finite, float64 [rates]."""
-    initial: float
-    """The mean loss before the first update."""
-
-    @property
-    def best(self) -> int:
-        """The place of the lowest loss."""
-        return lowest_of(self.losses)
-
-    @property
-    def at_edge(self) -> int:
-        """-1 or 1 if the first or the last rate is the best, else 0."""
-        return -1 if self.best == 0 else int(self.best == len(self.losses) - 1)
-
-    @property
-    def vertex(self) -> float:
-        """The rate at which a parabola through the lowest losses, in logarithms, is lowest."""
-        return float(np.exp(lowest(np.log(self.learning_rates), self.losses, self.initial)[0]))
-
-    @property
-    def curvature(self) -> float:
-        """The second derivative of that parabola, per e-fold of the rate squared; 0 if there is none."""
-        return lowest(np.log(self.learning_rates), self.losses, self.initial)[1]
-
-    @property
-    def finite(self) -> bool:
-        """Whether any of the runs stayed so."""
-        return bool(np.isfinite(self.losses).any())
-
-
-def lowest(x: np.ndarray, losses: np.ndarray, initial: float = np.inf) -> tuple[float, float]:
-    """Where a parabola through the logarithms of the lowest losses is lowest, and its second derivative.
-
-    It is at most one point away from the lowest of them. The second derivative is 0 if no parabola fits.
-
-    Args:
-      x: increasing, [points].
-      losses: inf if a run diverged, [points].
-      initial: the loss before any training.
-    """
-    k = lowest_of(losses)
-    y = relative(losses, initial)
-    near = np.flatnonzero((abs(np.arange(len(x)) - k) <= 2) & (y < 1.5))
-    if len(near) < 3:
-        return float(x[k]), 0.0
-    a, b, _ = np.polyfit(x[near] - x[k], y[near], 2, w=np.exp(-y[near] / 2))
-    if a <= 0:
-        return float(x[k]), 0.0
-    return float(np.clip(x[k] - b / (2 * a), x[max(0, k - 1)], x[min(len(x) - 1, k + 1)])), float(2 * a)
-
-
-def relative(losses: np.ndarray, initial: float = np.inf) -> np.ndarray:
-    """log(loss / lowest loss); of losses that are not all positive, twice the share of what there is to gain."""
-    finite = losses[np.isfinite(losses)]
-    if not finite.size:
-        return losses
-    least = finite.min()
-    if least > 0:
-        return np.log(losses / least)
-    gain = initial - least
-    if not 0 < gain < np.inf:
-        gain = max(finite.max() - least, np.finfo(float).tiny)
-    return 2 * (losses - least) / gain
-
-
-def lowest_of(losses: np.ndarray) -> int:
-    """The place of the lowest loss: the middle one of equals, but the first if all are infinite."""
-    equals = np.flatnonzero(losses == losses.min())
-    return int(equals[len(equals) // 2]) if np.isfinite(losses).any() else 0
-
-
 class RateSearch:
-    """Three rounds of short runs, ever longer and ever closer to the best rate. It does not train: it is told losses.
+    """Three rounds of short runs, ever longer, around the best rate. It does not train: it is told losses.
 
     1. Six rates a factor √10 apart from 0.001 on; three more beyond the best one while that is the outermost, closer
        to each other if the range ends there.
-    2. Runs twice as long at three rates a factor √10 apart around the vertex of the first round.
-    3. With what is left of the budget, three rates a factor 10^¼ apart around the vertex of the second round.
+    2. Runs twice as long at three such rates, around where the first round expects the best.
+    3. With what is left of the budget, two such rates around where the rounds before expect it for runs of that length,
+       and a third one on the side of the better.
 
-    The runs of a batch may be told in any order; the next batch follows from what the ones before it were told.
+    In each of them one more beyond the outermost if that is the best by more than noise, while the budget lasts. The
+    runs of a batch may be told in any order; the next batch follows from what the ones before it were told.
     """
 
     def __init__(self, start: float, stop: float, gradients: int, seeds: int = 1, whole: int | None = None):
@@ -174,9 +108,7 @@ class RateSearch:
         if not self.batches:
             return 0
         last = self.batches[-1]
-        if not last.complete or (last.number == 0 and len(self._beyond())):
-            return last.number
-        return last.number + 1
+        return last.number if not last.complete or len(self._more()) else last.number + 1
 
     @property
     def done(self) -> bool:
@@ -186,7 +118,7 @@ class RateSearch:
     @property
     def longest(self) -> int:
         """How long the runs of the third round can be."""
-        return min(self.left // (LANES * self.unit) * self.unit, self.whole)
+        return min(self.left // (PLANNED[-1] * self.unit) * self.unit, self.whole)
 
     @property
     def rounds(self) -> tuple[Round, ...]:
@@ -201,56 +133,75 @@ class RateSearch:
 
     def open(self) -> Batch:
         """The batch whose runs are to be made now; not to be asked for when all is done."""
-        stage, first = self.stage, min(4 * self.unit, self.whole)
         if self.batches and not self.batches[-1].complete:
             return self.batches[-1]
-        if not self.batches:
-            inside = self.start <= FIRST[0] and FIRST[-1] <= self.stop
-            rates, steps = FIRST if inside else np.geomspace(self.start, self.stop, len(FIRST)), first
+        stage = self.stage
+        steps = self._length(stage)
+        if stage == (self.batches[-1].number if self.batches else -1):
+            rates = self._more()
         elif stage == 0:
-            rates, steps = self._beyond(), first
-        elif stage == 1:
-            rates, steps = self._around(10**0.5), min(8 * self.unit, self.whole)
+            inside = self.start <= FIRST[0] and FIRST[-1] <= self.stop
+            rates = FIRST if inside else np.geomspace(self.start, self.stop, len(FIRST))
         else:
-            rates, steps = self._around(10**0.25), self.last_steps or self.longest
+            rates = self._around(TOGETHER[stage], steps)
         self.batches.append(Batch(stage, steps, rates, [None] * len(rates)))
         return self.batches[-1]
 
-    def _beyond(self) -> np.ndarray:
-        """Further rates of the first round, beyond the best one; none if that is not the outermost."""
-        first, steps = self._round(0), min(4 * self.unit, self.whole)
-        if first is None or not first.at_edge or self.left - LANES * steps < 0.6 * self.budget:
+    def _length(self, number: int) -> int:
+        """How long the runs of a round are."""
+        if number < ROUNDS - 1:
+            return min((4, 8)[number] * self.unit, self.whole)
+        return next((b.steps for b in self.batches if b.number == number), self.last_steps or self.longest)
+
+    def _more(self) -> np.ndarray:
+        """Further rates of the round whose runs so far are over, none if it is complete."""
+        number = self.batches[-1].number
+        this, steps = self._round(number), self._length(number)
+        tried = sum(len(b.rates) for b in self.batches if b.number == number)
+        planned = tried < PLANNED[number]
+        side = 0 if this is None else this.at_edge if planned else this.beyond
+        many = LANES if number == 0 else 1
+        if this is None or not side or self.left - many * steps < (0.0 if planned else KEPT[number] * self.budget):
             return np.empty(0)
-        side, end = (0, self.start) if first.at_edge < 0 else (-1, self.stop)
-        edge = first.learning_rates[side]
+        edge, end = this.learning_rates[0 if side < 0 else -1], self.start if side < 0 else self.stop
         room = abs(np.log10(end / edge))
-        if room < 0.1:
-            return np.empty(0)
-        spacing = min(0.5, room / LANES)
-        return np.sort(edge * 10.0 ** (spacing * first.at_edge * np.arange(1, 1 + LANES)))
+        if room < 0.1:  # at the end of the range: in between, if one more was planned
+            inside = np.sqrt(this.learning_rates[[0]] * this.learning_rates[-1])
+            return inside if planned and len(this.learning_rates) == 2 else np.empty(0)
+        return np.sort(edge * 10.0 ** (min(np.log10(SPACING), room / many) * side * np.arange(1, 1 + many)))
 
     def _round(self, number: int) -> Round | None:
         """What the runs of a round were told, or None where none has a score."""
         some = [b for b in self.batches if b.number == number]
         runs = sorted(
-            (rate, told.score, told.initial)
+            (rate, told.score, told.initial, told.parts)
             for b in some
             for rate, told in zip(b.rates.tolist(), b.told, strict=True)
             if told is not None and told.score is not None
         )
         if not runs:
             return None
-        rates, losses, initial = map(np.asarray, zip(*runs, strict=True))
+        rates, losses, initial, parts = zip(*runs, strict=True)
+        initial = np.asarray(initial)
         known = initial[~np.isnan(initial)]
-        return Round(some[0].steps, rates, losses, float(known.mean()) if known.size else np.nan)
+        first = float(np.median(known)) if known.size else np.nan
+        steps, n = some[0].steps, max(map(len, parts))
+        parts = np.asarray([x if len(x) == n else (np.nan,) * n for x in parts]).reshape(len(runs), n)
+        return Round(steps, np.asarray(rates), np.asarray(losses), first, parts, max(1, round(SCORED[number] * steps)))
 
-    def _around(self, spacing: float) -> np.ndarray:
-        """Three rates around the best so far, moved into the range together if they reach over its end."""
+    def _around(self, number: int, steps: int) -> np.ndarray:
+        """Rates around the best for runs of so many steps, moved into the range if they reach over its end."""
         tried = np.concatenate([b.rates for b in self.batches])
-        rate = self.rounds[-1].vertex if self.rounds else np.exp(np.log(tried).mean())
+        rate = np.exp(expected(self.rounds, steps).log_rate if self.rounds else np.log(tried).mean())
         low, high = np.log(self.start), np.log(self.stop)
-        reach = min(np.log(spacing), (high - low) / 2)
-        return np.exp(np.clip(np.log(rate), low + reach, high - reach) + reach * np.arange(-1, 2))
+        reach = min(np.log(SPACING) * (number - 1) / 2, (high - low) / 2)
+        return np.exp(np.clip(np.log(rate), low + reach, high - reach) + reach * np.linspace(-1, 1, number))
+
+
+def expected(rounds: tuple[Round, ...], steps: int) -> Trend:
+    """Where the best rate is for runs of so many steps."""
+    some = [r for r in rounds if r.fell and r.finite] or list(rounds[-1:])
+    return trend([r.steps for r in some], [np.log(r.vertex) for r in some], [r.error for r in some], steps)
 
 
 def drive(search: RateSearch, measure: Measure, rounds: int = ROUNDS) -> None:
@@ -263,7 +214,15 @@ def drive(search: RateSearch, measure: Measure, rounds: int = ROUNDS) -> None:
 
 def summary(losses: np.ndarray, number: int) -> Told:
     """What whole runs [seeds, steps] at one rate say, in the round of that number."""
-    return Told(losses.size, float(scores(losses[None], SCORED[number])[0]), initial_of(losses))
+    score = float(scores(losses[None], SCORED[number])[0])
+    return Told(losses.size, score, initial_of(losses), parts_told(losses, score, number))
+
+
+def parts_told(losses: np.ndarray, score: float, number: int) -> tuple[float, ...]:
+    """The parts of the end of a run [seeds, steps] with that score, in the round of that number."""
+    if not np.isfinite(score):
+        return ()
+    return tuple(parts_of(losses, max(1, round(SCORED[number] * losses.shape[-1]))).tolist())
 
 
 def initial_of(losses: np.ndarray) -> float:
@@ -279,7 +238,7 @@ def unit_of(gradients: int, seeds: int) -> int:
 
 def least(seeds: int) -> int:
     """The smallest budget that leaves the third round as long as the second."""
-    return seeds * (4 * len(FIRST) + 2 * LANES * 8)
+    return seeds * (4 * PLANNED[0] + 8 * PLANNED[1] + 8 * PLANNED[2])
 
 
 def scores(losses: np.ndarray, share: float) -> np.ndarray:

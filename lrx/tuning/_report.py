@@ -1,6 +1,5 @@
 """The report of `tune` as a folder: report.html, its charts as PNG, schedule.json."""
 
-import base64
 import platform
 from html import escape
 from pathlib import Path
@@ -9,7 +8,7 @@ import jax
 
 from .._pytree import holds_code
 from .._version import __version__
-from ..charts import png
+from ..charts import picture, png
 from ._choice import Choice
 from ._report_figures import figures
 from ._report_page import PAGE
@@ -54,10 +53,10 @@ def _page(tuned: Choice, pictures: dict[str, tuple[bytes, str]]) -> str:
         "versions": f"lrx {__version__}, jax {jax.__version__}, Python {platform.python_version()}",
         "platform": f"{jax.devices()[0].device_kind}, {platform.system()} {platform.machine()}",
     }
-    figure = '<figure><img alt="{0}" src="data:image/png;base64,{1}"><figcaption>{0}</figcaption></figure>'
     saved = "The schedule is in schedule.json, which lrx.from_json reads."
     unsaved = "The schedule is a function of yours, which JSON cannot hold: there is no schedule.json."
     return PAGE.substitute(
+        title=escape(tuned.problem),
         problem=escape(tuned.problem),
         choice=escape(choice(tuned)),
         comparison=escape(comparison(tuned)),
@@ -66,9 +65,7 @@ def _page(tuned: Choice, pictures: dict[str, tuple[bytes, str]]) -> str:
         saved=unsaved if holds_code(tuned.schedule) else saved,
         table=_table(tuned),
         notes="<br>".join(map(escape, notes(tuned))),
-        figures="\n".join(
-            figure.format(escape(caption), base64.b64encode(image).decode()) for image, caption in pictures.values()
-        ),
+        figures="\n".join(picture(image, caption) for image, caption in pictures.values()),
         measured="\n".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in measured.items()),
     )
 

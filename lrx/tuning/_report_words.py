@@ -44,8 +44,12 @@ def _difference(ours: Score, theirs: Score, seeds: int) -> str:
     difference, spread = ours.mean - theirs.mean, math.hypot(ours.spread, theirs.spread)
     amount = f"{abs(difference) / theirs.mean:.0%}" if theirs.mean > 0 else f"{abs(difference):.3g}"
     way = "lower" if difference < 0 else "higher"
-    if seeds == 1:
+    if seeds == 1 and not spread:
         return f"{amount} {way}; one seed has no spread to judge that by"
+    if seeds == 1:
+        if abs(difference) <= 2 * spread:
+            return f"{amount} {way}, which may be the luck of one seed"
+        return f"{amount} {way}, more than the luck of one seed"
     if abs(difference) <= spread:
         return f"{amount} {way}, which is within the spread over seeds: no difference that these runs can show"
     return f"{amount} {way}, more than the spread over seeds"
@@ -107,7 +111,13 @@ def cost(tuned: Choice) -> str:
 def notes(tuned: Choice) -> list[str]:
     """Notes below the table, in lines."""
     seeds = "mean ± standard deviation over seeds" if tuned.seeds > 1 else "of one seed"
+    if tuned.seeds == 1 and any(
+        row.training.spread or (row.validation and row.validation.spread) for row in whole(tuned)
+    ):
+        seeds += " ± what another would change, estimated from runs at neighbouring rates"
     lines = [f"Losses at the end, {seeds}; the training loss is of the last twentieth of the steps."]
+    if tuned.table[0].advice:
+        lines.append(f"The verdict on the first row: {tuned.table[0].advice}")
     if any(at_edge(tuned, row) for row in tuned.table):
         lines.append("† The first or the last rate that was tried: a better one may lie beyond it.")
     short = [row.steps for row in tuned.table if row.steps != tuned.steps]

@@ -15,7 +15,7 @@ from ._find import CHEAPEST, QUARTER, rounded_up
 from ._found import Found, judged
 from ._grid import MakeSchedule, learning_rate_of
 from ._presets import SCHEDULES, linear
-from ._rate_search import ROUNDS, SCORED, Batch, RateSearch, Told, initial_of, least, scores
+from ._rate_search import ROUNDS, Batch, RateSearch, Told, initial_of, least, summary
 from ._shortened import Shortened
 
 
@@ -205,7 +205,7 @@ class Search:
             doubts.append("the search is not done")
         if self._search.cut_short:
             doubts.append("some of the runs were cut short")
-        return judged(rounds, self.start, self.stop, self.cost, doubts)
+        return judged(rounds, self.start, self.stop, self.cost, doubts, whole=self.steps)
 
     def __repr__(self) -> str:
         told = sum(self._of(i)[2] is not None for i in range(len(self._asked)))
@@ -343,12 +343,10 @@ def summary_of(losses: Any, batch: Batch) -> Told:
         )
     if not len(x):
         return Told(0, None, np.nan)
-    score: float | None = float(scores(x[None, None], SCORED[batch.number])[0])
-    if len(x) < batch.steps and np.isfinite(x[-1]):
-        score = np.inf if x[-max(1, len(x) // 4) :].mean() > 2 * x[0] > 0 else None
-    elif len(x) < batch.steps:
-        score = np.inf
-    return Told(len(x), score, initial_of(x[None]))
+    if len(x) == batch.steps:
+        return summary(x[None], batch.number)
+    doubled = not np.isfinite(x[-1]) or x[-max(1, len(x) // 4) :].mean() > 2 * x[0] > 0
+    return Told(len(x), np.inf if doubled else None, initial_of(x[None]))
 
 
 def _real(losses: Any) -> np.ndarray:

@@ -10,9 +10,10 @@ import numpy as np
 from .. import _check as check
 from ..schedules import _text
 from ..schedules._schedule import Schedule
+from ._evidence import PARTS
 from ._rate_search import ROUNDS, Batch, RateSearch, Told
 
-VERSION = 1
+VERSION = 2
 """The version of the JSON form."""
 FUNCTION = "a function"
 """What is written for a schedule that is a function."""
@@ -33,7 +34,7 @@ def written(arguments: dict[str, Any], schedule: Any, search: RateSearch, asked:
     for batch in search.batches:
         n = len(batch.rates)
         runs = [
-            [rate, 0, None] if told is None else [rate, times, _told(told)]
+            [rate, 0, None] if told is None else [rate, times, told_as_json(told)]
             for rate, times, told in zip(batch.rates.tolist(), asked[place : place + n], batch.told, strict=True)
         ]
         batches.append({"round": batch.number, "steps": batch.steps, "runs": runs})
@@ -41,9 +42,11 @@ def written(arguments: dict[str, Any], schedule: Any, search: RateSearch, asked:
     return json.dumps({"lrx": VERSION, "search": {**arguments, "schedule": form}, "batches": batches}, allow_nan=False)
 
 
-def _told(told: Told) -> list[Any]:
+def told_as_json(told: Told) -> list[Any]:
+    """What was told of a run, as JSON has it."""
     score = DIVERGED if told.score == math.inf else told.score
-    return [told.losses, score, told.initial if math.isfinite(told.initial) else None]
+    parts = [part if math.isfinite(part) else None for part in told.parts]
+    return [told.losses, score, told.initial if math.isfinite(told.initial) else None, parts]
 
 
 def _name(function: Any) -> str:
@@ -85,8 +88,6 @@ def check_batches(search: RateSearch) -> None:
     numbers = [b.number for b in search.batches]
     if numbers[0] or any(b - a not in (0, 1) for a, b in itertools.pairwise(numbers)):
         _wrong("its rounds are not in order")
-    if any(numbers.count(number) > 1 for number in range(1, ROUNDS)):
-        _wrong("a round is there twice")
     for batch in search.batches:
         low, high = batch.rates.min(), batch.rates.max()
         if not search.start * (1 - 1e-9) <= low <= high <= search.stop * (1 + 1e-9):
@@ -128,17 +129,21 @@ def _batch(x: Any) -> tuple[Batch, list[int]]:
             _wrong("a run must have a learning rate and a number of times")
         rates.append(rate)
         asked.append(times)
-        told.append(None if said is None else _read_told(said, steps))
+        told.append(None if said is None else as_told(said, steps))
     return Batch(number, steps, np.asarray(rates), told), asked
 
 
-def _read_told(x: Any, steps: int) -> Told:
-    if not isinstance(x, list) or len(x) != 3 or type(x[0]) is not int or not 0 <= x[0] <= steps:
-        _wrong("what was told must be [losses, score, initial loss]")
+def as_told(x: Any, steps: int) -> Told:
+    """What `told_as_json` wrote."""
+    if not isinstance(x, list) or len(x) != 4 or type(x[0]) is not int or not 0 <= x[0] <= steps:
+        _wrong("what was told must be [losses, score, initial loss, parts]")
+    if not isinstance(x[3], list) or len(x[3]) > PARTS or any(y is not None and not _is_finite(y) for y in x[3]):
+        _wrong("the parts of a run must be numbers")
     if any(y is not None and not _is_finite(y) for y in (x[1] if x[1] != DIVERGED else 0.0, x[2])):
         _wrong("a score must be a number")
     score = math.inf if x[1] == DIVERGED else x[1]
-    return Told(x[0], score, math.nan if x[2] is None else x[2])
+    parts = tuple(math.nan if y is None else y for y in x[3])
+    return Told(x[0], score, math.nan if x[2] is None else x[2], parts)
 
 
 def _is_finite(x: Any) -> bool:

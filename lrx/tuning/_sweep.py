@@ -13,6 +13,7 @@ from ..problems._problem import Problem
 from ._arguments import By, check_kinds
 from ._end_losses import end_losses
 from ._engine import Engine, as_key, part_of
+from ._extended import extend, record_of
 from ._full_runs import Progress, open_checkpoint, train
 from ._grid import MakeSchedule, grid
 from ._layout import Method, lay_out
@@ -154,17 +155,23 @@ def sweep(
       seeds: how many starts and streams of batches.
       steps: updates.
       key: a JAX random key; `jax.random.key(0)` if None.
-      progress: called now and then with the number of member-updates completed.
+      progress: called now and then with the number of member-updates completed, an int that also knows `.loss` (the
+        lowest of the members now), `.best` (the lowest so far) and `.seconds_left`.
       chunk_size: how many members may be in memory at a time, for a population that is larger than it: they are
         trained group after group, by the same program. `batches` are read again for each group. All at once if None.
       method: "vmap" trains all members of a group together, "map" a few at a time in one program, which needs less
         memory for gradients and activations. "auto" is "map" on CPUs and "vmap" elsewhere.
-      mesh: a `jax.sharding.Mesh` over whose devices (of this process) the members are divided; if it has several
-        axes, a pair of the mesh and the name of one.
+      mesh: a `jax.sharding.Mesh` over whose devices the members are divided; if it has several axes, a pair of the
+        mesh and the name of one. It may span processes (`jax.distributed`), each of which makes the same call, reads
+        the same `batches` and gets the whole result; there is no `checkpoint` then.
       checkpoint: path of a file into which the state is written while training, so that the same call goes on from
         there after a stop, and gives the same numbers. A stop loses 30 seconds or 2 % of the run, whichever is longer;
         writing takes a twentieth of the time, more only if that would lose more. `batches` are read again up to where
-        the run had stopped. The file stays; a call that finds it complete does not train.
+        the run had stopped. The file stays; a call that finds it complete does not train. One that finds a complete
+        sweep of fewer rates or fewer seeds trains what is new, and one of fewer steps goes on from its end: the
+        schedules must give the rates of those steps again, and the shorter sweep have been made in one call and one
+        group. What was trained for longer has the bits of a sweep done at once; other rates and seeds beside them
+        make another program, which may round differently.
       **hyperparams: further arguments of `make_optimizer`, each a number or an array of numbers to sweep over.
 
     Returns:
@@ -189,13 +196,25 @@ def sweep(
     seeds, steps, key = int(seeds), int(steps), as_key(key)
     members = grid(make_optimizer, learning_rate, schedule, hyperparams, steps)
     layout = lay_out(len(members.rows), chunk_size, method, mesh)
+    if checkpoint is not None and layout.spans_processes:
+        rule = "must be None beside a mesh that spans processes, none of which has the whole state"
+        raise check.fail("checkpoint", rule, str(checkpoint), "Give each process a share of the rates, and a file.")
     check_kinds(problem, make_optimizer)
-    engine = Engine(problem, make_optimizer, key=key, seeds=seeds, updates=part_of(steps))
-    file = None
+
+    def engine_of(seeds_from: int = 0) -> Engine:
+        engine = Engine(problem, make_optimizer, key=key, seeds=seeds, updates=part_of(steps))
+        engine.init_keys, engine.batch_keys = engine.init_keys[seeds_from:], engine.batch_keys[seeds_from:]
+        return engine
+
+    engine, file, record = engine_of(), None, None
     if checkpoint is not None:
         given = members.arguments() | {"seeds": seeds, "steps": steps, "key": np.asarray(jax.random.key_data(key))}
         file = open_checkpoint(checkpoint, engine, layout, given, list(hyperparams))
-    losses, scores = train(engine, members.rows, members.hyperparams, layout=layout, progress=progress, file=file)
+        record = record_of(members, engine)
+        extend(file, members, record, engine_of, lambda n: lay_out(n, chunk_size, method, mesh), progress)
+    losses, scores = train(
+        engine, members.rows, members.hyperparams, layout=layout, progress=progress, file=file, record=record
+    )
     return Sweep(
         problem=problem.name,
         dims=(*members.dims, "seed", "step"),

@@ -52,6 +52,9 @@ def transfer_schedule(
     and that of the old one, both made for the peak `learning_rate`, in which D and G cancel. A schedule that falls to
     zero takes a higher peak than a constant rate.
 
+    Between WSD schedules with cooldowns of 10 to 80 % of 15,000 steps of a language model the predicted peaks were 1.04
+    to 1.18 times the measured ones (`benchmarks/README.md`).
+
     Args:
       learning_rate: the best peak under `schedule`.
       schedule: function of (peak, steps) that gives a schedule, as in `lrx.sweep`; None is a constant rate.
@@ -107,7 +110,9 @@ def transfer_horizon(
       learning_rate · (new_steps / steps)^(−exponent)
 
     The bound is a worst case. Of language models at a fixed batch size, Bjorck et al. measured the power 0.32 of the
-    amount of data, which lowers the rate less.
+    amount of data, which lowers the rate less. Over 15,000 to 50,000 steps of a model of 124M parameters (AdamW, WSD,
+    `benchmarks/README.md`) the best rate fell as the power 0.27 for a cooldown of 10 % and 0.1 for 40 % and more:
+    there the bound's rate was 0.63 to 0.80 of the best one at 3.3 times the length. Prefer an `exponent` of 0.1 to 0.3.
 
     Args:
       learning_rate: the best peak in a run of `steps`.

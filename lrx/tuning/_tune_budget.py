@@ -12,12 +12,13 @@ from ..schedules._schedule import as_schedule
 from ._arguments import By
 from ._engine import Engine, part_of
 from ._find import QUARTER, ShortRuns, check_initial, rounded_up
-from ._found import SURE, Found, judged
+from ._found import Found, judged
 from ._full_runs import open_checkpoint, train
 from ._grid import grid
 from ._host_batches import Batches
 from ._journal import key_bits
 from ._layout import lay_out
+from ._luck import of_starts
 from ._next_run import LOWER, Candidates, Member, bound_of, lattice_around
 from ._rate_search import RateSearch, drive, least
 from ._request import Request
@@ -29,6 +30,9 @@ SHORT = 1.0
 """The cost of all short runs together, at most, in whole runs."""
 STARTS = 4
 """From how many starts each rate is tried in short runs, at most."""
+
+LUCKY = 2 * math.sqrt(2)
+"""Spreads of one seed up to which the difference between two runs may be luck."""
 
 NOTHING_FINITE = "tune() found nothing that stayed finite on every seed: give lower learning_rates."
 
@@ -68,7 +72,8 @@ def tune_within(request: Request, budget: float) -> Tuned:
             break
         done[member] = runs.train(member)
     sweeps = runs.sweeps()
-    rows = ranked(sweeps, by)
+    lucks = [x for x in (of_starts(f, starts) for f in found.values()) if math.isfinite(x)]
+    rows = ranked(sweeps, by, float(np.median(lucks)) if lucks else math.nan)
     if not rows:
         raise ValueError(NOTHING_FINITE)
     winner = rows[0]
@@ -143,7 +148,7 @@ def _short_runs(
     for name, (search, runs) in searches.items():
         search.last_steps = longest
         drive(search, runs)
-        found[name] = judged(search.rounds, *span, runs.gradients)
+        found[name] = judged(search.rounds, *span, runs.gradients, whole=steps)
         request.report_progress(f"{name}: short runs", gradients, gradients)
     return found
 
@@ -212,20 +217,26 @@ class _WholeRuns:
 
 
 def _interval(winner: Row, found: Found, done: dict[Member, float], by: By) -> tuple[float, float]:
-    """Where the best rate of the winner's optimizer and schedule is expected."""
+    """Where the best rate of the winner's optimizer and schedule is expected.
+
+    Rates whose loss is higher by luck alone, as far as that is known, belong to it: another seed might choose them.
+    """
     low, high = found.interval
     reach = math.sqrt(high / low)
+    mine = {
+        m.learning_rate: loss
+        for m, loss in done.items()
+        if (m.optimizer, m.schedule) == (winner.optimizer, winner.schedule)
+    }
+    score = winner.validation if by == "validation" and winner.validation else winner.training
+    level = score.mean + LUCKY * score.spread
+    equal = [r for r, loss in mine.items() if loss <= level] or [winner.learning_rate]
+    first, last = min(equal), max(equal)
     if by == "validation":
-        mine = [m.learning_rate for m in done if (m.optimizer, m.schedule) == (winner.optimizer, winner.schedule)]
-        below, above = (
-            [r for r in mine if r < winner.learning_rate],
-            [r for r in mine if r > winner.learning_rate],
-        )
-        return (
-            max(below, default=winner.learning_rate / LOWER),
-            min(above, default=winner.learning_rate * max(reach, SURE)),
-        )
-    return winner.learning_rate / reach, winner.learning_rate * reach
+        halfway = math.sqrt(LOWER)  # to the next rate that would be tried
+        below = max((r for r in mine if r < first), default=first / halfway)
+        return below, min((r for r in mine if r > last), default=last * halfway)
+    return min(first, winner.learning_rate / reach), max(last, winner.learning_rate * reach)
 
 
 def _more(candidates: Candidates, done: dict[Member, float], budget: float) -> str:

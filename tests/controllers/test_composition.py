@@ -9,8 +9,6 @@ import pytest
 import lrx
 from tests.common import same
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 PARAMS = {"w": jnp.array([2.0, -1.0]), "b": jnp.array([1.0, 3.0, 4.0])}
 GRADS = jax.tree.map(lambda p: 0.5 * p, PARAMS)
 NAN = {**GRADS, "w": jnp.array([1.0, jnp.nan])}

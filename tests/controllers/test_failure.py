@@ -8,8 +8,6 @@ import pytest
 
 import lrx
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 PARAMS = {"w": jnp.array([2.0, -1.0])}
 GRADS = {"w": jnp.array([1.0, 0.5])}
 NAN = {"w": jnp.array([jnp.nan, 0.5])}

@@ -9,8 +9,6 @@ import pytest
 
 import lrx
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 STEPS = 150
 SIDE = 5
 KEYS = jax.random.split(jax.random.key(0), STEPS)

@@ -13,8 +13,6 @@ from hypothesis import strategies as st
 import lrx
 from tests.reference import controllers as reference
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 PARAMS = {"w": jnp.ones(2)}
 GRADS = {"w": jnp.ones(2)}
 

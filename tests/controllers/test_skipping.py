@@ -12,8 +12,6 @@ from jax.sharding import PartitionSpec as P
 
 import lrx
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 PARAMS = {"w": jnp.array([2.0, -1.0, 0.5]), "b": jnp.array([1.0, 3.0])}
 STEPS = 9
 HUGE = 2e19

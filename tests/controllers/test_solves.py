@@ -7,8 +7,6 @@ import pytest
 
 import lrx
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 STEPS = 10_000
 CURVATURE = jnp.logspace(-1, 1, 8)
 

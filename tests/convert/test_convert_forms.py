@@ -10,7 +10,6 @@ import pytest
 import lrx
 from lrx.convert import from_keras, from_timm, from_torch, from_transformers, recognised
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RECORD = json.loads((Path(__file__).parent.parent / "data" / "convert_more.json").read_text())
 COUNTS = np.arange(31, dtype=np.int32)
 
@@ -23,6 +22,21 @@ def same(schedule, values, every=1):
 @pytest.mark.parametrize("case", RECORD["timm"], ids=lambda case: case["config"]["sched"])
 def test_timm(case):
     same(from_timm(case["config"]), case["values"])
+
+
+def label(case):
+    inner = [s["name"] for s in case["config"].get("schedulers", ())]
+    return "-".join([case["config"]["name"], *inner])
+
+
+@pytest.mark.parametrize("case", RECORD["torch"], ids=label)
+def test_torch_where_one_scheduler_moves_the_base_of_another(case):
+    same(from_torch(case["config"], learning_rate=0.1), case["values"])
+
+
+@pytest.mark.parametrize("case", RECORD["warmup_stable_decay"], ids=lambda case: json.dumps(case["config"]))
+def test_a_decay_that_is_too_long_for_the_run_has_begun_within_the_warmup(case):
+    same(from_transformers(learning_rate=0.1, **case["config"]), case["values"])
 
 
 @pytest.mark.parametrize("case", RECORD["transformers"], ids=lambda case: case["config"]["name"])
@@ -38,6 +52,7 @@ def test_one_cycle_of_torch_without_a_rise_begins_past_its_top(anneal, of):
 
 
 STEP = {"name": "StepLR", "step_size": 3}
+COSINE = {"name": "CosineAnnealingLR", "T_max": 9}
 
 
 def test_a_constant_of_no_iterations_counts_as_the_first_of_a_sequence_alone():
@@ -124,10 +139,22 @@ ERRORS = {
         lambda: from_torch(
             "SequentialLR",
             learning_rate=0.1,
-            schedulers=[STEP, {"name": "OneCycleLR", "max_lr": 0.3, "total_steps": 9}],
+            schedulers=[COSINE, {"name": "OneCycleLR", "max_lr": 0.3, "total_steps": 9}],
             milestones=[5],
         ),
-        "schedulers=...) must not hold OneCycleLR beside others",
+        "schedulers=...) must begin with one of StepLR",
+    ),
+    "chain_cosine": (
+        lambda: from_torch("ChainedScheduler", learning_rate=0.1, schedulers=[COSINE, STEP]),
+        "schedulers=...) must be over after T_max=9 steps",
+    ),
+    "chain_floor": (
+        lambda: from_torch("ChainedScheduler", learning_rate=0.1, schedulers=[{**COSINE, "eta_min": 0.01}, STEP]),
+        "eta_min=...) must be 0 for CosineAnnealingLR beside others",
+    ),
+    "chain_cosines": (
+        lambda: from_torch("ChainedScheduler", learning_rate=0.1, schedulers=[COSINE, COSINE]),
+        "schedulers=...) must hold at most one CosineAnnealingLR",
     ),
     "turns": (
         lambda: from_torch("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=1.0),
@@ -150,3 +177,11 @@ def test_errors(case):
     with pytest.raises((ValueError, TypeError)) as error:
         call()
     assert message in str(error.value)
+
+
+def test_a_constant_factor_of_zero_that_ends_is_refused():
+    """torch divides by it at the end; one that never ends is 0 for ever."""
+    rule = r"from_torch\(factor=...\) must be positive where it ends, after total_iters=5"
+    with pytest.raises(ValueError, match=rule):
+        from_torch("ConstantLR", learning_rate=0.1, factor=0.0)
+    assert from_torch("ConstantLR", learning_rate=0.1, factor=0.0, total_iters=0)(3) == 0

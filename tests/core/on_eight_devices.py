@@ -29,7 +29,6 @@ from ..loops.frameworks import (
     nnx_step,
 )
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SPECS = {"w": P("x", "y"), "b": P(None)}
 HOST = {"w": np.ones((8, 4), np.float32), "b": np.zeros(4, np.float32)}
 

@@ -15,7 +15,6 @@ import lrx
 from tests.optimizers.cases import CASES, VARIANTS
 from tests.optimizers.wrappers import WRAPPERS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SPECS = {"w": P("x", "y"), "b": P(None)}
 MEMBERS = {"w": np.linspace(0.5, 1.0, 48, dtype=np.float32).reshape(8, 3, 2), "b": np.full((8, 2), 0.5, np.float32)}
 RATE = lrx.linear_schedule(0.01, 0.001, 10)

@@ -12,7 +12,6 @@ from flax import nnx
 import lrx
 from tests.common import same
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PARTITIONED = {"layer": {"kernel": nn.Partitioned(jnp.ones(2), names=("x",)), "bias": jnp.ones(2)}}
 KERNEL = lrx.by_path({r"kernel$": True, "": False})
 

@@ -6,15 +6,12 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 from flax.training.train_state import TrainState
 
 import lrx
 from lrx._transformation import transformation
 from tests.common import GRADS, PARAMS, python, same, warmup_cosine
 from tests.core.rules import Join, Table, Typed
-
-pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 def pool():

@@ -15,7 +15,6 @@ import lrx
 from tests.common import GRADS, PARAMS, avals, distance, same, train, warmup_cosine, words
 from tests.optimizers.cases import CASES, VARIANTS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 MASK = {"w": True, "b": False}
 
 

@@ -18,8 +18,6 @@ from lrx._transformation import transformation
 from tests.common import GRADS, PARAMS, python, same, train, warmup_cosine
 from tests.core.rules import Join, Table, Typed
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 # ---------------------------------------------------------------- comparing
 
 

@@ -10,8 +10,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, distance
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 class Halve:
     """A transformation of somebody else's, with a state and without extra arguments."""

@@ -17,7 +17,6 @@ from flax.training.train_state import TrainState
 import lrx
 from tests.common import GRADS, PARAMS, avals, distance, one_step, same, train, warmup_cosine
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 OPTIMIZERS = [
     lrx.adam(1e-3),
     lrx.adam(warmup_cosine()),

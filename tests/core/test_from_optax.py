@@ -9,7 +9,6 @@ import pytest
 import lrx
 from tests.common import PARAMS, distance, needs_optax, same, scan
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS = 8
 GRADS = jax.tree.map(
     lambda p: np.random.default_rng(p.size).standard_normal((STEPS, *p.shape), np.float32), {**PARAMS, "b": np.ones(3)}

@@ -12,7 +12,6 @@ import lrx
 from tests.common import avals, needs_optax
 from tests.core.twins import TWINS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.full(3, 0.5, np.float32)}
 
 

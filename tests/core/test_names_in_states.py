@@ -8,6 +8,7 @@ import pytest
 from optax import tree_utils as otu
 
 import lrx
+from lrx import _optax_names
 from lrx._rule import INNER, is_rule_state
 from tests.core.twins import RATE, TWINS, Twin
 from tests.optimizers.cases import CASES, VARIANTS
@@ -18,6 +19,8 @@ MASK = {"w": True, "b": False}
 
 OTHERS = {
     ("cocob", "init_particles"): "lrx knows the bet from the other memories, and keeps no copy of the parameters",
+    ("lbfgs_scheduled", "learning_rate"): "in lrx the schedule's rate is in the state too",
+    ("rmsprop_corrected", "nu"): "as below",
     ("rmsprop_centered", "nu"): "lrx keeps the variance, by a recurrence that never subtracts",
     ("scale_by_stddev", "nu"): "as above",
     ("schedule_free_around_adam", "b1"): "in lrx the b1 of Adam is a hyperparameter in the state too",
@@ -42,7 +45,10 @@ PAIRS |= {
         "rmsprop_centered": lambda lib: lib.rmsprop(0.1, centered=True, momentum=0.9),
         "lion_scheduled": lambda lib: lib.lion(optax.linear_schedule(0.1, 0.0, 9)),
         "weight_decay_scheduled": lambda lib: lib.add_decayed_weights(optax.linear_schedule(0.1, 0.0, 9)),
+        "rmsprop_scheduled": lambda lib: lib.rmsprop(optax.linear_schedule(0.1, 0.0, 9)),
+        "rmsprop_corrected": lambda lib: lib.rmsprop(0.1, bias_correction=True, centered=True),
         "lbfgs": lambda lib: lib.lbfgs(),
+        "lbfgs_scheduled": lambda lib: lib.lbfgs(optax.linear_schedule(0.1, 0.0, 9)),
         "backtracking": lambda lib: lib.scale_by_backtracking_linesearch(5, store_grad=True),
         "masked": lambda lib: lib.masked(lib.adam(0.1), MASK),
         "apply_if_finite": lambda lib: lib.apply_if_finite(lib.adam(0.1), 3),
@@ -85,6 +91,26 @@ def test_what_optax_finds_by_name_is_found(name, make):
         assert len(hits) == 1, field
         if field not in INNER:  # whole states, which in lrx hold the numbers too
             assert shapes(hits[0][1]) == shapes(value), field
+
+
+KINDS = {
+    name: (getattr(lrx, name), getattr(optax.contrib, name, None) or getattr(optax, name, None))
+    for name in _optax_names.__all__
+    if name.endswith("State") and name != "MaskedState"  # optax masks inside partition, muon and lars too
+}
+
+
+def held(state, kind):
+    leaves = jax.tree.leaves(state, is_leaf=lambda x: isinstance(x, kind))
+    return any(isinstance(x, kind) for x in leaves)
+
+
+def test_a_state_is_of_the_type_that_optax_gives_it():
+    for name, make in PAIRS.values():
+        ours, theirs = (jax.eval_shape(make(library).init, PARAMS) for library in (lrx, optax))
+        for kind, (our_kind, their_kind) in KINDS.items():
+            if their_kind is not None and not (name == "schedule_free_adamw" and kind == "ScaleByRmsState"):
+                assert held(ours, our_kind) == held(theirs, their_kind), (name, kind)
 
 
 def test_lookahead_and_its_fast_state():

@@ -10,7 +10,6 @@ from optax import tree_utils as otu
 import lrx
 from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, train, warmup_cosine
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 MASK = {"w": True, "b": False}
 OPTIMIZERS = {"constant": lrx.adam(1e-3), "scheduled": lrx.adam(warmup_cosine(init_value=1e-4))}
 optimizers = pytest.mark.parametrize("tx", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())

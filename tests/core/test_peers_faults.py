@@ -18,7 +18,6 @@ from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same,
 from tests.optimizers.cases import CASES, VARIANTS
 from tests.optimizers.wrappers import WRAPPERS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 every_variant = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
 BF16 = jax.tree.map(lambda p: jnp.asarray(p, jnp.bfloat16), PARAMS)

@@ -11,7 +11,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, as_restored, avals, same, train
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 CONSTANT = lrx.adam(1e-3)
 SCHEDULED = lrx.adam(lrx.linear_schedule(1.0, 0.0, 10))
 

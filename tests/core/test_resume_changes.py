@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 import lrx
 from tests.common import as_restored, avals, one_step, same, train
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS = {"body": {"w": np.ones((2, 3), np.float32)}, "head": {"w": np.full(3, 0.5, np.float32)}}
 GRADS = jax.tree.map(lambda p: np.asarray(0.1 + 0.2 * p, np.float32), PARAMS)
 LABELS = {"body": "body", "head": "head"}
@@ -60,7 +59,7 @@ PLACES = {
 }
 
 
-@pytest.mark.parametrize(("old", "new"), itertools.permutations(PLACES, 2))
+@pytest.mark.parametrize(("old", "new"), list(itertools.permutations(PLACES, 2)))
 def test_memory_goes_wherever_the_same_rule_is(old, new):
     params, state = trained(PLACES[old])
     for held in (state, as_restored(state)):
@@ -353,6 +352,31 @@ def test_the_schedules_go_on_from_a_number_of_updates():
     assert same(state["scale_by_adam"].count, trained_state["scale_by_adam"].count)
     _, state = one_step(tx, PARAMS, state, GRADS)
     assert lrx.learning_rate(state) == RATE(5)
+
+
+AROUND = {
+    "optax_chain": lambda tx: optax.chain(optax.clip(1.0), tx),
+    "MultiSteps": lambda tx: optax.MultiSteps(tx, 1),
+    "optax_chain_in_optax_masked": lambda tx: optax.masked(optax.chain(tx), {"body": True, "head": False}),
+    "inject_hyperparams": lambda tx: optax.inject_hyperparams(lrx.adam)(RATE),
+    "injected_inside": lambda tx: optax.MultiSteps(optax.chain(optax.inject_hyperparams(lrx.adam)(RATE)), 1),
+    "controller": lambda tx: optax.chain(lrx.sgd(lrx.plateau(RATE))),
+    "scale_by_schedule": lambda tx: optax.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(RATE), lrx.scale(-1.0)),
+    "accumulate": lambda tx: lrx.accumulate(optax.chain(tx), 4),
+}
+
+
+@pytest.mark.parametrize("around", AROUND)
+def test_the_rate_of_a_number_of_updates_is_shown_under_any_wrapper(around):
+    tx = AROUND[around](ADAM)
+    state = lrx.resume(tx, PARAMS, 12)
+    assert avals(state) == avals(tx.init(PARAMS))
+    assert lrx.learning_rate(state) == RATE(11)
+    assert lrx.learning_rate(tx.init(PARAMS)) == RATE(0)
+    if around == "inject_hyperparams":
+        assert state.hyperparams["learning_rate"] == RATE(11)
+    _, after = tx.update(GRADS, state, PARAMS, **({"value": 1.0} if around == "controller" else {}))
+    assert around == "accumulate" or lrx.learning_rate(after) == RATE(12)
 
 
 def test_rules_outside_an_accumulation_count_micro_steps():

@@ -17,8 +17,6 @@ from tests.common import as_restored, avals, same, words
 from tests.core.twins import RATE, TWINS, Twin
 from tests.loops.common import restored, written
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.array([0.3, -0.2], np.float32)}
 MASK = {"w": True, "b": False}
 LABELS = {"w": "w", "b": "b"}

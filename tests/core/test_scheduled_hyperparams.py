@@ -12,7 +12,6 @@ import lrx
 from lrx._transformation import ScheduledState, State
 from tests.common import GRADS, PARAMS, avals, distance, same, scan, train
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 B1 = lrx.linear_schedule(0.85, 0.95, 10)
 DECAY = lrx.cosine_decay_schedule(0.1, 8)
 STEPS = 6

@@ -12,8 +12,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, WARMUP_COSINE, avals, same, train, warmup_cosine
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 # ---------------------------------------------------------------- reading
 
 
@@ -323,3 +321,72 @@ def test_a_population_does_not_hold_the_array_of_rates_that_it_was_made_from(sta
     states = jax.vmap(start)(rates)
     jax.jit(lambda s: jax.tree.map(lambda x: x + 1, s), donate_argnums=0)(states)
     assert not rates.is_deleted()
+
+
+HALF = lrx.linear_schedule(1.0, 0.0, 4)
+"""0.5 in the third update."""
+
+
+@pytest.mark.parametrize(
+    ("tx", "rate"),
+    [
+        (lrx.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(HALF), lrx.scale(-1.0)), 0.5),
+        (optax.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(HALF), lrx.scale(-1.0)), 0.5),
+        (lrx.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(lambda count: -HALF(count))), 0.5),
+        (lrx.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(HALF), lrx.scale(-0.25)), 0.125),
+        (lrx.chain(lrx.scale(0.125), lrx.scale_by_adam(), lrx.scale_by_schedule(lambda count: -HALF(count))), 0.5),
+        (lrx.chain(lrx.adam(0.25), lrx.scale_by_schedule(HALF)), 0.125),
+        (
+            lrx.masked(
+                lrx.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(HALF), lrx.scale(-1.0)), {"w": True, "b": False}
+            ),
+            0.5,
+        ),
+        (lrx.chain(lrx.clip(1.0), lrx.scale_by_adam(), lrx.scale(-0.25)), 0.25),
+        (optax.MultiSteps(optax.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(HALF), lrx.scale(-1.0)), 1), 0.5),
+        (lrx.chain(lrx.sgd(0.25), lrx.reduce_on_plateau()), 0.25),
+    ],
+    ids=[
+        "chain",
+        "optax chain",
+        "function",
+        "scale",
+        "scale before",
+        "two",
+        "masked",
+        "no schedule",
+        "steps",
+        "plateau",
+    ],
+)
+def test_what_multiplies_the_direction_is_the_learning_rate(tx, rate):
+    params, state = PARAMS, tx.init(PARAMS)
+    extra = {"value": 1.0} if "reduce_on_plateau" in str(tx) else {}
+    for _ in range(3):
+        _, state = tx.update(GRADS, state, params, **extra)
+    assert lrx.learning_rate(state) == rate
+    assert jax.jit(lrx.learning_rate)(state) == rate
+
+
+@pytest.mark.parametrize("chain", [lrx.chain, optax.chain])
+@pytest.mark.parametrize("search", [lrx.scale_by_zoom_linesearch(9), lrx.scale_by_backtracking_linesearch(9)])
+def test_a_line_search_multiplies_the_rate_before_it(chain, search):
+    def loss(x):
+        return 4 * jnp.sum(x**2)
+
+    tx, params = chain(lrx.sgd(0.25), search), jnp.array([1.0, -2.0])
+    state = tx.init(params)
+    value, grad = jax.value_and_grad(loss)(params)
+    updates, state = tx.update(grad, state, params, value=value, value_fn=loss, grad=grad)
+    np.testing.assert_allclose(updates, -lrx.learning_rate(state) * grad, rtol=1e-6)
+    assert len(lrx.learning_rates(state)) == 2
+
+
+def test_rates_of_two_groups_do_not_multiply():
+    link = {k: lrx.chain(lrx.scale_by_adam(), lrx.scale_by_schedule(HALF), lrx.scale(-1.0)) for k in "ab"}
+    state = lrx.partition(link, {"w": "a", "b": "b"}).init(PARAMS)
+    assert len(lrx.learning_rates(state)) == 2
+    with pytest.raises(ValueError, match=r"holds 2 rates: a\.scale_by_schedule\.learning_rate"):
+        lrx.learning_rate(state)
+    with pytest.raises(ValueError, match="holds 2 rates"):
+        lrx.learning_rate((lrx.adam(0.1).init(PARAMS), lrx.adam(0.1).init(PARAMS)))

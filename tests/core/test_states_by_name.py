@@ -9,7 +9,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, distance, needs_optax, same
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RULES = {
     "scale_by_adam": {},
     "scale_by_lion": {},
@@ -103,6 +102,11 @@ def test_a_rule_without_memory_needs_no_state(name):
 def test_a_rule_with_memory_says_whose_state_it_is(build):
     with pytest.raises(ValueError, match="belongs to another optimizer"):
         build().update(GRADS, None, PARAMS)
+
+
+def test_the_state_of_freeze_is_that_of_a_mask():
+    state = lrx.freeze({"w": True, "b": False}).init(PARAMS)
+    assert state.inner_state == optax.EmptyState()
 
 
 def test_an_edit_of_a_rule_without_memory_still_counts():

@@ -10,7 +10,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, WARMUP_COSINE, avals, distance, finite, one_step, scan, train, warmup_cosine
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 TARGET = {"w": jnp.full((2, 3), 0.5), "b": jnp.full(3, -0.5)}
 RATES = jnp.array([1e-3, 1e-2, 1e-1])
 

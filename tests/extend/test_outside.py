@@ -20,7 +20,6 @@ from tests.extend import outside
 from tests.optimizers.cases import CASES, VARIANTS
 from tests.schedules.cases import CASES as SCHEDULES
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 NAMES = {name for name in vars(extend) if not name.startswith("_")}
 
 

@@ -11,8 +11,6 @@ from tests.common import same
 from .common import loops, optimizer, restored, schedule, train, written
 from .frameworks import NNX
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 def on_host(run):
     return jax.device_get(run.saved())

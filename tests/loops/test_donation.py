@@ -17,6 +17,8 @@ import lrx
 from .common import IMAGES, LABELS, optimizer
 from .frameworks import Bare, bare_init, bare_logits, cross_entropy
 
+pytestmark = pytest.mark.real_compiler
+
 OPTIMIZERS = {
     "adamw": optimizer(),
     "rmsprop": lrx.rmsprop(1e-3, momentum=0.9),  # centered, it reads the old mean twice, and XLA's CPU copies that

@@ -10,8 +10,6 @@ from tests.common import distance, same
 from .common import IMAGES, LABELS, STEPS, each, loops, optimizer, schedule, train
 from .frameworks import NNX, Equinox, Linen
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 @loops
 def test_loss_falls_and_the_rate_is_the_schedules(loop, traces):

@@ -9,8 +9,6 @@ import pytest
 import lrx
 from tests.common import GRADS, PARAMS, distance, finite, random_gradients, scan
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 @pytest.mark.parametrize("every", [1, 2, 3])
 def test_accumulate_takes_the_mean_gradient(every):
@@ -91,7 +89,7 @@ def test_the_weight_of_a_window_reaches_an_accumulation_inside():
         updates, state = tx.update(jax.tree.map(lambda g, i=i: g[i], grads), state, PARAMS, weight=w)
     assert distance(updates, jax.tree.map(lambda g: -np.average(g, 0, [1, 2, 3, 4]), grads)) < 1e-6
     for arguments, message in (
-        ({"weight": -1.0}, r"update\(weight=...\) must not be negative, got -1.0"),
+        ({"weight": -1.0}, r"update\(weight=...\) must be finite and not negative, got -1.0"),
         ({"weight": jnp.ones(2)}, r"update\(weight=...\) must be one real number, got shape \(2,\)"),
         ({"flush": 1}, r"update\(flush=...\) must be one bool, got shape \(\), int32"),
     ):

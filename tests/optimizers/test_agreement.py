@@ -26,6 +26,8 @@ from tests.reference import record_torch, schedules
 from tests.reference.compare import disagreement
 from tests.reference.loop import descend
 
+pytestmark = pytest.mark.real_compiler
+
 STEPS = 1000
 
 

@@ -8,7 +8,6 @@ import lrx
 from tests.optimizers.cases import CASES, SEARCHES, VARIANTS
 from tests.optimizers.wrappers import WRAPPERS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 NUMBER = jnp.float32(0.01)  # the user's array, in two places of an optimizer
 CONSTANT = {case.name: (case.build(NUMBER), case.needs) for case in CASES + VARIANTS + SEARCHES}
 SCHEDULED = {

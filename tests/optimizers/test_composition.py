@@ -12,7 +12,6 @@ import lrx
 from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, random_gradients, same, scan, train
 from tests.optimizers.wrappers import JOINED, LABELS, MASK, WRAPPERS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 wrapped = pytest.mark.parametrize("wrap", [*WRAPPERS.values(), *JOINED.values()], ids=[*WRAPPERS, *JOINED])
 shaped = pytest.mark.parametrize("wrap", WRAPPERS.values(), ids=WRAPPERS.keys())
 COMPUTING = ["accumulate", "apply_if_finite", "cautious", "lookahead", "partition", "with_weight_decay", "chain"]

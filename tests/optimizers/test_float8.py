@@ -10,7 +10,6 @@ from tests.common import avals, finite
 from tests.optimizers.cases import CASES, VARIANTS
 from tests.optimizers.wrappers import WRAPPERS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 DTYPES = [
     name
     for name in dir(jnp)

@@ -11,7 +11,6 @@ import lrx
 from tests.common import avals, distance, needs_optax, same, scan
 from tests.reference.compare import disagreement
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 D = lrx.GaLoreDimensionNumbers
 SHAPES = {"tall": (5, 3), "wide": (3, 5), "heads": (4, 2, 3), "conv": (2, 2, 3, 4), "bias": (3,)}
 SIDES = {"tall": D(), "wide": D(1, 0), "heads": D(0, (1, -1)), "conv": D((0, 1, 2), 3), "bias": None}

@@ -11,7 +11,6 @@ import pytest
 import lrx
 from tests.common import avals, finite
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 START = {"w": jnp.linspace(-1.5, 1.5, 6).reshape(2, 3), "b": jnp.array([0.5, -0.5])}
 STEPS = 1000
 
@@ -121,13 +120,15 @@ def test_numbers_of_a_search_are_in_the_state_and_may_be_schedules():
 def test_further_arguments_of_the_loss_are_given_by_name():
     tx = lrx.lbfgs()
     params = jnp.ones(2)
-    given = {"value": 4.0, "value_fn": square, "x": 2.0, "unknown": "ignored"}
+    given = {"value": 4.0, "value_fn": square, "x": 2.0}
     updates, state = tx.update(4 * params, tx.init(params), params, **given)
     after = lrx.apply_updates(params, updates)
     assert state["scale_by_zoom_linesearch"].value == pytest.approx(float(square(after, 2.0)))
     for name in ("value", "value_fn"):
         with pytest.raises(ValueError, match=f"scale_by_zoom_linesearch.* needs {name}="):
             tx.update(4 * params, tx.init(params), params, **{k: v for k, v in given.items() if k != name})
+    with pytest.raises(TypeError, match=r"scale_by_zoom_linesearch\(\) got y=, which value_fn does not take: it has x"):
+        tx.update(4 * params, tx.init(params), params, **given, y=3.0)
     with pytest.raises(ValueError, match="outside masked"):
         masked = lrx.masked(tx, {"a": True, "b": False})
         params = {"a": params, "b": params}

@@ -18,7 +18,6 @@ from tests.common import avals, same, scan
 from ..reference import composition
 from ..reference.optimizers import adam_directions
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 ROUNDINGS = ["nearest", "kahan", "stochastic"]
 roundings = pytest.mark.parametrize("rounding", ROUNDINGS)
 dtypes = pytest.mark.parametrize("dtype", ["bfloat16", "float16"])

@@ -16,7 +16,6 @@ from tests.reference.compare import disagreement
 from tests.reference.loop import trajectory
 from tests.reference.matrices import JORDAN, muon, newton_schulz
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 D = lrx.MuonDimensionNumbers
 MUON, ADAM = "muon.scale_by_learning_rate.learning_rate", "adam.scale_by_learning_rate.learning_rate"
 SHAPES = {"dense": (4, 3), "torch": (3, 4), "conv": (2, 2, 3, 4), "heads": (4, 2, 3), "stack": (3, 4, 2), "bias": (3,)}

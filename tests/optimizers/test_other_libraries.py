@@ -11,7 +11,6 @@ import pytest
 import lrx
 from tests.common import avals, one_step
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 # eigenvalues that are apart: where they meet, rounding chooses the eigenvectors
 PARAMS = {"w": jax.random.normal(jax.random.key(0), (4, 3)), "v": jax.random.normal(jax.random.key(1), (3, 4))}
 
@@ -76,6 +75,7 @@ def loss(params):
     return jnp.sum((params["w"] @ params["v"] - jnp.eye(4)) ** 2)
 
 
+@pytest.mark.real_compiler  # a line between two equal values is exact as users compile it
 @others
 def test_rate_is_read_and_edited_and_nothing_compiles_again(make):
     schedule = lrx.linear_schedule(0.1, 0.0, transition_steps=100)

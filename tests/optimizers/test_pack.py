@@ -18,7 +18,6 @@ from tests.common import GRADS, PARAMS, avals, distance, one_step, same, scan, t
 from tests.core.rules import Typed
 from tests.optimizers.cases import CASES, VARIANTS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SHAPES = {"a": (2, 3), "b": [(3,), (), (6,)], "c": ((2, 5), (0, 2)), "d": {"e": (1, 3), "f": None}, "g": (3,)}
 
 

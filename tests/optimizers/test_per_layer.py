@@ -10,7 +10,6 @@ import lrx
 from tests.common import avals, one_step
 from tests.extend import outside
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RNG = np.random.default_rng(0)
 STACKS = {"w": (3, 2, 4), "b": (2, 3)}
 """Stacks of two lengths; the head is none, though it is as long as one of them."""

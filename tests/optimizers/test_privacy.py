@@ -9,7 +9,6 @@ import pytest
 import lrx
 from tests.common import avals, distance, one_step
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS, BATCH = 1000, 3
 PARAMS = {"w": jnp.zeros((2, 2)), "b": jnp.zeros(2)}
 OF_EACH = jax.tree.map(

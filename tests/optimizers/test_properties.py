@@ -14,8 +14,6 @@ import lrx
 from tests.common import avals, distance, finite, leaf_pairs, one_step, same
 from tests.optimizers.cases import FAMILY
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 @dataclass(frozen=True)
 class Traits:

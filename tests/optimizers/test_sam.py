@@ -9,7 +9,6 @@ import pytest
 import lrx
 from tests.common import avals, distance, one_step
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PARAMS = {"w": jnp.linspace(-1.0, 1.5, 6).reshape(2, 3), "b": jnp.array([0.5, -0.25])}
 
 

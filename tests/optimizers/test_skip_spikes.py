@@ -9,7 +9,6 @@ import lrx
 from tests.common import one_step
 from tests.reference import composition as reference
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS = 200
 
 

@@ -12,7 +12,6 @@ import lrx
 from tests.common import avals, distance
 from tests.optimizers.cases import CASES, VARIANTS
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RATE = lrx.linear_schedule(0.01, 0.001, 10)
 
 

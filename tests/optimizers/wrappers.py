@@ -17,6 +17,7 @@ WRAPPERS = {
     "master_weights": lrx.master_weights,
     "master_weights_kahan": lambda tx: lrx.master_weights(tx, "kahan"),
     "master_weights_stochastic": lambda tx: lrx.master_weights(tx, "stochastic"),
+    "monitor": lrx.monitor,
     "partition": lambda tx: lrx.partition({"body": tx, "head": lrx.freeze(True)}, LABELS),
     "per_layer": lambda tx: lrx.per_layer(tx, where={"w": True, "b": False}),
     "skip_spikes": lambda tx: lrx.skip_spikes(tx, window=32),
@@ -31,7 +32,7 @@ WRAPPERS = {
     "sam": lambda tx: lrx.sam(tx, lrx.chain(lrx.normalize_by_update_norm(), lrx.scale(0.05))),
     "scaled": lambda tx: lrx.chain(
         *(lrx.zero_nans(), lrx.centralize(), lrx.normalize_by_update_norm(0.5), tx, lrx.scale_by_param_block_norm()),
-        *(lrx.scale_by_schedule(lrx.linear_schedule(1.0, 0.5, 9)), lrx.scale(0.5)),
+        *(lrx.scale_by_schedule(lrx.linear_schedule(1.0, 0.5, 9, 1000)), lrx.scale(0.5)),  # 1: the rate read is tx's
     ),
     "normalize": lambda tx: lrx.chain(lrx.normalize(), tx),
     "nested": lambda tx: lrx.accumulate(lrx.apply_if_finite(lrx.cautious(lrx.masked(tx, MASK)), 2), 2),

@@ -14,8 +14,6 @@ import pytest
 
 from lrx.problems import Problem, diabetes, digits, load, mnist1d, text
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 def module(name):
     """The module behind a function of the same name."""

@@ -44,6 +44,7 @@ from tests.reference.recent import adan as adan
 from tests.reference.recent import ademamix as ademamix
 from tests.reference.recent import adopt as adopt
 from tests.reference.recent import mars as mars
+from tests.reference.recent import sophia as sophia
 from tests.reference.schedules import f32
 from tests.reference.sign_and_trust import lamb as lamb
 from tests.reference.sign_and_trust import lars as lars

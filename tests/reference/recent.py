@@ -125,3 +125,44 @@ def mars(learning_rate, b1=0.95, b2=0.99, eps=1e-8, *, gamma=0.025, weight_decay
             last = g
 
     return descend(learning_rate, directions, weight_decay)
+
+
+def sophia(
+    learning_rate,
+    b1=0.965,
+    b2=0.99,
+    eps=1e-8,
+    gamma=0.01,
+    *,
+    weight_decay=0.0,
+    k=10,
+    gradient,
+    hessian_diagonal,
+    convention="optax",
+):
+    """The momentum over the Hessian's diagonal, which is measured every k steps, clipped to [−1, 1].
+
+        m ← β1·m + (1 − β1)·g                              m_0 = 0
+        if t mod k = 1:  h ← β2·h + (1 − β2)·ĥ(x)          h_0 = 0; with k = 1 in each step
+        x ← x − η·λ·x
+        x ← x − η·clip(m/max(γ·h, ε), 1)
+
+    `gradient(x, t)` is g and `hessian_diagonal(x, t)` is ĥ. Source: Liu et al. 2023, arXiv 2305.14342, algorithm 3.
+    By the convention of optax 0.2.8, m is divided by 1 − β1^t in the step, which still has the h before it.
+    """
+    paper = {"optax": False, "paper": True}[convention]
+    eta, b1, b2, eps, gamma, decay = of_count(learning_rate), f32(b1), f32(b2), f32(eps), f32(gamma), f32(weight_decay)
+
+    def path(x, steps):
+        m, h, points = np.zeros_like(x), np.zeros_like(x), []
+        for t in range(1, steps + 1):
+            m = b1 * m + (1 - b1) * gradient(x, t)
+            before = h
+            if t % k == 1 % k:
+                h = b2 * h + (1 - b2) * hessian_diagonal(x, t)
+            top, below = (m, h) if paper else (m / (1 - b1**t), before)
+            x = x - eta(t - 1) * decay * x - eta(t - 1) * np.clip(top / np.maximum(gamma * below, eps), -1, 1)
+            points.append(x)
+        return np.stack(points)
+
+    return path

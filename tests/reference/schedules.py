@@ -10,6 +10,7 @@ that are linear or polynomial schedules of optax it holds the initial value, as 
 import bisect
 import itertools
 import math
+import statistics
 
 import jax
 import numpy as np
@@ -486,13 +487,17 @@ def tanh_schedule(count, init_value, total_steps, *, lower=-7.0, upper=3.0, end_
     return end + (init - end) / (1 + math.exp(2 * z))  # ½(1 − tanh z) without the cancellation
 
 
-def k_decay_schedule(count, init_value, total_steps, *, k=1.0, end_value=0.0):
-    """Fall as end + (init − end)·½(1 + cos(π·x^k)), x = t/T. Source: Zhang & Li 2020, arXiv 2004.05909."""
+def k_decay_schedule(count, init_value, total_steps, *, k=1.0, end_value=0.0, power=None):
+    """Fall as end + (init − end)·f(x), x = t/T. Source: Zhang & Li 2020, arXiv 2004.05909.
+
+    f(x) = ½(1 + cos(π·x^k)), or (1 − x^k)^p for polynomial decay.
+    """
     init, end = f32(init_value), f32(end_value)
     if count >= total_steps:
         return end
     left = -math.expm1(f32(k) * math.log1p(-(total_steps - count) / total_steps)) if count else 1.0  # 1 − x^k
-    return end + (init - end) * math.sin(math.pi / 2 * left) ** 2
+    weight = math.sin(math.pi / 2 * left) ** 2 if power is None else left ** f32(power)
+    return end + (init - end) * weight
 
 
 def infinite_schedule(count, peak_value, warmup_steps, *, cooldown_steps, constant_value, shape="inverse-sqrt"):
@@ -544,6 +549,19 @@ def interpolated_schedule(count, counts, values, *, kind="linear", log=False):
         x = (count - counts[i]) / (counts[i + 1] - counts[i])
         result = y[i] + (y[i + 1] - y[i]) * (x if kind == "linear" else 0.5 * (1 - math.cos(math.pi * x)))
     return math.exp(result) if log else result
+
+
+def refined_schedule(count, gradient_norms, peak_value, *, norm="l2", smoothing=0.1):
+    """Defazio et al. 2023, algorithms 1 and 2: a median filter, weights, and what is left of them after each."""
+    T, reach = len(gradient_norms), int(smoothing * len(gradient_norms) / 2)
+
+    def G(t):  # the first one repeated before the start, mirrored at the end
+        return gradient_norms[max(t, 0) if t < T else 2 * (T - 1) - t]
+
+    smooth = [statistics.median(G(s) for s in range(t - reach, t + reach + 1)) for t in range(T)]
+    w = [g**-2 if norm == "l2" else 1 / g for g in smooth]
+    eta = [w[t] * math.fsum(w[t + 1 :]) for t in range(T)]
+    return f32(peak_value) * eta[min(count, T - 1)] / max(eta)
 
 
 def pchip(t, knots, y):

@@ -76,6 +76,7 @@ WARM_DECAY = {"init_value": 0.01, "peak_value": 0.3, "warmup_steps": 10, "transi
 WSD = {"peak_value": 0.3, "warmup_steps": 10, "decay_steps": 30, "end_value": 0.01}
 CURVE = {"counts": (3, 10, 50, 90), "values": (0.01, 0.3, 0.1, 0.02)}
 SETTLE = {"peak_value": 0.3, "warmup_steps": 10, "cooldown_steps": 50, "constant_value": 0.1}
+NORMS = (*(3.0 - 0.1 * i % 1.7 for i in range(40)), *(0.2 + 0.01 * i**1.5 for i in range(51)))
 
 CASES = [
     Case("constant", lrx.constant_schedule, {"value": 0.3}, ulps=0),
@@ -203,6 +204,7 @@ CASES = [
     Case("flat_cosine", lrx.flat_cosine_schedule, {"init_value": 0.3, "total_steps": 90, "end_value": 0.01}, ulps=8),
     Case("tanh", lrx.tanh_schedule, {"init_value": 0.3, "total_steps": 90, "end_value": 0.01}, ulps=8),
     Case("k_decay", lrx.k_decay_schedule, {"init_value": 0.3, "total_steps": 90, "end_value": 0.01}, ulps=8),
+    Case("k_decay_power", lrx.k_decay_schedule, {"init_value": 0.3, "total_steps": 90, "k": 2.0, "power": 0.9}, ulps=8),
     Case("k_decay_half", lrx.k_decay_schedule, {"init_value": 0.3, "total_steps": 90, "k": 0.5}, ulps=8),
     Case(
         "chebyshev",
@@ -251,6 +253,18 @@ VARIANTS = [
     Case("inverse_time_stairs", inverse_time, {**DECAY, "staircase": True}, ulps=4, last=0),
     Case("inverse_sqrt_timescale", inverse_sqrt, {"peak_value": 0.3, "warmup_steps": 3, "timescale": 50}, 4, last=3),
     Case("noam_no_warmup", lrx.noam_schedule, {"model_size": 512, "warmup_steps": 0, "scale": 2.0}, ulps=6, last=0),
+    *(
+        Case(
+            f"refined_{norm}", lrx.refined_schedule, {"gradient_norms": NORMS, "peak_value": 0.3, "norm": norm}, ulps=4
+        )
+        for norm in ("l2", "l1")
+    ),
+    Case(
+        "refined_without_smoothing",
+        lrx.refined_schedule,
+        {"gradient_norms": NORMS[:60], "peak_value": 0.3, "smoothing": 0.0},
+        ulps=4,
+    ),
     Case("wsd_decay_alone", wsd, {**WSD, "warmup_steps": 0, "decay_steps": 1, "total_steps": 1}, ulps=8),
     Case("rex_one_step", lrx.rex_schedule, {"init_value": 0.3, "total_steps": 1}, ulps=4),
     Case("flat_cosine_one_step", lrx.flat_cosine_schedule, {"init_value": 0.3, "total_steps": 1}, ulps=8),

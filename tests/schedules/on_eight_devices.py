@@ -17,7 +17,6 @@ import lrx
 from tests.schedules.cases import CASES, VARIANTS
 from tests.schedules.combined import CASES as COMBINED
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 MEMBERS = 8
 COUNTS = np.array([0, 1, 3, 9, 10, 30, 77, 1000], np.int32)
 LONG = [lrx.join_schedules([lrx.linear_schedule(0.1, 0.2, n) for n in range(1, 12)], range(2, 22, 2))]

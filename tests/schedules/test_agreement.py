@@ -8,6 +8,8 @@ import pytest
 import lrx
 from tests.schedules.cases import CASES, INT32_MAX, VARIANTS, at, ulps
 
+pytestmark = pytest.mark.real_compiler
+
 every = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
 
 

@@ -43,7 +43,6 @@ def test_jit_gives_the_same_of_constants(cases):
 
 
 @parts
-@pytest.mark.usefixtures("cheap_compiles")
 def test_scan_in_a_state_and_x64_give_the_same(cases):
     """The rates of an optimizer under `scan`, one for each count."""
     txs = [lrx.sgd(case.schedule) for case in cases]
@@ -64,7 +63,6 @@ def test_scan_in_a_state_and_x64_give_the_same(cases):
 
 
 @parts
-@pytest.mark.usefixtures("cheap_compiles")
 def test_arguments_vmap_over_every_number_and_gradients(cases):
     """One program: the values of two schedules that are arguments, and the slopes by every real number."""
     two = [(case.schedule, other(case.schedule)) for case in cases]

@@ -19,7 +19,6 @@ every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # one for each factory, where another shape or another length asks nothing new
 FACTORIES = {case.factory: case for case in reversed(CASES)}.values()
 every_factory = pytest.mark.parametrize("case", FACTORIES, ids=lambda case: case.name)
-pytestmark = pytest.mark.usefixtures("cheap_module")  # to the last bit: `test_landmarks.py`
 PARTS = [list(FACTORIES)[i::4] for i in range(4)]
 parts = pytest.mark.parametrize("cases", PARTS, ids=[f"{part[0].name}_and_{len(part) - 1}_more" for part in PARTS])
 """Those of a part share one program: it costs a fraction of many."""

@@ -8,6 +8,8 @@ import pytest
 import lrx
 from tests.schedules.cases import ulps
 
+pytestmark = pytest.mark.real_compiler
+
 STEPS = (7, 1000, 10**6)
 EXPONENTS = (0.0, 0.01, 0.5, 1.0, 2.0, 7.3, 20.0)
 

@@ -8,6 +8,8 @@ import lrx
 from tests.common import same
 from tests.schedules.cases import CASES
 
+pytestmark = pytest.mark.real_compiler
+
 EXACT = [case for case in CASES if case.exact]
 PARTS = [EXACT[i::8] for i in range(8)]
 

@@ -10,6 +10,8 @@ import pytest
 
 from lrx.schedules import _phase
 
+pytestmark = pytest.mark.real_compiler
+
 F32 = np.finfo(np.float32)
 LAST = 2**31 - 1
 STEPS = np.array([1, 2, 10, 1000, 10**5, 10**7, LAST])[:, None]

@@ -10,6 +10,8 @@ from hypothesis import strategies as st
 import lrx
 from lrx.schedules import _questions as questions
 
+pytestmark = pytest.mark.real_compiler
+
 LAST = 2**31 - 1
 BILLION = 10**9
 warm = lrx.warmup_cosine_decay_schedule(0.0, 0.3, 100, 1000)

@@ -15,7 +15,6 @@ from lrx.tuning._layout import lay_out
 
 from .bowl import bowl, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RATES = np.geomspace(0.01, 1.0, 11)
 GRID: dict[str, Any] = dict(learning_rate=RATES, seeds=2, steps=16)
 

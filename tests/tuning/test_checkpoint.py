@@ -18,7 +18,6 @@ from tests.common import REPOSITORY, environment
 from tests.tuning.bowl import bowl, validated
 from tests.tuning.to_be_killed import GRID
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SIZE = 3 * 2 * 32
 
 

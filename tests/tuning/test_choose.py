@@ -8,15 +8,19 @@ import numpy as np
 import optax
 import pytest
 
+from benchmarks.choose.evidence import SHARES, Table, answer, group_of, shown
+from benchmarks.choose.evidence import summary as of_answers
 from benchmarks.choose.measure import best_fixed, measure, plain, row
 from benchmarks.choose.methods import Choice, linear_gradient
 from benchmarks.choose.score import ratios, regrets, summary
 from benchmarks.choose.show import picture, table
 from benchmarks.choose.tasks import Task
 from benchmarks.choose.train import Oracle, consult, linear, remembered, train
+from benchmarks.choose.users import reinforce, transformer
+from lrx.tuning._found import Found
+from lrx.tuning._range_test import RangeTest
 from tests.tuning.bowl import CURVATURE, scored
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 STEPS, SEEDS = 40, 3
 SLOW, FAST = RATES = np.array([1e-3, 0.1])
 
@@ -141,3 +145,49 @@ def test_the_oracle_is_asked_once_for_the_same_settings(tmp_path, oracle):
 
 def test_json_has_no_infinity():
     assert plain({"a": [1.0, (np.inf, float("nan"))]}) == {"a": [1.0, [None, None]]}
+
+
+# ---------------------------------------------------------------- evidence
+
+
+def known():
+    """A sweep whose best rate is 0.01, and runs at it that end at 1 / share."""
+    return Table(np.array([1e-3, 1e-2, 1e-1]), np.array([1.04, 1.0, 4.0]), 5.0, 1 / SHARES)
+
+
+def said(rate, low, high, confident=True):
+    return Found(rate, (low, high), confident, RangeTest(np.ones(2), np.ones(2)), gradients=250)
+
+
+def test_a_suggestion_is_scored_by_the_sweep():
+    a = answer(said(10**-1.5, 0.005, 0.2), known(), 1000)
+    assert a.ratio == pytest.approx(2.0)  # half-way between 1 and 4, in logarithms
+    assert a.regret == pytest.approx(0.25)
+    assert a.lost == pytest.approx(0.5)  # at half of the updates the best rate is as low
+    assert a.log10_rate == pytest.approx(0.5)
+    assert (a.covers_best, a.covers_valley, a.runs) == (True, False, 0.25)
+    assert answer(said(0.01, 5e-4, 0.2), known(), 1000).covers_valley
+    best = answer(said(0.01, 0.02, 0.2), known(), 1000)
+    assert (best.ratio, best.lost, best.covers_best) == (1.0, pytest.approx(0.0), False)
+
+
+def test_only_confident_answers_are_asked_for_their_intervals():
+    good, wrong = answer(said(0.01, 5e-4, 0.2), known(), 1000), answer(said(0.1, 0.05, 0.2), known(), 1000)
+    unsure = answer(said(0.1, 0.05, 0.2, confident=False), known(), 1000)
+    row = of_answers({"a, adam": [good, unsure], "b, adam": [good, good]})
+    assert (row["cases"], row["confident"], row["covers the best"]) == (2, 0.75, 1.0)
+    assert row["within 5 %"] == 0.5  # of cases, by the mean over their answers
+    assert of_answers({"a, adam": [good, wrong]})["covers the best"] == 0.5
+    assert "100 %" in shown({"adam": row})
+    assert group_of("digits trained, sgd") == "trained start" and group_of("digits, sgd") == "sgd"
+
+
+@pytest.mark.parametrize("make", [transformer, reinforce])
+def test_tasks_of_users_have_a_loss(make):
+    problem = make().problem
+    key = jax.random.key(0)
+    gradient = jax.eval_shape(
+        lambda key: jax.value_and_grad(problem.loss)(problem.init(key), problem.sample(key), key), key
+    )
+    assert gradient[0].shape == ()
+    assert set(jax.eval_shape(lambda key: problem.evaluate(problem.init(key)), key)) == {"loss", "training"}

@@ -13,7 +13,6 @@ from lrx.tuning._digest import arguments_of
 from tests.common import python
 from tests.tuning.bowl import bowl, scored
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 OFFSET = np.zeros(2, np.float32)
 
 

@@ -17,8 +17,6 @@ from lrx.tuning._host_batches import Batches
 from lrx.tuning._layout import lay_out
 from tests.tuning.bowl import bowl
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 def numbered(n=40):
     """A problem with batches from the host whose loss is the number on the batch."""
@@ -36,7 +34,11 @@ def test_no_number_of_steps_is_one_chunk(steps):
     assert updates - 1 < steps / PARTS < steps / 50  # at most 2 % of a run, and rounding
 
 
-@pytest.mark.parametrize("problem", [bowl(), NUMBERED], ids=["device", "host"])
+ALONE = bowl.__wrapped__()
+"""A bowl whose programs no other test shares."""
+
+
+@pytest.mark.parametrize("problem", [ALONE, NUMBERED], ids=["device", "host"])
 def test_runs_of_every_length_report_on_the_way_and_share_one_program(problem):
     """1002, 1006 and 1009 have no divisor near a 64th of them."""
     programs = set()

@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 import lrx
+from lrx.tuning._checkpoint import Checkpoint
+from lrx.tuning._engine import watching
 from lrx.tuning._halving_plan import unit_of
 from tests.tuning.bowl import bowl, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 LINEAR = {"linear": lambda peak, steps: lrx.linear_schedule(peak, 0.0, steps)}
 SCHEDULES = LINEAR | {"cosine": lrx.cosine_decay_schedule}
 RATES = np.geomspace(0.01, 1.9, 8)
@@ -287,6 +288,35 @@ def test_a_halving_stopped_again_and_again_ends_as_one_that_was_not(tmp_path, by
             np.testing.assert_array_equal(one.scores, other.scores)
         for name, x in plain.sweep.scores.items():
             np.testing.assert_array_equal(result.sweep.scores[name], x)
+
+
+@pytest.mark.parametrize("problem", [bowl(), shaken()], ids=["drawn", "host"])
+def test_a_halving_stopped_while_it_scores_measures_nothing_twice(tmp_path, problem, monkeypatch):
+    monkeypatch.setattr(Checkpoint, "due", lambda self, done: True)
+    kwargs: dict[str, Any] = dict(learning_rate=[0.01, 0.1, 0.5, 1.0], steps=100, budget=3.0, cooldown=1.0)
+    sizes = []
+    with watching(lambda losses: sizes.append(losses.size)):
+        plain = lrx.halving(problem, lrx.sgd, **kwargs)
+    left = list(sizes)
+
+    def hear(losses):
+        made.append(losses.size)
+        if len(made) == 3:
+            raise Stop
+
+    for _ in range(len(sizes)):
+        made = []
+        try:
+            with watching(hear):
+                again = lrx.halving(problem, lrx.sgd, checkpoint=tmp_path / "state", **kwargs)
+            break
+        except Stop:
+            assert made == left[:3]  # the third, which was not written, comes again
+            left = left[2:]
+    assert made == left
+    np.testing.assert_array_equal(again.losses, plain.losses)
+    for one, other in zip(again.rungs, plain.rungs, strict=True):
+        np.testing.assert_array_equal(one.scores, other.scores)
 
 
 def test_a_halving_of_host_batches_goes_on(tmp_path):

@@ -9,7 +9,6 @@ import lrx
 from lrx.tuning._engine import Engine
 from tests.tuning.bowl import bowl, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 LINEAR = {"linear": lambda peak, steps: lrx.linear_schedule(peak, 0.0, steps)}
 WAYS: dict[str, dict[str, Any]] = {
     "within a budget": dict(optimizers=["sgd", "adam"], budget=6.0, steps=100, seeds=2),

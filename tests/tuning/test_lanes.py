@@ -13,7 +13,6 @@ from tests.tuning.bowl import bowl
 
 BOWL = bowl(0.1)
 FULL = "RESOURCE_EXHAUSTED: Out of memory allocating 8589934592 bytes."
-pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 def alike(a, b):

@@ -1,5 +1,6 @@
 """How a population is laid out changes where and when members are trained, and no number."""
 
+import socket
 import subprocess
 import sys
 from typing import Any
@@ -14,7 +15,6 @@ from lrx.tuning._layout import LANES, lay_out
 from tests.common import REPOSITORY, environment
 from tests.tuning.bowl import bowl, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {"constant": lambda peak, steps: peak, "cosine": lrx.cosine_decay_schedule}
 GRID: dict[str, Any] = dict(learning_rate=[0.01, 0.1, 0.2, 0.5, 1.0], schedule=SCHEDULES, seeds=2, steps=16)
 
@@ -137,3 +137,19 @@ def test_eight_devices():
         command, env=environment(8), cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-1000:]
+
+
+def test_two_processes():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, "-m", "tests.tuning.sweep_on_two_processes", str(port)]
+    pipes: dict[str, Any] = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    both = [subprocess.Popen([*command, str(i)], env=environment(2), cwd=REPOSITORY, **pipes) for i in range(2)]
+    try:
+        outputs = [process.communicate(timeout=180)[0] for process in both]
+    finally:
+        for process in both:
+            process.kill()
+    for process, output in zip(both, outputs, strict=True):
+        assert process.returncode == 0 and "both done" in output, output[-3000:]

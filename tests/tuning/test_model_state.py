@@ -12,7 +12,6 @@ import pytest
 
 import lrx
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 RATES = [0.05, 0.4]
 
 

@@ -5,8 +5,6 @@ import pytest
 import lrx
 from tests.tuning.bowl import bowl, lone_run
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 def test_the_ramp_is_exponential_from_start_to_stop():
     test = lrx.range_test(bowl(), lrx.sgd, start=1e-4, stop=1.0, num_steps=9)

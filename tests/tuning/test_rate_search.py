@@ -1,18 +1,9 @@
 import numpy as np
 import pytest
 
-from lrx.tuning._rate_search import (
-    FIRST,
-    LANES,
-    RateSearch,
-    Round,
-    drive,
-    least,
-    lowest,
-    relative,
-    scores,
-    unit_of,
-)
+from lrx.tuning._evidence import heights, lowest
+from lrx.tuning._rate_search import FIRST, LANES, RateSearch, drive, least, scores, unit_of
+from lrx.tuning._round import Round
 
 
 class Runs:
@@ -54,17 +45,17 @@ def suggestion(*args, **kwargs):
 
 @pytest.mark.parametrize("best", np.geomspace(1e-6, 5.0, 23))
 @pytest.mark.parametrize("curvature", [0.01, 0.5, 1.0])
-def test_the_lowest_point_of_a_parabola_is_found_to_rounding(best, curvature):
+def test_the_lowest_point_of_a_valley_is_found_to_a_hundredth(best, curvature):
     found = search(Runs(parabola(best, curvature)))
-    assert found.rounds[-1].vertex == pytest.approx(best, rel=1e-6)
-    assert found.rounds[-1].curvature == pytest.approx(curvature, rel=1e-6)
+    assert found.rounds[-1].vertex == pytest.approx(best, rel=1e-2)
+    assert found.rounds[-1].curvature > 0
 
 
 @pytest.mark.parametrize("best", np.geomspace(1e-6, 5.0, 23))
 @pytest.mark.parametrize("curvature", [3.0, 30.0])
 def test_a_steep_valley_is_found_to_half_a_step_of_the_last_round(best, curvature):
-    # only losses up to 4.5 times the lowest take part, as above the edge of stability the parabola ends
-    assert abs(np.log10(suggestion(Runs(parabola(best, curvature))) / best)) <= 0.126
+    # only the lowest losses take part, as above the edge of stability the parabola ends
+    assert abs(np.log10(suggestion(Runs(parabola(best, curvature))) / best)) <= 0.251
 
 
 @pytest.mark.parametrize("seed", range(10))
@@ -89,8 +80,9 @@ def test_all_above_a_cliff_are_infinite(cliff):
 
 
 def test_all_rates_but_one_are_infinite():
-    found = search(Runs(lambda rate: 1.0 if 0.009 < rate < 0.011 else np.inf))
-    assert found.rounds[-1].vertex == pytest.approx(0.01)
+    found = search(Runs(lambda rate: 1.0 if 0.004 < rate < 0.025 else np.inf))
+    assert np.isfinite(found.rounds[0].losses).sum() == 1
+    assert 0.004 < found.rounds[-1].vertex < 0.025
     assert found.rounds[-1].curvature == 0
 
 
@@ -129,13 +121,13 @@ def test_a_loss_of_zero_at_many_rates():
 @pytest.mark.parametrize("best", [2e-5, 0.013, 1.7])
 def test_negative_losses_have_a_lowest_point_too(best):
     found = search(Runs(lambda rate: 0.2 * np.log(rate / best) ** 2 - 20.0))
-    assert found.rounds[-1].vertex == pytest.approx(best, rel=1e-6)
+    assert found.rounds[-1].vertex == pytest.approx(best, rel=1e-2)
     assert found.rounds[-1].curvature > 0
 
 
 def test_one_huge_loss_does_not_hide_what_there_is_to_gain_below_zero():
     losses = np.array([-1.0, -1.5, -1.4, 1e30])
-    np.testing.assert_allclose(relative(losses, initial=1.0), [0.4, 0.0, 0.08, 8e29])
+    np.testing.assert_allclose(heights(losses, initial=1.0), np.log1p([2.0, 0.0, 0.4, 4e30]))
     x, curvature = lowest(np.arange(4.0), losses, initial=1.0)
     assert 1 < x < 2
     assert curvature > 0
@@ -145,7 +137,7 @@ def test_one_huge_loss_does_not_hide_what_there_is_to_gain_below_zero():
 @pytest.mark.parametrize("best", [1e-4, 0.07])
 def test_multiplying_the_losses_changes_nothing(best, factor):
     one = suggestion(Runs(parabola(best), noise=0.1, seed=3))
-    other = suggestion(Runs(parabola(best, scale=factor), noise=0.1, seed=3))
+    other = suggestion(Runs(parabola(best, scale=factor), noise=0.1, seed=3, initial=10.0 * factor))
     assert other == pytest.approx(one, rel=1e-9)
 
 
@@ -197,7 +189,8 @@ def test_rates_beyond_the_first_ones_belong_to_the_first_round():
         (3, 80, 0),
         (3, 80, 0),
         (3, 160, 1),
-        (3, 340, 2),
+        (2, 340, 2),
+        (1, 340, 2),
     ]
     first = found.rounds[0]
     assert (np.diff(first.learning_rates) > 0).all()

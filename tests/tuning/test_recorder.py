@@ -43,6 +43,33 @@ def test_the_record_of_a_loop_that_donates_its_state_is_that_of_one_that_waits()
         np.testing.assert_array_equal(told, np.float32(expected))
 
 
+def test_a_monitor_in_the_state_gives_the_gradient_norms():
+    tx, recorder = lrx.monitor(lrx.sgd(0.1)), lrx.Recorder()
+
+    def monitored_step(params, state, grads):
+        updates, state = tx.update(grads, state, params)
+        return lrx.apply_updates(params, updates), state
+
+    step, params = donating(monitored_step), jnp.ones(2)
+    state = tx.init(params)
+    for x in (3.0, 6.0, np.nan, 1.5):
+        params, state = step(params, state, jnp.array([x, -4 * x / 3]))
+        recorder.add(x, state)
+    np.testing.assert_allclose(recorder.gradient_norms, [5, 10, 10, 2.5], rtol=1e-6)
+    np.testing.assert_allclose(recorder.gradient_l1_norms, [7, 14, 14, 3.5], rtol=1e-6)
+    assert recorder.gradient_norms.dtype == np.float32
+    assert lrx.refined_schedule(recorder.gradient_norms, peak_value=0.1)(3) == 0
+    step(params, state, jnp.ones(2))
+    with pytest.raises(ValueError, match="donated"):
+        recorder.add(1.0, state)
+    other = TX.init(jnp.ones(3))
+    recorder.add(1.0, other)
+    with pytest.raises(
+        ValueError, match=r"gradient_norms needs one lrx\.monitor in the state of each step, got 4 of 5"
+    ):
+        _ = recorder.gradient_norms
+
+
 def test_a_range_test_by_hand_is_the_range_test():
     problem, key = bowl(), jax.random.key(5)
     expected = lrx.range_test(problem, lrx.sgd, start=1e-3, stop=1.0, num_steps=12, key=key)
@@ -102,7 +129,7 @@ def test_neither_an_array_written_into_later_nor_a_result_changes_the_record():
 def test_an_empty_recorder():
     recorder = lrx.Recorder()
     assert len(recorder) == 0
-    assert recorder.losses.shape == recorder.learning_rates.shape == (0,)
+    assert recorder.losses.shape == recorder.learning_rates.shape == recorder.gradient_norms.shape == (0,)
     assert repr(recorder) == "Recorder(shape=(0,))"
 
 

@@ -17,7 +17,6 @@ from lrx.tuning._shortened import Shortened, midpoints
 from tests.tuning.bowl import bowl
 
 BOWL = bowl(0.1)
-pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 def made_up(trial, best=0.02, noise=0.05):
@@ -234,7 +233,7 @@ def test_runs_that_are_cut_short_are_left_out_and_told():
     search = finished(lrx.Search(steps=1000), lambda t: made_up(t)[:3] if t.id in (2, 8) else made_up(t))
     found = search.result
     assert found.doubt == "some of the runs were cut short" and not found.confident
-    assert [len(r.learning_rates) for r in found.rounds] == [5, 2, 3]
+    assert [len(r.learning_rates) for r in found.rounds] == [5, 3, 3]  # one more where the edge was the best
     assert search.cost == found.gradients < 246
     assert abs(math.log(found.learning_rate / 0.02)) < 1
 
@@ -246,7 +245,7 @@ def test_all_that_may_be_said_before_the_end():
     trial = search.ask()
     search.tell(trial, made_up(trial))
     assert "the search is not done" in search.result.doubt
-    assert search.result.learning_rate == pytest.approx(trial.learning_rate)
+    assert search.result.learning_rate == pytest.approx(trial.learning_rate, rel=0.2)
 
 
 @pytest.mark.parametrize(

@@ -9,13 +9,10 @@ import flax.linen as nn
 import jax
 import numpy as np
 import optax
-import pytest
 from flax.training.train_state import TrainState
 
 import lrx
 from tests.common import REPOSITORY, environment
-
-pytestmark = pytest.mark.usefixtures("cheap_module")
 
 
 class Network(nn.Module):

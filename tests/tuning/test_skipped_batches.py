@@ -5,13 +5,11 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 import lrx
 from lrx.tuning._end_losses import end_losses
 from tests.tuning.bowl import bowl
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 GRID = np.geomspace(0.01, 3.0, 6)
 
 

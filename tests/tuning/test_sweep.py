@@ -9,7 +9,6 @@ import pytest
 import lrx
 from tests.tuning.bowl import bowl, lone_run, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 SCHEDULES = {
     "constant": lambda peak, steps: peak,
     "step": lambda peak, steps: lrx.step_decay_schedule(peak, steps // 4),
@@ -168,3 +167,17 @@ def test_a_controller_like_transform_gets_value_and_gradient():
         return optax.chain(lrx.sgd(rate), optax.contrib.reduce_on_plateau(patience=2))
 
     assert np.isfinite(lrx.sweep(bowl(), make, learning_rate=[0.1], steps=6).final).all()
+
+
+def test_progress_knows_the_losses_and_the_time_that_is_left():
+    told = []
+    kwargs = dict(learning_rate=[0.01, 0.1], seeds=2, steps=128)
+    result = lrx.sweep(bowl(), lrx.sgd, progress=told.append, **kwargs)
+    means = result.losses[:, 0].reshape(2, 2, 64, 2).mean(axis=(1, 3)).min(axis=0)  # of each chunk
+    assert told == list(range(8, 513, 8)) and isinstance(told[0] + 1, int)
+    np.testing.assert_allclose([done.loss for done in told], means, rtol=1e-5)
+    np.testing.assert_allclose([done.best for done in told], np.minimum.accumulate(means), rtol=1e-5)
+    assert all(done.seconds_left > 0 for done in told[:-1]) and told[-1].seconds_left == 0
+    halved = []
+    lrx.halving(bowl(), lrx.sgd, **kwargs | dict(learning_rate=lrx.logspace(0.01, 1, 8)), progress=halved.append)
+    assert halved[-1].seconds_left == pytest.approx(0, abs=1e-9) and halved[-1].best <= halved[0].loss

@@ -14,8 +14,6 @@ import lrx
 from lrx.tuning._convex_bound import convex_bound
 from lrx.tuning._transfer import RULES, Transferred
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 def linear(peak, steps):
     return lrx.linear_schedule(peak, 0.0, steps)

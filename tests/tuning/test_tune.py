@@ -6,8 +6,6 @@ import pytest
 import lrx
 from tests.tuning.bowl import bowl, validated
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 @pytest.fixture(scope="module")
 def tuned():

@@ -11,7 +11,6 @@ from lrx.tuning._rate_search import least
 from lrx.tuning._tune_budget import divided
 from tests.tuning.bowl import bowl
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
 PLAIN = bowl(0.1)
 GRID = np.geomspace(0.01, 1.5, 12)
 

@@ -7,8 +7,6 @@ import pytest
 import lrx
 from tests.tuning.bowl import bowl, scored
 
-pytestmark = pytest.mark.usefixtures("cheap_module")
-
 
 @pytest.mark.parametrize("call", [lrx.find, lrx.range_test, functools.partial(lrx.sweep, learning_rate=0.1)])
 def test_problem_and_make_optimizer_are_checked_before_training(call):

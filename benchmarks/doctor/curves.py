@@ -1,0 +1,9 @@
+"""Curves that imitate what people post: healthy, slow and sick ones, each kind with random sizes.
+
+A curve is a pair of losses and rates; rates are None where a kind has a constant one. Each docstring says what is seen.
+"""
+
+from . import healthy, sick, slow
+from .kinds import ACCEPTED, KINDS, Kind
+
+__all__ = ["ACCEPTED", "KINDS", "Kind", "healthy", "sick", "slow"]

@@ -1,0 +1,1 @@
+"""Loss laws, transfers and refined schedules against logs of real training: one command a module."""

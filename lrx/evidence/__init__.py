@@ -1,0 +1,1 @@
+"""What the logs of training runs say of schedules: loss laws, and schedules refined from gradient norms."""

@@ -1,0 +1,234 @@
+"""Published rules for a first guess of the learning rate of a language model, from its size, data or compute.
+
+Each is a fit to one group's runs: their architecture, tokenizer, data, schedule and batch size. Outside the range that
+was fitted they warn. Use one as the middle of a sweep, not instead of it.
+"""
+
+import math
+import warnings
+from typing import Any, NamedTuple
+
+from . import _check as check
+
+
+class FirstGuess(NamedTuple):
+    """A learning rate from a published rule. `float()` of it is the rate."""
+
+    learning_rate: float
+    """The peak of the schedule, for Adam or AdamW."""
+    batch_tokens: float | None
+    """The batch size in tokens that goes with it; None where the rule gives none."""
+    source: str
+    """Paper and equation."""
+    assumption: str
+    """What it was fitted to."""
+
+    def __float__(self) -> float:
+        return self.learning_rate
+
+
+@check.public
+def step_law(params: float, tokens: float) -> FirstGuess:
+    """Step Law: from the number of parameters and of training tokens.
+
+    With N = params, D = tokens::
+
+      η = 1.79 N^-0.713 D^0.307
+      batch_tokens = 0.58 D^0.571
+
+    Args:
+      params: parameters N without the vocabulary's; fitted from 60 million to 1 billion.
+      tokens: training tokens D; fitted from 2 to 100 billion.
+
+    Returns:
+      A `FirstGuess`.
+
+    Raises:
+      ValueError: if a number is not positive and finite.
+
+    Examples:
+      >>> import lrx
+      >>> guess = lrx.laws.step_law(1e9, 100e9)
+      >>> f"{guess.learning_rate:.2e}, {guess.batch_tokens:.3g} tokens"
+      '1.63e-03, 1.11e+06 tokens'
+
+    References:
+      Li et al. 2025, "Predictable Scale: Part I, Step Law", arXiv:2503.04715, equation 1.
+    """
+    _positive(params=params, tokens=tokens)
+    _in_range(params=(params, 6e7, 1e9), tokens=(tokens, 2e9, 1e11))
+    return _guess(
+        1.79 * params**-0.713 * tokens**0.307,
+        0.58 * tokens**0.571,
+        "arXiv:2503.04715, equation 1",
+        "AdamW, warmup and cosine decay to a fixed 1e-5, dense and sparse models",
+    )
+
+
+@check.public
+def deepseek(compute: float) -> FirstGuess:
+    """DeepSeek's rule: from the compute of the run.
+
+    With C = compute::
+
+      η = 0.3118 C^-0.1250
+      batch_tokens = 0.2920 C^0.3271
+
+    Args:
+      compute: C = M · D in floating-point operations, with M those per token (embeddings not counted, attention
+        counted: 72 n_layer d² + 12 n_layer d n_context) and D the tokens. Fitted from 1e17 to 2e19, used by the
+        authors up to 1e24.
+
+    Returns:
+      A `FirstGuess`.
+
+    Raises:
+      ValueError: if `compute` is not positive and finite.
+
+    Examples:
+      >>> import lrx
+      >>> guess = lrx.laws.deepseek(8.456e22)  # DeepSeek LLM 7B: they trained at 4.2e-4 with 9.4 million tokens
+      >>> f"{guess.learning_rate:.2e}, {guess.batch_tokens:.2g} tokens"
+      '4.25e-04, 9.2e+06 tokens'
+
+    References:
+      DeepSeek-AI 2024, arXiv:2401.02954, equation 1.
+    """
+    _positive(compute=compute)
+    _in_range(compute=(compute, 1e17, 1e24))
+    return _guess(
+        0.3118 * compute**-0.1250,
+        0.2920 * compute**0.3271,
+        "arXiv:2401.02954, equation 1",
+        "AdamW with b2 = 0.95, weight decay 0.1, warmup of 2,000 steps and two drops at 80 % and 90 % of the run",
+    )
+
+
+@check.public
+def kaplan(params: float) -> FirstGuess:
+    """Kaplan et al.'s rule of thumb: from the number of parameters.
+
+    With N = params::
+
+      η = 0.003239 - 0.0001395 ln N
+
+    Args:
+      params: parameters N without embeddings; their models have up to 1.5 billion. The formula is negative from
+        1.2e10.
+
+    Returns:
+      A `FirstGuess` without a batch size.
+
+    Raises:
+      ValueError: if `params` is not positive, or so large that the rate is not.
+
+    Examples:
+      >>> import lrx
+      >>> f"{lrx.laws.kaplan(1e8).learning_rate:.2e}"
+      '6.69e-04'
+
+    References:
+      Kaplan et al. 2020, arXiv:2001.08361, equation D.1.
+    """
+    _positive(params=params)
+    rate = 0.003239 - 0.0001395 * math.log(params)
+    if rate <= 0:
+        raise check.fail("params", "must be less than 1.2e10, where the formula becomes negative", params)
+    _in_range(params=(params, 1e3, 1.5e9))
+    return _guess(rate, None, "arXiv:2001.08361, equation D.1", "Adam, warmup of 3,000 steps and cosine decay")
+
+
+@check.public
+def porian(params: float) -> FirstGuess:
+    """Porian et al.'s rule for training at about 20 tokens a parameter: from the number of parameters.
+
+    With N = params::
+
+      η = 3.7 N^-0.36
+      batch_tokens = 0.7576 N^0.703
+
+    Args:
+      params: parameters N with the last layer's and without the embedding's; fitted from 5 to 901 million.
+
+    Returns:
+      A `FirstGuess`.
+
+    Raises:
+      ValueError: if `params` is not positive and finite.
+
+    Examples:
+      >>> import lrx
+      >>> guess = lrx.laws.porian(1e8)
+      >>> f"{guess.learning_rate:.2e}, {guess.batch_tokens:.2g} tokens"
+      '4.88e-03, 3.2e+05 tokens'
+
+    References:
+      Porian et al. 2024, arXiv:2406.19146, section 3.5.
+    """
+    _positive(params=params)
+    _in_range(params=(params, 5e6, 9.01e8))
+    return _guess(
+        3.7 * params**-0.36,
+        0.7576 * params**0.703,
+        "arXiv:2406.19146, section 3.5",
+        "AdamW with tuned b2, constant rate after warmup, sequences of 2,048 tokens",
+    )
+
+
+@check.public
+def horizon(learning_rate: float, tokens: float, new_tokens: float) -> FirstGuess:
+    """Bjorck et al.'s rule: the best rate of a longer training falls as the number of tokens to the power -0.32.
+
+    With D = tokens and D' = new_tokens::
+
+      η' = η (D' / D)^-0.32
+
+    `transfer_horizon` is the rule from convex theory, with the power -1/2.
+
+    Args:
+      learning_rate: the best rate η of the run with `tokens`.
+      tokens: training tokens D of that run; their runs have 25 to 800 billion.
+      new_tokens: those of the new run D'.
+
+    Returns:
+      A `FirstGuess` without a batch size, which stays.
+
+    Raises:
+      ValueError: if a number is not positive and finite.
+
+    Examples:
+      >>> import lrx
+      >>> f"{lrx.laws.horizon(1e-3, 50e9, 400e9).learning_rate:.2e}"
+      '5.14e-04'
+
+    References:
+      Bjorck et al. 2024, arXiv:2409.19913, equation 3.
+    """
+    _positive(learning_rate=learning_rate, tokens=tokens, new_tokens=new_tokens)
+    _in_range(tokens=(tokens, 2.5e10, 8e11), new_tokens=(new_tokens, 2.5e10, 8e11))
+    return _guess(
+        learning_rate * (new_tokens / tokens) ** -0.32,
+        None,
+        "arXiv:2409.19913, equation 3",
+        "AdamW, warmup and cosine decay, the batch size unchanged",
+    )
+
+
+def _guess(rate: Any, batch_tokens: Any, source: str, assumption: str) -> FirstGuess:
+    """With plain numbers, also from arrays."""
+    return FirstGuess(float(rate), None if batch_tokens is None else float(batch_tokens), source, assumption)
+
+
+def _positive(**arguments: Any) -> None:
+    check.finite(**arguments)
+    check.positive(**arguments)
+
+
+def _in_range(**arguments: tuple[float, float, float]) -> None:
+    """Warn where a number lies outside what the rule was fitted to."""
+    for name, (value, low, high) in arguments.items():
+        if not low <= value <= high:
+            warnings.warn(
+                f"{check.where(name)} was fitted from {low:g} to {high:g}, got {value:g}: the rule may not hold there.",
+                stacklevel=4,
+            )
