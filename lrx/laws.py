@@ -38,7 +38,7 @@ def step_law(params: float, tokens: float) -> FirstGuess:
 
     Args:
       params: parameters N without the vocabulary's; fitted from 60 million to 1 billion.
-      tokens: training tokens D; fitted from 2 to 100 billion.
+      tokens: training tokens D; fitted up to 100 billion.
 
     Returns:
       A `FirstGuess`.
@@ -53,15 +53,15 @@ def step_law(params: float, tokens: float) -> FirstGuess:
       '1.63e-03, 1.11e+06 tokens'
 
     References:
-      Li et al. 2025, "Predictable Scale: Part I, Step Law", arXiv:2503.04715, equation 1.
+      Li et al. 2025, "Predictable Scale: Part I, Step Law", arXiv:2503.04715.
     """
     _positive(params=params, tokens=tokens)
-    _in_range(params=(params, 6e7, 1e9), tokens=(tokens, 2e9, 1e11))
+    _in_range(params=(params, 6e7, 1e9), tokens=(tokens, 0, 1e11))
     return _guess(
         1.79 * params**-0.713 * tokens**0.307,
         0.58 * tokens**0.571,
-        "arXiv:2503.04715, equation 1",
-        "AdamW, warmup and cosine decay to a fixed 1e-5, dense and sparse models",
+        "arXiv:2503.04715",
+        "AdamW, dense and sparse models, several mixtures of data",
     )
 
 
@@ -128,14 +128,14 @@ def kaplan(params: float) -> FirstGuess:
       '6.69e-04'
 
     References:
-      Kaplan et al. 2020, arXiv:2001.08361, equation D.1.
+      Kaplan et al. 2020, arXiv:2001.08361, appendix D.6.
     """
     _positive(params=params)
     rate = 0.003239 - 0.0001395 * math.log(params)
     if rate <= 0:
         raise check.fail("params", "must be less than 1.2e10, where the formula becomes negative", params)
     _in_range(params=(params, 1e3, 1.5e9))
-    return _guess(rate, None, "arXiv:2001.08361, equation D.1", "Adam, warmup of 3,000 steps and cosine decay")
+    return _guess(rate, None, "arXiv:2001.08361, appendix D.6", "Adam, 3,000 steps of warmup, cosine decay to zero")
 
 
 @check.public
@@ -148,7 +148,8 @@ def porian(params: float) -> FirstGuess:
       batch_tokens = 0.7576 N^0.703
 
     Args:
-      params: parameters N with the last layer's and without the embedding's; fitted from 5 to 901 million.
+      params: parameters N with the last layer's and without the embedding's; fitted from 25 to 110
+        million, and extrapolated by the authors to their larger models.
 
     Returns:
       A `FirstGuess`.
@@ -163,15 +164,15 @@ def porian(params: float) -> FirstGuess:
       '4.88e-03, 3.2e+05 tokens'
 
     References:
-      Porian et al. 2024, arXiv:2406.19146, section 3.5.
+      Porian et al. 2024, arXiv:2406.19146.
     """
     _positive(params=params)
-    _in_range(params=(params, 5e6, 9.01e8))
+    _in_range(params=(params, 2.5e7, 1.1e8))
     return _guess(
         3.7 * params**-0.36,
         0.7576 * params**0.703,
-        "arXiv:2406.19146, section 3.5",
-        "AdamW with tuned b2, constant rate after warmup, sequences of 2,048 tokens",
+        "arXiv:2406.19146",
+        "AdamW with tuned b2, a constant rate after a short warmup, sequences of 2,048 tokens",
     )
 
 
@@ -187,7 +188,8 @@ def horizon(learning_rate: float, tokens: float, new_tokens: float) -> FirstGues
 
     Args:
       learning_rate: the best rate η of the run with `tokens`.
-      tokens: training tokens D of that run; their runs have 25 to 800 billion.
+      tokens: training tokens D of that run; their runs have up to 800 billion, with models of 760 million to 2.7
+        billion parameters. Of smaller models the rate falls faster, up to the power -0.70.
       new_tokens: those of the new run D'.
 
     Returns:
@@ -202,15 +204,15 @@ def horizon(learning_rate: float, tokens: float, new_tokens: float) -> FirstGues
       '5.14e-04'
 
     References:
-      Bjorck et al. 2024, arXiv:2409.19913, equation 3.
+      Bjorck et al. 2024, arXiv:2409.19913, section 4 and table 5.
     """
     _positive(learning_rate=learning_rate, tokens=tokens, new_tokens=new_tokens)
-    _in_range(tokens=(tokens, 2.5e10, 8e11), new_tokens=(new_tokens, 2.5e10, 8e11))
+    _in_range(tokens=(tokens, 0, 8e11), new_tokens=(new_tokens, 0, 8e11))
     return _guess(
         learning_rate * (new_tokens / tokens) ** -0.32,
         None,
-        "arXiv:2409.19913, equation 3",
-        "AdamW, warmup and cosine decay, the batch size unchanged",
+        "arXiv:2409.19913, section 4",
+        "warmup and cosine decay, batches of half a million tokens, which stay",
     )
 
 
@@ -228,7 +230,7 @@ def _in_range(**arguments: tuple[float, float, float]) -> None:
     """Warn where a number lies outside what the rule was fitted to."""
     for name, (value, low, high) in arguments.items():
         if not low <= value <= high:
+            fitted = f"from {low:g} to {high:g}" if low else f"up to {high:g}"
             warnings.warn(
-                f"{check.where(name)} was fitted from {low:g} to {high:g}, got {value:g}: the rule may not hold there.",
-                stacklevel=4,
+                f"{check.where(name)} was fitted {fitted}, got {value:g}: the rule may not hold there.", stacklevel=4
             )

@@ -121,6 +121,7 @@ def test_the_page_has_the_answer_and_the_evidence(tuned, folder):
         assert text in page.text
     assert page.tags.count("tr") == 1 + 2 + 2 + len(tuned.table)
     assert report.cost(tuned) in page.text and f"lrx {lrx.__version__}" in page.text
+    assert "(shaded)" in page.text and "parabola" not in page.text  # the caption says what is drawn
     assert "prefers-color-scheme: dark" in page.text
     assert ("content", "width=device-width, initial-scale=1") in page.attributes
 

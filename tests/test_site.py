@@ -48,6 +48,9 @@ def test_the_reference_has_every_public_name_once(sitebuild):
     optax_names = {*vars(_from_optax), *_optax_names.__all__}
     assert public - set(listed) - optax_names == set()
     assert set(listed) <= public
+    inside = {path.stem for path in (ROOT / "lrx" / "integrations").iterdir() if not path.name.startswith("_")}
+    assert inside == set(reference.INTEGRATIONS)
+    assert "::: lrx.integrations.optuna.SearchSampler" in reference.integrations()
 
 
 def formulas():

@@ -1,6 +1,7 @@
 """The pages of the reference: every public name, in the groups of `lrx/__init__.py`."""
 
 import ast
+import importlib
 import inspect
 import io
 from pathlib import Path
@@ -41,7 +42,7 @@ GROUPS = {
     ),
     "charts": ("Charts and conversions", "Pictures of plain arrays, and the recipes of other libraries."),
 }
-RULES = ("scale_by_", "trace", "ema", "scale")
+RULES = ("scale", "trace", "ema")
 
 
 def names() -> dict[str, list[str]]:
@@ -64,6 +65,10 @@ def names() -> dict[str, list[str]]:
 
 MODULES = ("laws", "problems", "convert", "charts", "extend", "contrib", "transforms")
 """Public modules that have a page of their own."""
+
+
+INTEGRATIONS = ("optuna",)
+"""Modules of `lrx.integrations`."""
 
 
 def public(module: ModuleType) -> list[str]:
@@ -93,15 +98,26 @@ def pages() -> dict[str, tuple[str, str]]:
                 lines += [f"![{name} over the steps](../pictures/{name}.svg){{ .curve loading=lazy }}", ""]
         result[f"{slug(title)}.md"] = title, "\n".join(lines)
     for name in MODULES:
-        if (module := getattr(lrx, name, None)) is None:
-            continue
+        module = getattr(lrx, name)
         lines = [f"# lrx.{name}", "", f"::: lrx.{name}", "    options:", "      members: false"]
         lines += ["      show_root_heading: false", ""]
         if name in ("laws", "problems", "convert", "charts"):
             for member in public(module):
                 lines += [f"::: lrx.{name}.{member}", ""]
         result[f"{name}.md"] = f"lrx.{name}", "\n".join(lines)
+    result["integrations.md"] = "lrx.integrations", integrations()
     return result
+
+
+def integrations() -> str:
+    """The page of what lrx is inside of other tools: modules that `lrx` does not import."""
+    lines = ["# lrx.integrations", ""]
+    for name in INTEGRATIONS:
+        lines += [f"::: lrx.integrations.{name}", "    options:", "      members: false", ""]
+        module = importlib.import_module(f"lrx.integrations.{name}")
+        for member in public(module):
+            lines += [f"::: lrx.integrations.{name}.{member}", ""]
+    return "\n".join(lines)
 
 
 def pictures() -> dict[str, Any]:
@@ -139,5 +155,5 @@ def index() -> str:
         lines += [f"## [{title}]({slug(title)}.md)", "", intro, ""]
         lines += [" · ".join(f"[`{name}`][lrx.{name}]" for name in members), ""]
     lines += ["## Modules", ""]
-    lines += [" · ".join(f"[`lrx.{name}`]({name}.md)" for name in MODULES if hasattr(lrx, name)), ""]
+    lines += [" · ".join(f"[`lrx.{name}`]({name}.md)" for name in (*MODULES, "integrations")), ""]
     return "\n".join(lines)

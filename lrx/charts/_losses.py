@@ -63,8 +63,8 @@ def plot_short_runs(
       lines: name of a round -> its rates [rate] and the losses at the end [rate]; the last round comes last.
       suggestion: a rate to mark.
       interval: the lowest and the highest rate of the range in which the best one is expected, to be shaded.
-      parabola: whether to draw, through the logarithms of the losses of the last round, the parabola that gives the
-        suggestion; there is none if one of them is not positive.
+      parabola: whether to draw the parabola through the logarithms of the losses of the last round; there is none if
+        one of them is not positive.
 
     Returns:
       A `matplotlib.figure.Figure`.

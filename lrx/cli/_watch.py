@@ -1,7 +1,5 @@
 """`lrx watch`: follow the log of a run, and speak when the verdict on its learning rate changes."""
 
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -57,10 +55,7 @@ def run_watch(path: str, best: str | None, columns: dict[str, Any], period: int 
     if not 0 < interval < 86_400:
         stop(f"--interval must be positive and less than a day, got {interval:g}.")
     other = None if best is None else read_best(best, columns)
-    try:
-        _follow(path, other, columns, period, interval)
-    except BrokenPipeError:  # nobody reads any more, as in `lrx watch LOG | head -1`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    _follow(path, other, columns, period, interval)
 
 
 def _follow(path: str, best: Log | float | None, columns: dict[str, Any], period: int | None, interval: float) -> None:

@@ -85,9 +85,9 @@ def _figure_of_short_runs(tuned: Choice) -> tuple[Any, str]:
     found = tuned.found
     optimizer = next(iter(tuned.sweeps)) if tuned.budget is None else tuned.optimizer
     caption = (
-        f"Short runs of {optimizer}, ever longer and closer to the best rate. They suggest "
-        f"{rate(found.learning_rate)}, by the dashed parabola through the longest, and expect the best "
-        f"rate between {rate(found.interval[0])} and {rate(found.interval[1])} (shaded).{doubt(tuned)}"
+        f"Short runs of {optimizer}, ever longer and closer to the best rate. Followed to the length of the "
+        f"training, they suggest {rate(found.learning_rate)} and expect the best rate between "
+        f"{rate(found.interval[0])} and {rate(found.interval[1])} (shaded).{doubt(tuned)}"
     )
     return found.plot(), caption
 

@@ -143,8 +143,7 @@ def tune_schedule(
     numbers = Numbers.of(schedule, make_optimizer)
     if mode == "auto":
         mode = "forward" if len(numbers.names) <= FEW else "reverse"
-    first = Batches(problem).first()
-    batches = None if first is None else Batches(problem).stack(0, steps, steps, None)
+    batches = Batches(problem).stack(0, steps, steps)
     training = Training(problem, make_optimizer, numbers, int(steps), by, batches)
     both, alone = value_and_gradient(training, mode), jax.jit(training.losses)
     first_key, second_key = jax.random.split(as_key(key))
