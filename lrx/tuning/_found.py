@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import charts
+from ._evidence import UNKNOWN, Drift
 from ._range_test import RangeTest
 from ._rate_search import expected
 from ._round import Round
@@ -71,6 +72,7 @@ def judged(
     doubts: Iterable[str] = (),
     *,
     whole: int | None = None,
+    drift: Drift = UNKNOWN,
 ) -> Found:
     """The suggestion for the training to come, and how far to trust it.
 
@@ -81,9 +83,10 @@ def judged(
       gradients: what it cost.
       doubts: what else is wrong with the evidence.
       whole: updates of the training to come; those of the last round if None.
+      drift: how the best rate of the optimizer is expected to move with the length of the run.
     """
     first, last = rounds[0], rounds[-1]
-    line = expected(rounds, last.steps if whole is None else whole)
+    line = expected(rounds, last.steps if whole is None else whole, drift)
     rates = last.learning_rates
     # where even its lowest rate diverged, the next lower one
     rate = math.exp(line.log_rate) if last.finite else float(rates[0] ** 2 / rates[min(1, len(rates) - 1)])
