@@ -139,7 +139,7 @@ def _short_runs(
     for name, make in request.makers.items():
         request.report_progress(f"{name}: short runs", 0, gradients)
         runs = ShortRuns(request.problem, make, curve, key, starts, steps, journal=request.journal)
-        search = RateSearch(*span, gradients, starts, steps)
+        search = RateSearch(*span, gradients, starts, steps, runs.drift)
         drive(search, runs, rounds=2)
         check_initial(search.rounds[0])
         searches[name] = search, runs
@@ -148,7 +148,7 @@ def _short_runs(
     for name, (search, runs) in searches.items():
         search.last_steps = longest
         drive(search, runs)
-        found[name] = judged(search.rounds, *span, runs.gradients, whole=steps)
+        found[name] = judged(search.rounds, *span, runs.gradients, whole=steps, drift=runs.drift)
         request.report_progress(f"{name}: short runs", gradients, gradients)
     return found
 
