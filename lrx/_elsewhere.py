@@ -6,6 +6,7 @@ is listed here by hand, but for the names for which the optax that is installed 
 
 import difflib
 import importlib
+import importlib.util
 import inspect
 import sys
 from types import ModuleType
@@ -44,7 +45,11 @@ def answer_in(module: str, late: str | None = None) -> None:
     def __getattr__(name: str) -> Any:
         if name == "__all__":  # what `from lrx import *` asks for
             return [n for n in __dir__() if not n.startswith("_")]
-        if not name.startswith("_") and name in __dir__():
+        if name.startswith("_"):
+            raise AttributeError(_answer(module, name), name=name)
+        if late is not None and importlib.util.find_spec(f"{module}.{name}"):  # alone, as what is late imports it too
+            return importlib.import_module(f"{module}.{name}")
+        if name in __dir__():
             return names[name]
         raise AttributeError(_answer(module, name), name=name)
 

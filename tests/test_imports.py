@@ -79,6 +79,22 @@ def test_what_a_training_loop_does_without_is_read_late():
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_every_late_room_can_be_the_first_that_is_imported():
+    """In a process that forgets lrx after each: whatever was imported before it may hide a circle."""
+    rooms = ["lrx.tuning._tune", "lrx.problems", "lrx.convert", "lrx.charts", "lrx.evidence.loss_law", "lrx.logs"]
+    script = f"""if True:
+        import importlib, sys
+        import jax, optax
+        others = set(sys.modules)
+        for module in {rooms}:
+            importlib.import_module(module)
+            for name in set(sys.modules) - others:
+                if name.startswith("lrx"):
+                    del sys.modules[name]
+    """
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_a_star_import_is_all_of_it():
     namespace = {}
     exec("from lrx import *", namespace)
