@@ -127,7 +127,7 @@ def _check_of(arrays: dict[str, np.ndarray]) -> str:
     parts = []
     for name, x in sorted(arrays.items()):
         content = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
-        parts.append(f"{name} {x.shape} {zlib.crc32(content):x}")
+        parts.append(f"{name} {x.shape} {zlib.crc32(content.data):x}")
     return hashlib.sha256("\n".join(parts).encode("utf-8", "backslashreplace")).hexdigest()
 
 
