@@ -12,10 +12,11 @@ SEARCH = lrx.Search(steps=1000)
 while len(SEARCH.to_json()) < 1500:
     trial = SEARCH.ask()
     SEARCH.tell(trial, [1.0 - i * 1e-3 for i in range(trial.steps)])
+WSD = lrx.wsd_schedule(0.1, warmup_steps=5, stable_steps=20, decay_steps=10)
 PARAMS = {"L0": 3.0, "A": 0.5, "alpha": 0.5, "B": 400.0, "C": 2.0, "beta": 0.6, "gamma": 0.6}
 LAW = LossLaw("multi-power", PARAMS, 0.99, 0.001, 0.01, 10, 0.01)
 READERS = {
-    "schedule": (lrx.from_json, (lrx.with_warmup(lrx.wsd_schedule(0.1, warmup_steps=5, stable_steps=20, decay_steps=10), 5) * 0.5).to_json()),
+    "schedule": (lrx.from_json, (0.5 * lrx.with_warmup(WSD, 5)).to_json()),
     "search": (lrx.Search.from_json, SEARCH.to_json()),
     "law": (LossLaw.from_json, LAW.to_json()),
 }
