@@ -2,7 +2,7 @@
 
 For each width, Adam trains the same network under the standard parametrization (one rate for all, initial values by
 fan-in) and under `lrx.scale_for_width` and `lrx.rescale_init`, whose base is the smallest width. Rates differ by
-factors of 2. `digits`: two hidden layers; `text`: a transformer of two blocks on the characters of `problems.text`.
+factors of 2. `digits`: two hidden layers; `text`: a transformer of one block on the characters of `problems.text`.
 The table has the best rate at each width (mean of the seeds' final training losses, with a linear decay to zero).
 `--coordinates` prints how much three updates change what the network's layers put out, at each width.
 """
@@ -46,7 +46,7 @@ def digits_layers(params: Any, x: jax.Array) -> list[jax.Array]:
     return outputs
 
 
-def text_init(key: jax.Array, width: int, context: int = 32, letters: int = 96, blocks: int = 2) -> Any:
+def text_init(key: jax.Array, width: int, context: int = 32, letters: int = 96, blocks: int = 1) -> Any:
     """Embeddings, blocks of attention and two layers, logits."""
     keys = iter(jax.random.split(key, 3 + 6 * blocks))
     block = {"q": 1, "k": 1, "v": 1, "proj": 1, "up": 4}
@@ -106,7 +106,7 @@ def text_loss(params: Any, batch: Any, key: Any = None) -> jax.Array:
 
 TASKS: dict[str, tuple[Any, ...]] = {
     "digits": (digits_init, digits_layers, digits_loss, lambda: lrx.problems.digits(batch_size=64)),
-    "text": (text_init, text_layers, text_loss, lambda: lrx.problems.text(batch_size=8)),
+    "text": (text_init, text_layers, text_loss, lambda: lrx.problems.text(batch_size=4)),
 }
 
 
@@ -132,7 +132,10 @@ def losses(task: str, kind: str, width: int, base: int, rates: np.ndarray, seeds
     columns = []
     for seed in range(seeds):  # one after another: all rates of a wide model together are large enough
         key = jax.random.key(seed)
-        sweep = lrx.sweep(problem, make_optimizer, learning_rate=rates, schedule=decay, steps=steps, key=key)
+        method = "map" if task == "text" else "auto"
+        sweep = lrx.sweep(
+            problem, make_optimizer, learning_rate=rates, schedule=decay, steps=steps, key=key, method=method
+        )
         columns.append(sweep.final[:, 0, 0])
     return np.stack(columns, 1)
 

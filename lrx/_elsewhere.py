@@ -5,10 +5,12 @@ is listed here by hand, but for the names for which the optax that is installed 
 """
 
 import difflib
+import importlib
+import importlib.util
 import inspect
 import sys
 from types import ModuleType
-from typing import Any, NoReturn
+from typing import Any
 
 import optax
 
@@ -26,13 +28,32 @@ SHARED = ("contrib", "schedules", "transforms")
 """The modules of optax that lrx has too. The others stay optax's as a whole."""
 
 
-def answer_in(module: str) -> None:
-    """Give a module of lrx's its `__getattr__`. Type checkers do not see it: to them an unknown name is an error."""
+def answer_in(module: str, late: str | None = None) -> None:
+    """Give a module of lrx's its `__getattr__`. Type checkers do not see it: to them an unknown name is an error.
 
-    def __getattr__(name: str) -> NoReturn:
+    Args:
+      module: its name.
+      late: the name of a module whose public names are the first's too, from when one of them, or all, are asked for.
+    """
+    names = vars(sys.modules[module])
+
+    def __dir__() -> list[str]:
+        if late is not None:
+            names.update(_public(importlib.import_module(late)) | names)
+        return list(names)
+
+    def __getattr__(name: str) -> Any:
+        if name == "__all__":  # what `from lrx import *` asks for
+            return [n for n in __dir__() if not n.startswith("_")]
+        if name.startswith("_"):
+            raise AttributeError(_answer(module, name), name=name)
+        if late is not None and importlib.util.find_spec(f"{module}.{name}"):  # alone, as what is late imports it too
+            return importlib.import_module(f"{module}.{name}")
+        if name in __dir__():
+            return names[name]
         raise AttributeError(_answer(module, name), name=name)
 
-    vars(sys.modules[module])["__getattr__"] = __getattr__
+    names.update(__getattr__=__getattr__, __dir__=__dir__)
 
 
 def _answer(module: str, name: str) -> str:
@@ -41,7 +62,7 @@ def _answer(module: str, name: str) -> str:
     for version, names in NEWER.items():
         if name in names:
             return needs_newer(f"{module}.{name}", version)
-    if name in _public(sys.modules["lrx"]):
+    if name in dir(sys.modules["lrx"]):
         return f"{module} has no {name}. Use lrx.{name}."
     path = _in_optax(name)
     if path is not None:

@@ -452,3 +452,23 @@ def test_show_says_what_is_wrong_with_a_config(folder):
     unknown = run("show", '{"name": "Nothing"}')
     assert unknown.exit_code == 2 and "'lrx' and 'schedule'" in unknown.stderr
     assert "or a config of torch, Keras, transformers or timm" in unknown.stderr
+
+
+def test_what_is_wrong_in_a_problem_is_not_called_an_option(tmp_path, monkeypatch):
+    """Nor is `evaluate` that gives NaN taken for a rate that is too high; and a width of 0 hides nothing."""
+    monkeypatch.setenv("COLUMNS", "0")
+    (tmp_path / "mine.py").write_text(
+        "import dataclasses, jax.numpy as jnp, lrx\n"
+        "digits = lrx.problems.digits()\n"
+        "bad = dataclasses.replace(digits, evaluate=lambda params: 3.0)\n"
+        "nan = dataclasses.replace(digits, evaluate=lambda params: {'loss': jnp.float32(jnp.nan)})\n"
+    )
+    for name, told in {
+        "bad": "Problem(evaluate=...) must return a dict",
+        "nan": "look at Problem(evaluate=...)",
+    }.items():
+        problem = str(tmp_path / "mine.py") + ":" + name
+        few = "--steps", "20", "--optimizers", "adam", "--schedules", "constant", "--learning-rates", "1e-3:1e-2:2"
+        result = run("tune", problem, *few, "--out", str(tmp_path / name))
+        assert result.exit_code == 2 and told in result.output, result.output
+    assert "cosine_decay_schedule" in run("show", "cosine_decay_schedule(0.1, 100)").output

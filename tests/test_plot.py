@@ -221,6 +221,12 @@ def test_figures_are_of_one_size_and_show_in_jupyter():
     assert figure._repr_png_().startswith(PNG)
 
 
+def test_dollar_signs_in_names_are_no_formulas():
+    lrx.plot(*[lrx.constant_schedule(1.0)] * 2, steps=5, labels=[r"$\frac$", "b$_$"])._repr_png_()
+    lrx.plot(*[lrx.constant_schedule(1.0)] * 5, steps=5, labels=[r"$\frac$" + str(i) for i in range(5)])._repr_png_()
+    lrx.plot(lrx.constant_schedule(1.0), steps=5, labels=["$x"])._repr_png_()
+
+
 def test_nothing_global_changes():
     script = """if True:
         import sys, lrx

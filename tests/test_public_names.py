@@ -18,7 +18,11 @@ from tests.schedules import cases as schedules
 from tests.schedules import combined
 
 ROOT = Path(__file__).parent
-FUNCTIONS = {name: x for name, x in vars(lrx).items() if inspect.isfunction(x) and x.__module__.startswith("lrx.")}
+FUNCTIONS = {
+    name: x
+    for name, x in inspect.getmembers(lrx, inspect.isfunction)
+    if x.__module__.startswith("lrx.") and not name.startswith("_")
+}
 del FUNCTIONS["multi_transform"]  # another name for `partition`
 RETURNS = {name: get_type_hints(x).get("return", Any) for name, x in FUNCTIONS.items()}
 KINDS = (lrx.Transformation, lrx.Schedule, lrx.Controller)

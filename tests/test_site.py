@@ -44,7 +44,7 @@ def test_the_reference_has_every_public_name_once(sitebuild):
     reference = sitebuild("reference")
     listed = [name for members in reference.names().values() for name in members]
     assert len(listed) == len(set(listed))
-    public = {name for name, x in vars(lrx).items() if not name.startswith("_") and not inspect.ismodule(x)}
+    public = {name for name in dir(lrx) if not name.startswith("_") and not inspect.ismodule(getattr(lrx, name))}
     optax_names = {*vars(_from_optax), *_optax_names.__all__}
     assert public - set(listed) - optax_names == set()
     assert set(listed) <= public

@@ -71,6 +71,22 @@ def test_the_search_finds_a_name_and_opens_it(browser, address):
     assert "schedule_free_adamw" in page.inner_text("article")
 
 
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ("my loss is nan after a few steps", "my-loss-is-nan"),
+        ("read the current learning rate in the training loop", "how-do-i-read-the-current-learning-rate"),
+        ("continue an optax checkpoint", "how-do-i-continue-from-a-checkpoint"),
+    ],
+)
+def test_the_search_answers_questions(browser, address, question, answer):
+    page = browser.new_page()
+    page.goto(address)
+    page.locator(".md-search__input").fill(question)
+    first = page.locator(".md-search-result__item").first
+    first.locator(f"a[href*='guide/faq/'][href*='#{answer}']").wait_for(state="attached", timeout=20_000)
+
+
 def test_formulas_and_a_phone(browser, address):
     page = browser.new_page(viewport={"width": 390, "height": 800})
     page.goto(address + "reference/optimizers/")

@@ -20,7 +20,7 @@ class Docstrings(griffe.Extension):
     def __init__(self) -> None:
         import lrx
 
-        self.public = {name for name in vars(lrx) if not name.startswith("_") and callable(getattr(lrx, name))}
+        self.public = {name for name in dir(lrx) if not name.startswith("_") and callable(getattr(lrx, name))}
 
     def on_object(self, *, obj: griffe.Object, **kwargs: Any) -> None:
         """Rewrite the docstring."""

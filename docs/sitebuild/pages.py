@@ -19,6 +19,15 @@ COPIED = {
     "changelog.md": ROOT / "CHANGELOG.md",
     "how-lrx-works.md": ROOT / "CONTRIBUTING.md",
 }
+BOOSTS = {
+    "guide/faq.md": 4,
+    "guide/": 2,
+    "coming-from.md": 2,
+    "notebooks/": 0.5,
+    "benchmarks.md": 0.2,
+    "changelog.md": 0.2,
+}
+"""How much a page counts in the search, by the start of its path: answers before records."""
 
 
 def write(folder: Path) -> None:
@@ -48,6 +57,10 @@ def write(folder: Path) -> None:
         add(path, relinked(source.read_text(encoding="utf-8")))
     for picture in sorted((ROOT / "benchmarks" / "results").glob("*.png")):
         add(f"results/{picture.name}", picture.read_bytes())
+    for page in folder.rglob("*.md"):
+        boosts = [boost for path, boost in BOOSTS.items() if page.relative_to(folder).as_posix().startswith(path)]
+        if boosts:
+            page.write_text(f"---\nsearch:\n  boost: {boosts[0]}\n---\n\n{page.read_text('utf-8')}", "utf-8")
 
 
 def relinked(text: str) -> str:

@@ -1,4 +1,4 @@
-"""The pages of the reference: every public name, in the groups of `lrx/__init__.py`."""
+"""The pages of the reference: every public name, in the groups of `lrx/__init__.py` and `lrx/_late.py`."""
 
 import ast
 import importlib
@@ -48,7 +48,13 @@ RULES = ("scale", "trace", "ema")
 def names() -> dict[str, list[str]]:
     """Public names of lrx's own, group -> names in the order of the alphabet."""
     found: dict[str, list[str]] = {}
-    source = (ROOT / "lrx" / "__init__.py").read_text(encoding="utf-8")
+    for file in ("__init__.py", "_late.py"):
+        _add_names(found, (ROOT / "lrx" / file).read_text(encoding="utf-8"))
+    return {group: sorted(found[group], key=str.lower) for group in GROUPS if group in found}
+
+
+def _add_names(found: dict[str, list[str]], source: str) -> None:
+    """Add what a file imports, under the comment above it."""
     comments = [(i, line[2:]) for i, line in enumerate(source.splitlines(), 1) if line.startswith("# ")]
     for node in ast.parse(source).body:
         if not isinstance(node, ast.ImportFrom) or node.names[0].name == "*":
@@ -60,7 +66,6 @@ def names() -> dict[str, list[str]]:
                 continue
             is_rule = group == "optimizers" and name.startswith(RULES)
             found.setdefault("update rules" if is_rule else group, []).append(name)
-    return {group: sorted(found[group], key=str.lower) for group in GROUPS if group in found}
 
 
 MODULES = ("laws", "problems", "convert", "charts", "extend", "contrib", "transforms")

@@ -69,7 +69,9 @@ def plot(*schedules: Any, steps: int | None = None, log: bool = False, labels: I
     if len(drawn) > 1:
         legend(axes)
     else:
-        axes.set_title(names[0], fontsize=9 if len(names[0]) > 60 else 11, color=INK, loc="left", wrap=True)
+        axes.set_title(
+            names[0], fontsize=9 if len(names[0]) > 60 else 11, color=INK, loc="left", wrap=True, parse_math=False
+        )
     return figure
 
 

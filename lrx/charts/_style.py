@@ -53,10 +53,13 @@ def legend(axes: Any) -> None:
     style = {"fontsize": 9, "labelcolor": INK, "facecolor": "white", "edgecolor": "none", "framealpha": 0.85}
     handles, names = axes.get_legend_handles_labels()
     if len(names) <= 4:
-        axes.legend(**style)
+        made = axes.legend(**style)
     else:
         width = 6 + max(map(len, names))  # of a column, in letters
-        axes.figure.legend(handles, names, loc="outside upper left", ncols=max(1, min(4, 84 // width)), **style)
+        place = {"loc": "outside upper left", "ncols": max(1, min(4, 84 // width))}
+        made = axes.figure.legend(handles, names, **place, **style)
+    for text in made.get_texts():
+        text.set_parse_math(False)  # a user's name may hold dollar signs
 
 
 def rate(x: float) -> str:

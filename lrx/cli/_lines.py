@@ -1,5 +1,6 @@
 """What the commands share: errors of one line, checks of options, lines of text."""
 
+import dataclasses
 import os
 import re
 import sys
@@ -7,6 +8,8 @@ import traceback
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NoReturn
+
+from ..problems._problem import Problem
 
 MOST_STEPS = 2**31 - 1
 
@@ -36,12 +39,22 @@ def check_count(option: str, count: int) -> None:
         stop(f"{option} must be {'at least 1' if count < 1 else f'at most {MOST_STEPS}'}, got {count}.")
 
 
-def say(text: str, fold: bool = True) -> None:
-    """A line, folded at words in a terminal and left whole in a pipe."""
+NARROWEST = 20
+"""Columns below which a width is no terminal's: some set COLUMNS to 0."""
+
+
+def console(**options: Any) -> Any:
+    """A console that shows text as it is."""
     from rich.console import Console
 
-    console = Console(highlight=False, markup=False, emoji=False)
-    console.print(text, soft_wrap=not (fold and console.is_terminal))
+    made = Console(highlight=False, markup=False, emoji=False, **options)
+    return made if made.width >= NARROWEST else Console(highlight=False, markup=False, emoji=False, width=80, **options)
+
+
+def say(text: str, fold: bool = True) -> None:
+    """A line, folded at words in a terminal and left whole in a pipe."""
+    terminal = console()
+    terminal.print(text, soft_wrap=not (fold and terminal.is_terminal))
 
 
 def check_folder(out: Path) -> None:
@@ -75,7 +88,9 @@ def stop_after(error: Exception, problem: str) -> NoReturn:
 
 
 def _option(argument: str) -> str:
-    """What an argument of `tune` is called here."""
+    """What an argument of `tune` is called here; what a problem is made of is the user's code."""
+    if argument in {f.name for f in dataclasses.fields(Problem)}:
+        return f"Problem({argument}=...)"
     return "PROBLEM" if argument == "problem" else "--" + argument.replace("_", "-")
 
 

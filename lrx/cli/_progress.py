@@ -8,23 +8,23 @@ import numpy as np
 
 from ..tuning._done import Losses
 from ..tuning._engine import watching
+from ._lines import console
 
 
 class ProgressBar:
     """`with ProgressBar() as tell: tune(..., progress=tell)`. Nothing is shown if nobody is looking."""
 
     def __enter__(self) -> Any:
-        from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        console = Console(stderr=True)
+        terminal = console(stderr=True)
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(bar_width=24),
             TimeElapsedColumn(),
             TextColumn("{task.fields[told]}", markup=False),
         )
-        self.bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+        self.bar = Progress(*columns, console=terminal, transient=True, disable=not terminal.is_terminal)
         self.task = self.bar.add_task("short runs", total=None, told="")
         self.losses = Losses()
         self.begun = time.monotonic()

@@ -10,7 +10,7 @@ from ..tuning._presets import OPTIMIZERS, SCHEDULES
 from ..tuning._suggest import logspace
 from ..tuning._tune import tune
 from ..tuning._tuned import Tuned
-from ._lines import check_count, check_folder, check_name, names_of, say, stop, stop_after
+from ._lines import check_count, check_folder, check_name, console, names_of, say, stop, stop_after
 from ._progress import ProgressBar
 
 MOST_RATES = 10_000
@@ -144,12 +144,11 @@ def _grid(text: str) -> Any:
 
 
 def _print_tuned(tuned: Tuned) -> None:
-    from rich.console import Console
     from rich.table import Table
 
     from ..tuning._report_words import choice, columns, comparison, cost, evidence, notes
 
-    console, shown = Console(highlight=False, markup=False, emoji=False), columns(tuned)
+    terminal, shown = console(), columns(tuned)
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
     for name in shown:
         table.add_column(name.replace(" ", "\n"), no_wrap=True, overflow="ignore")
@@ -157,11 +156,11 @@ def _print_tuned(tuned: Tuned) -> None:
         chosen = row is tuned.table[0]
         first, *rest = (f(row).replace(" ± ", "±") for f in shown.values())
         table.add_row(("▸ " if chosen else "  ") + first, *rest, style="bold green" if chosen else None)
-    wide = console.options.update(max_width=1000)  # `measure` answers no more than it is offered
-    if console.measure(table, options=wide).maximum > console.width:
+    wide = terminal.options.update(max_width=1000)  # `measure` answers no more than it is offered
+    if terminal.measure(table, options=wide).maximum > terminal.width:
         table.padding = (0, 1, 0, 0)
-    console.width = max(console.width, console.measure(table, options=wide).maximum)  # a number is never cut
-    console.print()
-    console.print(table)
+    terminal.width = max(terminal.width, terminal.measure(table, options=wide).maximum)  # a number is never cut
+    terminal.print()
+    terminal.print(table)
     for text in ("", *notes(tuned), "", choice(tuned), comparison(tuned), evidence(tuned), f"Cost: {cost(tuned)}."):
         say(text)

@@ -18,7 +18,7 @@ from ._diagnose import (
     read_best,
     verdict_on,
 )
-from ._lines import check_count, stop
+from ._lines import check_count, console, stop
 
 SHARE = 5
 """Reading may take a fifth of the time: a longer log is read less often."""
@@ -59,13 +59,11 @@ def run_watch(path: str, best: str | None, columns: dict[str, Any], period: int 
 
 
 def _follow(path: str, best: Log | float | None, columns: dict[str, Any], period: int | None, interval: float) -> None:
-    from rich.console import Console
-
     from ..logs._follow import Follower
 
-    console = Console(highlight=False, markup=False, emoji=False)
+    terminal = console()
     follower, last, verdict = Follower(path, **columns), None, None
-    with _Display(console) as display:
+    with _Display(terminal) as display:
         if not Path(path).exists():
             display.line(f"{path}: not there yet, waiting")
         while True:

@@ -1,7 +1,6 @@
 """Loss laws: a run's whole loss curve as a function of its learning rates, fitted to logs."""
 
 import dataclasses
-import json
 import math
 from typing import Any, Literal, NamedTuple
 
@@ -13,6 +12,7 @@ from .. import _check as check
 from ..charts import plot_predictions
 from ._best_schedule import Task, best_schedule, exact_loss, usual_schedules
 from ._drops import drops_of, padded
+from ._law_text import read, written
 from ._laws import LAWS
 from ._robust_fit import fitted, on_the_host
 from ._runs import Run, asked, run_at, runs_of
@@ -168,24 +168,19 @@ class LossLaw:
 
     def to_json(self) -> str:
         """The law as JSON, without its runs; `LossLaw.from_json` reads it."""
-        names = ("law", "params", "r2", "mean_error", "worst_error", "warmup_steps", "warmup_sum")
-        return json.dumps({name: getattr(self, name) for name in names})
+        return written(self)
 
     @classmethod
     def from_json(cls, text: str) -> "LossLaw":
         """The law that `to_json` wrote.
 
+        The text may come from anywhere: it is only ever read.
+
         Raises:
           ValueError: if the text is no such law.
+          TypeError: if `text` is not a string.
         """
-        try:
-            found = cls(**json.loads(text))
-            complete = tuple(found.params) == LAWS[found.law].names
-        except (TypeError, KeyError, AttributeError) as e:
-            raise ValueError(f"from_json(text=...) must be what to_json of a LossLaw wrote: {e!r}.") from None
-        if not complete:
-            raise ValueError(f"from_json(text=...) must have the parameters {', '.join(LAWS[found.law].names)}.")
-        return found
+        return cls(**read(text))
 
 
 _predicted = jax.jit(lambda law, p, z: LAWS[law].losses(p, z), static_argnums=0)

@@ -7,14 +7,13 @@ import operator
 from collections.abc import Callable
 from typing import Any
 
+from .._json_text import parsed, short
 from .._numbers import is_array, is_number, is_tracer
 from .._pytree import factory_name, holds_code, is_node
 from ._registry import call_of, classes, factories
 
 VERSION = 1
 """The version of the JSON form."""
-DEEPEST = 100
-"""How many levels of lists and objects JSON may have: far more than a schedule needs, less than Python's stack."""
 
 
 # ---------------------------------------------------------------- JSON
@@ -81,34 +80,13 @@ def from_json(text: str) -> Any:
       >>> lrx.from_json(schedule.to_json()) == schedule
       True
     """
-    if not isinstance(text, str):
-        raise TypeError(f"from_json(text=...) must be a string, got {text!r}.")
-    try:
-        data = json.loads(text.removeprefix("\ufeff"), parse_constant=_refused)  # files from Windows begin with it
-    except (ValueError, RecursionError) as e:
-        raise ValueError(f"from_json(text=...) must be JSON: {e}.") from None
+    data = parsed(text)
     if not isinstance(data, dict) or "lrx" not in data or "schedule" not in data:
         raise ValueError("from_json(text=...) must be an object with the keys 'lrx' and 'schedule'.")
-    if depth(data) > DEEPEST:
-        raise ValueError(f"from_json(text=...) must have at most {DEEPEST} levels of lists and objects.")
     version = data.pop("lrx")
     if type(version) is not int or version != VERSION:
-        raise ValueError(f"from_json(text=...) must be of version {VERSION}, got {version!r}.")
+        raise ValueError(f"from_json(text=...) must be of version {VERSION}, got {short(version)}.")
     return _decoded(data)
-
-
-def _refused(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number")
-
-
-def depth(data: Any) -> int:
-    """The levels of lists and dicts, counted without recursion."""
-    level, levels = [data], 0
-    while level:
-        inner = [x for x in level if isinstance(x, dict | list)]
-        level = [v for x in inner for v in (x.values() if isinstance(x, dict) else x)]
-        levels += bool(inner)
-    return levels
 
 
 def _decoded(x: Any) -> Any:
@@ -129,7 +107,7 @@ def _key(key: str) -> int | str:
 def make(name: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the factory `name`; an unknown name or argument, or one that does not fit, is one clear ValueError."""
     if not isinstance(name, str) or name not in factories:
-        raise ValueError(f"there is no schedule {name!r}. There are: {', '.join(sorted(factories))}.")
+        raise ValueError(f"there is no schedule {short(name)}. There are: {', '.join(sorted(factories))}.")
     for p in inspect.signature(factories[name]).parameters.values():
         if p.kind is p.VAR_POSITIONAL and isinstance(kwargs.get(p.name), tuple):
             args, kwargs = args + kwargs[p.name], {k: v for k, v in kwargs.items() if k != p.name}

@@ -6,7 +6,7 @@ import json
 import os
 import tempfile
 import time
-import zipfile
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ LOST = 30.0, 0.02
 """What a stopped process may lose: so many seconds, or this share of the run if that is longer."""
 PART = ".part"
 """The end of the name of a file that is being written."""
+ANEW = "Delete the file to start anew, or name another."
 OLD = 3600.0
 """Seconds after which nobody is writing it any more."""
 
@@ -49,7 +50,7 @@ class Checkpoint:
             call = check.where("checkpoint", "sweep").partition("(")[0]
             listed = ", ".join(_difference(name, theirs.get(name), self.arguments.get(name)) for name in differ)
             rule = f"must be of a {call} with the same arguments; different: {listed}"
-            raise check.fail("checkpoint", rule, str(self.path), "Delete the file to start anew, or name another.")
+            raise check.fail("checkpoint", rule, str(self.path), ANEW)
         return arrays
 
     def load_other(self, may_differ: set[str]) -> dict[str, np.ndarray] | None:
@@ -65,11 +66,20 @@ class Checkpoint:
         try:
             with np.load(self.path) as file:
                 arrays = dict(file)
-            theirs = json.loads(arrays.pop("arguments").item())
-        except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            call = check.where("checkpoint", "sweep").partition("(")[0]
-            raise check.fail("checkpoint", f"must be a path that {call} wrote, or a new one", str(self.path)) from error
+            whole = arrays.pop("check").item() == _check_of(arrays)
+            theirs = json.loads(arrays.pop("arguments").item()) if whole else {}
+        except OSError as error:
+            rule = f"must be a file that can be read ({error.strerror or error})"
+            raise check.fail("checkpoint", rule, str(self.path), ANEW) from error
+        except Exception as error:  # whatever a damaged file does to the readers of zip and NumPy files
+            raise self._foreign() from error
+        if not whole:
+            raise self._foreign()
         return arrays, theirs
+
+    def _foreign(self) -> ValueError:
+        call = check.where("checkpoint", "sweep").partition("(")[0]
+        return check.fail("checkpoint", f"must be a path that {call} wrote, or a new one", str(self.path), ANEW)
 
     def _differing(self, theirs: dict[str, str]) -> list[str]:
         """The names of the arguments that differ."""
@@ -90,7 +100,7 @@ class Checkpoint:
     def save(self, state: Callable[[], dict[str, np.ndarray]]) -> None:
         """Replace the file."""
         began = time.perf_counter()
-        arrays = state()
+        arrays = state() | {"arguments": np.array(json.dumps(self.arguments))}
         # the file itself, where the path is a link; of a short name, and of each process its own
         path = Path(os.path.realpath(self.path))
         prefix = f".{hashlib.sha256(path.name.encode()).hexdigest()[:8]}-"
@@ -99,7 +109,7 @@ class Checkpoint:
         part = Path(name)
         try:
             with open(descriptor, "wb") as file:
-                np.savez(file, arguments=np.array(json.dumps(self.arguments)), **arrays)  # type: ignore[arg-type]
+                np.savez(file, **arrays, check=np.array(_check_of(arrays)))  # type: ignore[arg-type]
                 file.flush()
                 os.fsync(file.fileno())
             part.chmod(_mode_of(path))
@@ -110,6 +120,15 @@ class Checkpoint:
         self.written = time.perf_counter()
         self.cost = max(self.written - began, 1e-9)
         self.asked = self.written, self.asked[1]
+
+
+def _check_of(arrays: dict[str, np.ndarray]) -> str:
+    """By which a file is known to hold what was written, all of it: the sizes and the CRC-32s of its arrays."""
+    parts = []
+    for name, x in sorted(arrays.items()):
+        content = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
+        parts.append(f"{name} {x.shape} {zlib.crc32(content.data):x}")
+    return hashlib.sha256("\n".join(parts).encode("utf-8", "backslashreplace")).hexdigest()
 
 
 def _mode_of(path: Path) -> int:

@@ -113,38 +113,65 @@ class Trend(NamedTuple):
     """By how much it moves for each e-fold of the length, as far as that was followed."""
 
 
-SLOPE, SLOPE_ERROR = -0.15, 0.3
-"""How the logarithm of the best rate moves over the logarithm of the length of the run, before anything is measured:
-mean and standard deviation, on real tasks and optimizers."""
+class Drift(NamedTuple):
+    """How the logarithm of the best rate moves over that of the length of the run, before anything is measured.
+
+    From sweeps of real tasks: beyond some forty updates, and not as it moves within them.
+    """
+
+    mean: float
+    error: float
+    """Its standard deviation from task to task."""
+    far: float
+    """By how much the logarithm is off beside that, for runs e times as long as the longest ones: a standard deviation;
+    for e² times, √2 of it."""
+    certain: bool = True
+    """Whether the kind of the optimizer is known: else the rounds are followed only as far as they show a movement."""
+
+
+STAYS = Drift(0.0, 0.1, 0.2)
+"""Of optimizers whose updates shrink with the gradients or with their agreement, such as SGD and Adam."""
+FALLS = Drift(-0.5, 0.1, 0.2)
+"""Of those whose updates have a fixed size, such as Lion and Muon: the rate alone can make them smaller."""
+UNKNOWN = Drift(-0.15, 0.3, 0.45, certain=False)
+"""Of both together."""
 START_ERROR = 0.3
 """By how much the logarithm of the best rate of short runs is off that of others, from other starts: a standard
 deviation on real tasks."""
 IDLE_ERROR = 1.2
 """The same of runs none of which has changed the loss by more than noise."""
-FAR_ERROR = 0.45
-"""By how much it is off for runs e times as long as the longest ones, the same; for e² times, √2 of that."""
 
 
-def trend(steps: Sequence[float], log_rates: Sequence[float], errors: Sequence[float], length: float) -> Trend:
+def trend(
+    steps: Sequence[float],
+    log_rates: Sequence[float],
+    errors: Sequence[float],
+    length: float,
+    drift: Drift = UNKNOWN,
+) -> Trend:
     """The best rate for runs of a length, from those for shorter runs.
 
     With n the longest of the runs, log rate = a + b · log(steps / n), where a may be anything and b is from a normal
-    distribution. Beyond n the line is followed by the share of b that is not noise, b² / (b² + its variance): where the
-    runs show no movement, none is assumed.
+    distribution. Where the kind of the optimizer is not known, the line is followed beyond n by the share of b that is
+    not noise, b² / (b² + its variance): where the runs show no movement, none is assumed.
 
     Args:
       steps: the lengths of the runs, [rounds].
       log_rates: the logarithms of their best rates, [rounds].
       errors: the standard errors of these, beside that of another start, [rounds].
       length: of the runs that are asked about.
+      drift: of the optimizer.
     """
     x = np.log(np.asarray(steps, float) / max(steps))
     w = 1 / (START_ERROR**2 + np.square(errors))
-    precision = np.array([[w.sum(), (w * x).sum()], [(w * x).sum(), (w * x * x).sum() + SLOPE_ERROR**-2]])
+    precision = np.array([[w.sum(), (w * x).sum()], [(w * x).sum(), (w * x * x).sum() + drift.error**-2]])
     v = np.asarray(log_rates, float)
     covariance = np.linalg.inv(precision)
-    a, b = covariance @ np.array([(w * v).sum(), (w * x * v).sum() + SLOPE / SLOPE_ERROR**2])
+    a, b = covariance @ np.array([(w * v).sum(), (w * x * v).sum() + drift.mean / drift.error**2])
     further = math.log(length / max(steps))
-    slope = float(b * b**2 / (b**2 + covariance[1, 1]))
-    error = math.sqrt(covariance[0, 0] + FAR_ERROR**2 * max(0.0, further))
+    if drift.certain:
+        slope, known = float(b), float(np.array([1, further]) @ covariance @ np.array([1, further]))
+    else:
+        slope, known = float(b * b**2 / (b**2 + covariance[1, 1])), covariance[0, 0]
+    error = math.sqrt(known + drift.far**2 * max(0.0, further))
     return Trend(float(a + slope * further), error, slope)

@@ -1,5 +1,6 @@
 """`find`: a learning rate for a quarter of the price of one training run, from short runs or from a range test."""
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +12,8 @@ from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import check_kinds
 from ._engine import Engine, Group, as_key
-from ._evidence import CLEAR
+from ._evidence import CLEAR, Drift
+from ._fixed_size import drift_of
 from ._found import Found, judged
 from ._grid import MakeSchedule, grid
 from ._host_batches import Batches
@@ -59,9 +61,10 @@ def find(
 
       log(1 + (ℓ(η) − ℓ_1) / u) ≈ c + d/2 · (log η − log η*)²,   u = max(ℓ_2 − ℓ_1, (ℓ_0 − ℓ_1) / 10, noise)
 
-    Where the rounds show that η* moves with the length n of the runs, it is followed to the length of the training to
-    come, log η* = a + b log n: it hardly moves for Adam, and falls for updates of a fixed size such as Lion's and
-    Muon's. As three rounds do not show b well, it is followed by the share b² / (b² + its variance).
+    η* may move with the length n of the runs, log η* = a + b log n, and is followed to the length of the training to
+    come. As three rounds do not show b well, most of what is known of it comes from the kind of the optimizer: on real
+    tasks b = 0 ± 0.1 where updates shrink with the gradients or their agreement (SGD, Adam), and −0.5 ± 0.1 where they
+    have a fixed size (Lion, Muon). Which kind it is shows on a dozen random gradients of different sizes.
 
     The noise is measured: runs at two rates see the same batches, so that their difference over parts of their ends
     shows how much a difference is worth. What is within it is no evidence: a round goes further out only where its
@@ -142,13 +145,13 @@ def found_by(runs: "ShortRuns", start: float = 1e-7, stop: float = 10.0, gradien
     """What short runs suggest within a budget of gradients; the usual one if None."""
     seeds, steps = runs.seeds, runs.whole
     gradients = gradients or max(CHEAPEST * seeds, int(QUARTER * steps))
-    search = RateSearch(start, stop, gradients, seeds, steps)
+    search = RateSearch(start, stop, gradients, seeds, steps, runs.drift)
     drive(search, runs, rounds=1)
     check_initial(search.rounds[0])
     drive(search, runs)
     if not any(r.finite for r in search.rounds):
         raise check.fail("start", "must be lower: not one of the short runs stayed finite", start)
-    return judged(search.rounds, start, stop, runs.gradients, whole=steps)
+    return judged(search.rounds, start, stop, runs.gradients, whole=steps, drift=runs.drift)
 
 
 def check_initial(first: Round) -> None:
@@ -188,6 +191,11 @@ class ShortRuns:
         self.gradients = 0
         self.over: dict[tuple[int, int], Group] = {}
         """The last group, by its lanes and seeds, whose memory the next one takes over where memory is short."""
+
+    @functools.cached_property
+    def drift(self) -> Drift:
+        """How the best rate of the optimizer is expected to move with the length of the runs."""
+        return drift_of(self.problem, self.make_optimizer)
 
     def __call__(self, rates: np.ndarray, steps: int, number: int) -> np.ndarray:
         """Training losses [rates, seeds, steps] of runs of `steps` updates, from the start of that round."""

@@ -19,7 +19,7 @@ from ._full_runs import Progress, open_checkpoint
 from ._grid import Grid, MakeSchedule, grid
 from ._halving_plan import FORWARD, Rung, halving_plan
 from ._layout import Layout, Method, lay_out
-from ._sweep import Best, Sweep
+from ._sweep import Best, Sweep, nothing_finite
 
 COPY = "copy_"
 """Before the names of the arrays of a copy that is being scored, in a file."""
@@ -157,7 +157,7 @@ def halving(
         survivors.train(rung.end)
         scores = survivors.scores(rung.end, rung.cooldown, by)
         if not np.isfinite(scores).any():
-            raise ValueError("halving() found nothing that stayed finite on every seed: give lower learning_rates.")
+            raise nothing_finite("halving()", survivors.losses[..., rung.end - 1], by)
         survivors.keep(scores, np.argsort(scores, kind="stable")[: following.members])
     survivors.train(steps)
     scored = [Scored(rung, members.arranged(x)) for rung, x in zip(plan, survivors.scored, strict=False)]

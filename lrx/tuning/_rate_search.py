@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ._end_losses import end_losses
-from ._evidence import Trend, parts_of, trend
+from ._evidence import UNKNOWN, Drift, Trend, parts_of, trend
 from ._round import Round
 
 Measure = Callable[[np.ndarray, int, int], np.ndarray]
@@ -78,7 +78,15 @@ class RateSearch:
     runs of a batch may be told in any order; the next batch follows from what the ones before it were told.
     """
 
-    def __init__(self, start: float, stop: float, gradients: int, seeds: int = 1, whole: int | None = None):
+    def __init__(
+        self,
+        start: float,
+        stop: float,
+        gradients: int,
+        seeds: int = 1,
+        whole: int | None = None,
+        drift: Drift = UNKNOWN,
+    ):
         """Prepare.
 
         Args:
@@ -87,7 +95,9 @@ class RateSearch:
           gradients: the budget; at least `least(seeds)`.
           seeds: how many runs are made of each rate.
           whole: how long the runs may be; there is nothing to learn from longer ones than the training to come.
+          drift: how the best rate of the optimizer is expected to move with the length of the runs.
         """
+        self.drift = drift
         self.start, self.stop = start, stop
         self.budget = gradients // seeds
         whole = self.budget if whole is None else whole
@@ -192,16 +202,17 @@ class RateSearch:
     def _around(self, number: int, steps: int) -> np.ndarray:
         """Rates around the best for runs of so many steps, moved into the range if they reach over its end."""
         tried = np.concatenate([b.rates for b in self.batches])
-        rate = np.exp(expected(self.rounds, steps).log_rate if self.rounds else np.log(tried).mean())
+        rate = np.exp(expected(self.rounds, steps, self.drift).log_rate if self.rounds else np.log(tried).mean())
         low, high = np.log(self.start), np.log(self.stop)
         reach = min(np.log(SPACING) * (number - 1) / 2, (high - low) / 2)
         return np.exp(np.clip(np.log(rate), low + reach, high - reach) + reach * np.linspace(-1, 1, number))
 
 
-def expected(rounds: tuple[Round, ...], steps: int) -> Trend:
+def expected(rounds: tuple[Round, ...], steps: int, drift: Drift = UNKNOWN) -> Trend:
     """Where the best rate is for runs of so many steps."""
     some = [r for r in rounds if r.fell and r.finite] or list(rounds[-1:])
-    return trend([r.steps for r in some], [np.log(r.vertex) for r in some], [r.error for r in some], steps)
+    vertices, errors = [np.log(r.vertex) for r in some], [r.error for r in some]
+    return trend([r.steps for r in some], vertices, errors, steps, drift)
 
 
 def drive(search: RateSearch, measure: Measure, rounds: int = ROUNDS) -> None:

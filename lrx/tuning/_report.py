@@ -37,6 +37,7 @@ def write_report(tuned: Choice, path: Path) -> Path:
     path.mkdir(parents=True, exist_ok=True)
     for name, (image, _) in pictures.items():
         (path / f"{name}.png").write_bytes(image)
+    (path / "schedule.json").unlink(missing_ok=True)  # of another choice
     if not holds_code(tuned.schedule):
         (path / "schedule.json").write_text(tuned.schedule.to_json() + "\n", encoding="utf-8")
     report = path / "report.html"

@@ -123,7 +123,12 @@ class Round:
             return 0.0
         parts = np.where(finite[:, None], self.parts, 0.0)
         error = jackknife(lambda losses: self._lowest(losses)[0], self.losses, parts)
-        return max(error, IDLE_ERROR) if self.idle else error
+        if self.idle:
+            return max(error, IDLE_ERROR)
+        if self.curvature > 0 or self.beyond or len(self.losses) < 2:
+            return error
+        # no parabola, nor better beyond: anywhere between the rates beside the lowest
+        return max(error, float(np.diff(np.log(self.learning_rates)).mean()) / math.sqrt(3))
 
     @property
     def finite(self) -> bool:

@@ -11,7 +11,9 @@ from .. import _check as check
 from .._numbers import is_tracer
 from ..schedules._schedule import Schedule, as_schedule
 from . import _search_text as text_form
+from ._evidence import UNKNOWN
 from ._find import CHEAPEST, QUARTER, rounded_up
+from ._fixed_size import BY_NAME
 from ._found import Found, judged
 from ._grid import MakeSchedule, learning_rate_of
 from ._presets import SCHEDULES, linear
@@ -65,7 +67,9 @@ class Search:
 
     Args:
       steps: updates of the training to come.
-      optimizer: the name of its optimizer, which is kept for the record: all optimizers are searched alike.
+      optimizer: the name of its optimizer. The best rate of short runs stays that of long ones for "adam", "sgd" and
+        the like, and falls with the length for "lion", "muon" and others whose updates have a fixed size; for a
+        name that is not known it is expected in between, less surely.
       schedule: its schedule: a name ("constant", "step", "cosine", "linear", "exponential", "triangular", "cyclic"), a
         schedule over `steps` updates, which is scaled to the rate of a trial, or a function of (peak, steps). If None,
         5 % warmup, then linear to zero.
@@ -124,7 +128,7 @@ class Search:
                 raise check.fail("budget", f"must be at least {rounded_up(least(1) / steps)} for {steps} steps", budget)
         self.steps, self.optimizer, self.schedule, self.seed = int(steps), optimizer, schedule, int(seed)
         self.budget, self.start, self.stop = float(budget), float(start), float(stop)
-        self._search = RateSearch(self.start, self.stop, gradients, 1, self.steps)
+        self._search = RateSearch(self.start, self.stop, gradients, 1, self.steps, BY_NAME.get(self.optimizer, UNKNOWN))
         self._asked: list[int] = []
         """How often each trial was asked for, by its number."""
         self._shared: set[int] = set()
@@ -205,7 +209,8 @@ class Search:
             doubts.append("the search is not done")
         if self._search.cut_short:
             doubts.append("some of the runs were cut short")
-        return judged(rounds, self.start, self.stop, self.cost, doubts, whole=self.steps)
+        drift = self._search.drift
+        return judged(rounds, self.start, self.stop, self.cost, doubts, whole=self.steps, drift=drift)
 
     def __repr__(self) -> str:
         told = sum(self._of(i)[2] is not None for i in range(len(self._asked)))

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import numpy as np
 
 from .. import _check as check
+from .._json_text import parsed, short
 from ..schedules import _text
 from ..schedules._schedule import Schedule
 from ._evidence import PARTS
@@ -60,22 +61,17 @@ def read(text: Any, schedule: Any) -> tuple[dict[str, Any], list[Batch], list[in
       text: what `written` wrote.
       schedule: the function that could not be written, or None.
     """
-    if not isinstance(text, str):
-        raise TypeError(f"{check.where('text')} must be a string, got {text!r}.")
-    try:
-        data = json.loads(text.removeprefix("\ufeff"), parse_constant=_refused)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{check.where('text')} must be JSON: {error}.") from None
-    if not isinstance(data, dict) or set(data) != {"lrx", "search", "batches"} or _text.depth(data) > _text.DEEPEST:
+    data = parsed(text)
+    if not isinstance(data, dict) or set(data) != {"lrx", "search", "batches"}:
         _wrong("it must have the keys 'lrx', 'search' and 'batches'")
     if type(data["lrx"]) is not int or data["lrx"] != VERSION:
-        _wrong(f"it must be of version {VERSION}, got {data['lrx']!r}")
+        _wrong(f"it must be of version {VERSION}, got {short(data['lrx'])}")
     given, batches = data["search"], data["batches"]
     if not isinstance(given, dict) or set(given) != {*ARGUMENTS, "schedule"} or not isinstance(batches, list):
         _wrong("its arguments are not those of a search")
     for name, kind in ARGUMENTS.items():
         if type(given[name]) is not kind:
-            _wrong(f"its {name} must be of type {kind.__name__}, got {given[name]!r}")
+            _wrong(f"its {name} must be of type {kind.__name__}, got {short(given[name])}")
     arguments = {**given, "schedule": _schedule(given["schedule"], schedule)}
     if len(batches) > MOST:
         _wrong("there are too many trials")
@@ -101,7 +97,7 @@ def check_batches(search: RateSearch) -> None:
 def _schedule(form: Any, function: Any) -> Any:
     if isinstance(form, dict) and set(form) == {FUNCTION}:
         if function is None:
-            rule = f"must be given again, as the search was made with a function, {form[FUNCTION]!r}"
+            rule = f"must be given again, as the search was made with a function, {short(form[FUNCTION])}"
             raise check.fail("schedule", rule, None, "JSON cannot hold code.")
         return function
     if function is not None:
@@ -148,10 +144,6 @@ def as_told(x: Any, steps: int) -> Told:
 
 def _is_finite(x: Any) -> bool:
     return type(x) is float and math.isfinite(x)
-
-
-def _refused(constant: str) -> NoReturn:
-    raise ValueError(f"{constant} is not a number")
 
 
 def _wrong(why: str) -> NoReturn:

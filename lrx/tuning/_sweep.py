@@ -94,7 +94,7 @@ class Sweep:
             keep = np.asarray(check_schedule).reshape(1, -1, *[1] * (mean.ndim - 2))
             mean = np.where(keep, mean, np.inf)
         if not np.isfinite(mean).any():
-            raise ValueError("best() found no member that stayed finite on every seed: sweep lower learning rates.")
+            raise nothing_finite("best()", self.final, by)
         index = tuple(int(i) for i in np.unravel_index(np.argmin(mean), mean.shape))
         values = {d: self.coords[d][i] for d, i in zip(self.dims, index, strict=False)}
         return Best(
@@ -123,6 +123,21 @@ class Sweep:
     def __repr__(self) -> str:
         sizes = ", ".join(f"{d}: {n}" for d, n in zip(self.dims, self.losses.shape, strict=True))
         return f"Sweep({self.problem!r}, {sizes})"
+
+
+def nothing_finite(call: str, trained: Any, by: By) -> ValueError:
+    """The error where no member stayed finite, which says whether the training or `evaluate` is to blame.
+
+    Args:
+      call: the public call.
+      trained: training losses, [member, seed]; nothing where no run was whole.
+      by: the loss that decides.
+    """
+    if by == "validation" and np.isfinite(np.asarray(trained)).all(axis=-1).any():
+        trained = "though the losses of the training are: look at Problem(evaluate=...)"
+        return ValueError(f"{call} found no member whose validation loss is finite on every seed, {trained}.")
+    way_out = "sweep lower learning rates" if call == "best()" else "give lower learning_rates"
+    return ValueError(f"{call} found no member that stayed finite on every seed: {way_out}.")
 
 
 @check.public

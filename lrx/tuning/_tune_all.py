@@ -13,7 +13,7 @@ from ._found import Found
 from ._presets import BASELINE_RATE, MAIN_SCHEDULES, constant, linear
 from ._request import Request
 from ._suggest import logspace
-from ._sweep import Sweep, sweep
+from ._sweep import Sweep, nothing_finite, sweep
 from ._table import Row, at, end, mean_record, ranked, row, stayed_finite
 from ._tuned import Tuned
 
@@ -34,7 +34,7 @@ def tune_all(request: Request, whole_grid: bool) -> Tuned:
     extra = {k: f for k, f in curves.items() if k not in full}
     first = run.sweep(main, makers[main], grid, full)
     if not stayed_finite(first, by).any():
-        raise ValueError("tune() found nothing that stayed finite on every seed: give lower learning_rates.")
+        raise nothing_finite("tune()", first.final, by)
     best = first.best(by)
     if extra:
         near = np.unique(np.clip(np.arange(best.index[0] - 2, best.index[0] + 3), 0, len(first.learning_rates) - 1))

@@ -22,7 +22,7 @@ from ._luck import of_starts
 from ._next_run import LOWER, Candidates, Member, bound_of, lattice_around
 from ._rate_search import RateSearch, drive, least
 from ._request import Request
-from ._sweep import Sweep
+from ._sweep import Sweep, nothing_finite
 from ._table import Row, Score, ranked
 from ._tuned import Tuned
 
@@ -33,8 +33,6 @@ STARTS = 4
 
 LUCKY = 2 * math.sqrt(2)
 """Spreads of one seed up to which the difference between two runs may be luck."""
-
-NOTHING_FINITE = "tune() found nothing that stayed finite on every seed: give lower learning_rates."
 
 
 def tune_within(request: Request, budget: float) -> Tuned:
@@ -54,7 +52,7 @@ def tune_within(request: Request, budget: float) -> Tuned:
     order = sorted(curves, key=lambda name: bounds[name].bound)
     found = _short_runs(request, order[0], short_key, (start, stop), gradients, starts)
     if not any(r.finite for f in found.values() for r in f.rounds):
-        raise ValueError(NOTHING_FINITE)
+        raise nothing_finite("tune()", [[np.nan]], by)
     runs = _WholeRuns(request, key)
     ranking = sorted(found, key=lambda name: found[name].rounds[-1].losses.min())
     candidates = Candidates(
@@ -75,7 +73,9 @@ def tune_within(request: Request, budget: float) -> Tuned:
     lucks = [x for x in (of_starts(f, starts) for f in found.values()) if math.isfinite(x)]
     rows = ranked(sweeps, by, float(np.median(lucks)) if lucks else math.nan)
     if not rows:
-        raise ValueError(NOTHING_FINITE)
+        raise nothing_finite(
+            "tune()", np.concatenate([s.final.reshape(-1, seeds) for ss in sweeps.values() for s in ss]), by
+        )
     winner = rows[0]
     peak, curve = winner.learning_rate, curves[winner.schedule]
     spent = sum(f.gradients for f in found.values()) / steps + len(done) * seeds
@@ -139,7 +139,7 @@ def _short_runs(
     for name, make in request.makers.items():
         request.report_progress(f"{name}: short runs", 0, gradients)
         runs = ShortRuns(request.problem, make, curve, key, starts, steps, journal=request.journal)
-        search = RateSearch(*span, gradients, starts, steps)
+        search = RateSearch(*span, gradients, starts, steps, runs.drift)
         drive(search, runs, rounds=2)
         check_initial(search.rounds[0])
         searches[name] = search, runs
@@ -148,7 +148,7 @@ def _short_runs(
     for name, (search, runs) in searches.items():
         search.last_steps = longest
         drive(search, runs)
-        found[name] = judged(search.rounds, *span, runs.gradients, whole=steps)
+        found[name] = judged(search.rounds, *span, runs.gradients, whole=steps, drift=runs.drift)
         request.report_progress(f"{name}: short runs", gradients, gradients)
     return found
 

@@ -10,12 +10,12 @@ from tests.common import REPOSITORY, environment
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["on_eight_devices", "on_explicit_axes"])
-def test_eight_devices(file):
-    """Runs the file; its report is in the message of a failure."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"tests/core/{file}.py"]
+def test_eight_devices():
+    """Runs the files in one process; its report is in the message of a failure."""
+    files = "tests/core/on_eight_devices.py", "tests/core/on_explicit_axes.py"
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *files]
     result = subprocess.run(
-        command, env=environment(8), cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
+        command, env=environment(8), cwd=REPOSITORY, capture_output=True, text=True, timeout=600, check=False
     )
     assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-1000:]
 

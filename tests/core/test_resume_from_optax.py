@@ -151,8 +151,20 @@ def both():
     return names, theirs, ours, runs
 
 
+AT_ONCE = 6
+"""Optimizers in one program: the time to compile it grows faster than they do."""
+
+
 def advanced(txs, params, states, begin):
-    """The parameters and states of many optimizers after some more updates, in one program."""
+    """The parameters and states of many optimizers after some more updates."""
+    new = []
+    for i in range(0, len(txs), AT_ONCE):
+        some = [list(x[i : i + AT_ONCE]) for x in (txs, params, states)]
+        new += zip(*advanced_at_once(*some, begin), strict=True)
+    return tuple(map(list, zip(*new, strict=True)))
+
+
+def advanced_at_once(txs, params, states, begin):
     txs = [optax.with_extra_args_support(tx) for tx in txs]
 
     def step(carry, g):
@@ -162,7 +174,7 @@ def advanced(txs, params, states, begin):
             new.append((optax.apply_updates(p, updates), s))
         return tuple(map(list, zip(*new, strict=True))), None
 
-    carry = jax.tree.map(jnp.asarray, (list(params), list(states)))
+    carry = jax.tree.map(jnp.asarray, (params, states))
     some = {k: g[begin : begin + FEW] for k, g in gradients().items()}
     return jax.jit(lambda carry, some: jax.lax.scan(step, carry, some)[0])(carry, some)
 

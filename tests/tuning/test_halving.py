@@ -206,7 +206,7 @@ def test_diverged_members_are_stopped_first():
     result = lrx.halving(bowl(), lrx.sgd, learning_rate=rates, steps=200, budget=3.0, keep=0.5)
     assert np.isinf(result.rungs[0].scores[[1, 3, 5], 0]).all()
     assert result.best().learning_rate in (0.5, 1.0)
-    with pytest.raises(ValueError, match=r"halving\(\) found nothing that stayed finite on every seed: give lower"):
+    with pytest.raises(ValueError, match=r"halving\(\) found no member that stayed finite on every seed: give lower"):
         lrx.halving(bowl(), lrx.sgd, learning_rate=np.geomspace(1e20, 1e30, 8), steps=200)
 
 

@@ -127,7 +127,7 @@ def test_schedules_outside_the_main_ones_alone():
         ),
         (dict(schedules=[]), r"tune\(schedules=...\) must name at least one"),
         (dict(steps=0), r"tune\(steps=...\) must be positive, got 0."),
-        (dict(learning_rates=[1e30], optimizers="sgd", steps=20), "nothing that stayed finite on every seed"),
+        (dict(learning_rates=[1e30], optimizers="sgd", steps=20), "no member that stayed finite on every seed"),
     ],
 )
 def test_wrong_arguments(kwargs, message):

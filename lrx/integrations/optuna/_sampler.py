@@ -38,7 +38,7 @@ class SearchSampler(optuna.samplers.BaseSampler):
     Args:
       steps: updates of the training to come.
       name: of the parameter in the study.
-      optimizer: the name of its optimizer, for the record.
+      optimizer: the name of its optimizer, which says how its best rate moves with the length: as for `Search`.
       schedule: its schedule, as in `lrx.Search`.
       budget: what the search may cost, in runs of `steps` gradients. Trials that were made twice come on top.
       start: the lowest rate to try, > 0.
