@@ -17,9 +17,9 @@ def parsed(text: Any) -> Any:
     """
     if not isinstance(text, str):
         raise TypeError(f"from_json(text=...) must be a string, got {text!r}.")
-    hooks = dict(parse_constant=_refused, parse_float=_finite, object_pairs_hook=_object)
+    text = text.removeprefix("\ufeff")  # files from Windows begin with it
     try:
-        data = json.loads(text.removeprefix("\ufeff"), **hooks)  # files from Windows begin with it
+        data = json.loads(text, parse_constant=_refused, parse_float=_finite, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"from_json(text=...) must be JSON: {error}.") from None
     if _depth(data) > DEEPEST:
