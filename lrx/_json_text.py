@@ -17,9 +17,9 @@ def parsed(text: Any) -> Any:
     """
     if not isinstance(text, str):
         raise TypeError(f"from_json(text=...) must be a string, got {text!r}.")
-    text = text.removeprefix("\ufeff")  # files from Windows begin with it
+    plain = text.removeprefix("\ufeff")  # files from Windows begin with it
     try:
-        data = json.loads(text, parse_constant=_refused, parse_float=_finite, object_pairs_hook=_object)
+        data = json.loads(plain, parse_constant=_refused, parse_float=_finite, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"from_json(text=...) must be JSON: {error}.") from None
     if _depth(data) > DEEPEST:
