@@ -103,7 +103,7 @@ class Checkpoint:
         arrays = state() | {"arguments": np.array(json.dumps(self.arguments))}
         # the file itself, where the path is a link; of a short name, and of each process its own
         path = Path(os.path.realpath(self.path))
-        prefix = f".{hashlib.sha256(path.name.encode()).hexdigest()[:8]}-"
+        prefix = f".{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
         _remove_old(path.parent, prefix)
         descriptor, name = tempfile.mkstemp(PART, prefix, path.parent)
         part = Path(name)
@@ -125,7 +125,8 @@ class Checkpoint:
 def _check_of(arrays: dict[str, np.ndarray]) -> str:
     """By which a file is known to hold what was written, all of it: the sizes and the CRC-32s of its arrays."""
     parts = []
-    for name, x in sorted(arrays.items()):
+    for name, given in sorted(arrays.items()):
+        x = np.asarray(given)
         content = np.ascontiguousarray(x).reshape(-1).view(np.uint8)
         parts.append(f"{name} {x.shape} {zlib.crc32(content.data):x}")
     return hashlib.sha256("\n".join(parts).encode("utf-8", "backslashreplace")).hexdigest()

@@ -1,6 +1,7 @@
 """Loss laws: against the formula term by term, derivatives, recovery of known laws, the best schedule, bad input."""
 
 import json
+import math
 from types import SimpleNamespace
 
 import jax
@@ -147,6 +148,31 @@ def test_a_law_prints_and_goes_to_json_and_back(laws):
     for text in ("[]", '{"law": "multi-power"}', json.dumps({"law": "momentum", "params": {"L0": 1}}), '{"law": "x"}'):
         with pytest.raises(ValueError, match=r"from_json\(text=...\)"):
             lrx.LossLaw.from_json(text)
+
+
+LETTERS = {"L0": 2.0, "A": 0.5, "alpha": 0.5, "C": 1.0, "horizon": 10.0}
+LAW = json.loads(lrx.LossLaw("momentum", LETTERS).to_json())
+
+
+def test_a_law_that_was_not_fitted_is_json_and_its_parameters_have_names():
+    assert LAW["r2"] is None
+    again = lrx.LossLaw.from_json(json.dumps(LAW | {"params": dict(reversed(LETTERS.items()))}))
+    assert list(again.params) == list(LETTERS) and math.isnan(again.r2)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(LAW | {"params": LETTERS | {"A": x}})
+        for x in (None, True, "1", {}, [], 0, -1.0, 10**400, math.nan, math.inf)
+    ]
+    + [json.dumps(LAW | {"r2": {}}), json.dumps(LAW | {"warmup_steps": 1.5}), json.dumps(LAW | {"warmup_sum": -1.0})]
+    + [json.dumps(LAW | {"more": 1}), json.dumps(LAW | {"law": []}), "[" * 100_000, "null", json.dumps(LAW)[:-9]]
+    + [json.dumps(LAW).replace("0.5", "1e400"), json.dumps(LAW).replace('"r2"', '"law": "momentum", "r2"')],
+)
+def test_a_hostile_law_is_a_value_error(text):
+    with pytest.raises(ValueError, match=r"from_json\(text=...\)"):
+        lrx.LossLaw.from_json(text)
 
 
 def test_the_plot_shows_every_run(laws):

@@ -38,6 +38,7 @@ HOSTILE = {
     '"init_value": 1, "boundaries_and_scales": [1, 2]}',
     "number_for_list": '{"lrx": 1, "schedule": "join_schedules", "schedules": 3, "boundaries": 4}',
     "numbers_for_dicts": '{"lrx": 1, "schedule": "sgdr_schedule", "cosine_kwargs": [1, 2]}',
+    "given_twice": GOOD.replace('"lrx": 1', '"lrx": 1, "lrx": 1'),
     "empty": "",
     "null": "null",
 }

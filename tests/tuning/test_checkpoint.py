@@ -147,6 +147,36 @@ def test_what_is_no_such_file_is_told(tmp_path):
     assert path.read_text() == "mine"
 
 
+def test_a_damaged_file_is_told(tmp_path):
+    file = Checkpoint(tmp_path / "state", {"steps": "8"})
+    file.save(lambda: {"losses": np.ones((2, 3), ml_dtypes.bfloat16), "leaf_0": np.zeros(0), "leaf_1": np.ones(())})
+    whole = file.path.read_bytes()
+    assert file.load() is not None
+    with np.load(file.path) as saved:
+        arrays = dict(saved)
+    changes = [
+        {"leaf_1": np.zeros(())},
+        {"losses": np.ones((3, 2))},
+        {"arguments": np.array("[]")},
+        {"more": np.ones(1)},
+    ]
+    for change in [*changes, *arrays]:
+        if isinstance(change, str):
+            np.savez(tmp_path / "other.npz", **{k: v for k, v in arrays.items() if k != change})
+        else:
+            np.savez(tmp_path / "other.npz", **(arrays | change))
+        file.path.write_bytes((tmp_path / "other.npz").read_bytes())
+        with pytest.raises(ValueError, match=r"checkpoint=...\) must be a path that .* wrote.*Delete the file"):
+            file.load()
+    versions = [whole[:20] + b"\xff" + whole[21:], whole.replace(b"PK\x01\x02\x14\x03", b"PK\x01\x02\x14\xff")]
+    for content in [b"", *(whole[:n] for n in range(0, len(whole), 97)), *versions]:
+        file.path.write_bytes(content)
+        try:
+            assert set(file.load() or ()) == {"losses", "leaf_0", "leaf_1"}  # a byte that nobody reads
+        except ValueError as error:
+            assert "must be a path that" in str(error)
+
+
 def counted(batches):
     return lrx.Problem(lambda key: jnp.zeros(2), lambda p, b, key=None: jnp.sum(p) * 0 + b[0], batches=batches)
 
