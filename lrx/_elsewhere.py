@@ -47,8 +47,8 @@ def answer_in(module: str, late: str | None = None) -> None:
             return [n for n in __dir__() if not n.startswith("_")]
         if name.startswith("_"):
             raise AttributeError(_answer(module, name), name=name)
-        if late is not None and importlib.util.find_spec(f"{module}.{name}"):  # alone, as what is late imports it too
-            return importlib.import_module(f"{module}.{name}")
+        if late is not None and name.isidentifier() and importlib.util.find_spec(f"{module}.{name}"):
+            return importlib.import_module(f"{module}.{name}")  # alone, as what is late imports it too
         if name in __dir__():
             return names[name]
         raise AttributeError(_answer(module, name), name=name)

@@ -40,6 +40,8 @@ wrong_shapes = lrx.Problem(init, wrong, sample)
 not_scalar = lrx.Problem(init, lambda params, batch, key=None: params, sample)
 always_nan = lrx.Problem(init, lambda params, batch, key=None: jnp.sum(params) * jnp.nan, sample)
 stopped = lrx.Problem(init, interrupted, sample)
+no_scores = lrx.Problem(init, loss, sample, evaluate=lambda params: 3.0)
+nan_score = lrx.Problem(init, loss, sample, evaluate=lambda params: {"loss": jnp.sum(params) * jnp.nan})
 
 def make():
     return bowl
@@ -183,6 +185,10 @@ def test_show_draws():
     assert lines[-1].split() == ["0", "100", "steps"]
 
 
+def test_a_width_of_0_hides_nothing():
+    assert "constant_schedule" in run("show", "constant_schedule(0.1)", COLUMNS="0").stdout
+
+
 def test_show_writes_a_picture(tmp_path):
     for suffix, start in (("png", b"\x89PNG"), ("svg", b"<?xml"), ("pdf", b"%PDF")):
         file = tmp_path / f"picture.{suffix}"
@@ -298,6 +304,13 @@ def test_a_mistake_is_one_line_and_exit_code_2(folder, args, message):
         ("wrong_shapes", 1, "mine.py failed with TypeError: dot_general requires contracting dimensions"),
         ("not_scalar", 1, "training mine.py:not_scalar failed with TypeError: Gradient only defined for scalar"),
         ("always_nan", 2, "must have a finite loss before the first update"),
+        # no option's name, and no rate's fault
+        ("no_scores", 2, "Problem(evaluate=...) must return a dict of scalars"),
+        (
+            "nan_score",
+            2,
+            "no member whose validation loss is finite on every seed, though the losses of the training are",
+        ),
     ],
 )
 def test_an_error_while_training_is_one_line(folder, name, code, message):
@@ -452,23 +465,3 @@ def test_show_says_what_is_wrong_with_a_config(folder):
     unknown = run("show", '{"name": "Nothing"}')
     assert unknown.exit_code == 2 and "'lrx' and 'schedule'" in unknown.stderr
     assert "or a config of torch, Keras, transformers or timm" in unknown.stderr
-
-
-def test_what_is_wrong_in_a_problem_is_not_called_an_option(tmp_path, monkeypatch):
-    """Nor is `evaluate` that gives NaN taken for a rate that is too high; and a width of 0 hides nothing."""
-    monkeypatch.setenv("COLUMNS", "0")
-    (tmp_path / "mine.py").write_text(
-        "import dataclasses, jax.numpy as jnp, lrx\n"
-        "digits = lrx.problems.digits()\n"
-        "bad = dataclasses.replace(digits, evaluate=lambda params: 3.0)\n"
-        "nan = dataclasses.replace(digits, evaluate=lambda params: {'loss': jnp.float32(jnp.nan)})\n"
-    )
-    for name, told in {
-        "bad": "Problem(evaluate=...) must return a dict",
-        "nan": "look at Problem(evaluate=...)",
-    }.items():
-        problem = str(tmp_path / "mine.py") + ":" + name
-        few = "--steps", "20", "--optimizers", "adam", "--schedules", "constant", "--learning-rates", "1e-3:1e-2:2"
-        result = run("tune", problem, *few, "--out", str(tmp_path / name))
-        assert result.exit_code == 2 and told in result.output, result.output
-    assert "cosine_decay_schedule" in run("show", "cosine_decay_schedule(0.1, 100)").output

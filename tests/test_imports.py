@@ -74,6 +74,7 @@ def test_what_a_training_loop_does_without_is_read_late():
         assert not set(late) & set(sys.modules)
         mine = lrx.tune = object()  # a name that the user sets stays
         assert lrx.find and set(late) <= set(sys.modules)
+        assert not hasattr(lrx, "a.b") and not hasattr(lrx, "optimizers.adam")
         assert lrx.tune is mine and {"find", "laws", "plot"} <= set(dir(lrx)) == set(vars(lrx))
     """
     subprocess.run([sys.executable, "-c", script], check=True)

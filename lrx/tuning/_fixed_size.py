@@ -30,7 +30,7 @@ def drift_of(problem: Problem, make_optimizer: Callable[..., Any]) -> Drift:
     The kind is that of the updates of most parameters, as matrices may be trained by other rules than the rest.
 
     Nothing of the problem is trained: parameters of the same structure, of eight rows and columns at most, are given
-    gradients of ever other directions and sizes. An optimizer that cannot be tried like this is of an unknown kind.
+    gradients of new directions and sizes each time. An optimizer that cannot be tried like this is of an unknown kind.
     """
     try:
         sizes, counts = _sizes(problem, make_optimizer)

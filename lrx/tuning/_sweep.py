@@ -94,7 +94,8 @@ class Sweep:
             keep = np.asarray(check_schedule).reshape(1, -1, *[1] * (mean.ndim - 2))
             mean = np.where(keep, mean, np.inf)
         if not np.isfinite(mean).any():
-            raise nothing_finite("best()", self.final, by)
+            among = [schedule in (None, s) for s in self.schedules]
+            raise nothing_finite("best()", self.final[:, among], by)
         index = tuple(int(i) for i in np.unravel_index(np.argmin(mean), mean.shape))
         values = {d: self.coords[d][i] for d, i in zip(self.dims, index, strict=False)}
         return Best(
@@ -130,12 +131,12 @@ def nothing_finite(call: str, trained: Any, by: By) -> ValueError:
 
     Args:
       call: the public call.
-      trained: training losses, [member, seed]; nothing where no run was whole.
+      trained: training losses, […, seed]; NaN where no run was whole.
       by: the loss that decides.
     """
     if by == "validation" and np.isfinite(np.asarray(trained)).all(axis=-1).any():
-        trained = "though the losses of the training are: look at Problem(evaluate=...)"
-        return ValueError(f"{call} found no member whose validation loss is finite on every seed, {trained}.")
+        way_out = "though the losses of the training are: look at Problem(evaluate=...)"
+        return ValueError(f"{call} found no member whose validation loss is finite on every seed, {way_out}.")
     way_out = "sweep lower learning rates" if call == "best()" else "give lower learning_rates"
     return ValueError(f"{call} found no member that stayed finite on every seed: {way_out}.")
 

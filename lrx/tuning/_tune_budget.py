@@ -73,9 +73,8 @@ def tune_within(request: Request, budget: float) -> Tuned:
     lucks = [x for x in (of_starts(f, starts) for f in found.values()) if math.isfinite(x)]
     rows = ranked(sweeps, by, float(np.median(lucks)) if lucks else math.nan)
     if not rows:
-        raise nothing_finite(
-            "tune()", np.concatenate([s.final.reshape(-1, seeds) for ss in sweeps.values() for s in ss]), by
-        )
+        trained = [s.final.reshape(-1, seeds) for of_one in sweeps.values() for s in of_one]
+        raise nothing_finite("tune()", np.concatenate(trained), by)
     winner = rows[0]
     peak, curve = winner.learning_rate, curves[winner.schedule]
     spent = sum(f.gradients for f in found.values()) / steps + len(done) * seeds
