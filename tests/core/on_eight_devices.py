@@ -55,6 +55,11 @@ OPTIMIZERS = {
 optimizers = pytest.mark.parametrize("tx", OPTIMIZERS.values(), ids=OPTIMIZERS)
 
 
+def one_at_a_time(outputs):
+    """Wait for a step: on devices that one CPU plays, steps with collectives can block each other once they queue."""
+    return jax.block_until_ready(outputs)
+
+
 @functools.cache
 def update(tx):
     """One jitted function for each optimizer, whose program the tests share."""
@@ -72,10 +77,10 @@ def test_one_compilation_and_constant_shardings_from_init_on(tx):
     step = update(tx)
     before = step._cache_size()
     for _ in range(3):
-        _, state = step(params, state, params)
+        _, state = one_at_a_time(step(params, state, params))
     floats = {name: x for name, x in lrx.hyperparams(state).items() if x.dtype == jnp.float32}
     for edited in (lrx.with_hyperparams(state, **{name: x / 2 for name, x in floats.items()}), state):
-        step(params, edited, params)
+        one_at_a_time(step(params, edited, params))
     assert step._cache_size() == before + 1
     assert jax.tree.map(lambda x: x.sharding, state) == jax.tree.map(lambda x: x.sharding, start)
 
@@ -136,7 +141,7 @@ def test_optax_548_jitted_init_with_shardings_from_tree_map_params():
     state = jax.jit(tx.init, out_shardings=shardings)(params)
     step = jax.jit(tx.update, out_shardings=(None, shardings), donate_argnums=1)
     for _ in range(2):
-        _, state = step(params, state, params)
+        _, state = one_at_a_time(step(params, state, params))
     assert state["scale_by_adam"].memory.mu["w"].sharding == NamedSharding(m, P("x", "y"))
     assert lrx.count(state) == 2
 
@@ -194,7 +199,7 @@ def test_result_on_a_mesh_is_that_of_one_device():
     for params in (placed(mesh()), HOST):
         carry = {name: (params, tx.init(params)) for name, tx in OPTIMIZERS.items()}
         for _ in range(3):
-            carry = step(carry)
+            carry = one_at_a_time(step(carry))
         runs.append({name: jax.device_get(params["w"]) for name, (params, _) in carry.items()})
     for name in OPTIMIZERS:
         np.testing.assert_allclose(runs[0][name], runs[1][name], rtol=1e-6, err_msg=name)
@@ -289,7 +294,7 @@ def test_train_state_of_sharded_parameters():
     assert shardings(state.opt_state["scale_by_adam"].memory.mu) == shardings(params)
     before = linen_step._cache_size()
     for _ in range(3):
-        state, _ = linen_step(state, *batches(m))
+        state, _ = one_at_a_time(linen_step(state, *batches(m)))
     state, _ = linen_step(lrx.with_hyperparams(state, weight_decay=0.0), *batches(m))
     assert linen_step._cache_size() == before + 1
     assert shardings(state) == start
@@ -305,7 +310,7 @@ def test_nnx_optimizer_of_a_sharded_model(traces):
     start = shardings(nnx.state(trained))
     assert trained.opt_state["scale_by_adam"].memory.mu["hidden"]["kernel"].sharding == model.hidden.kernel.sharding
     for _ in range(3):
-        nnx_step(model, trained, *batches(m))
+        one_at_a_time(nnx_step(model, trained, *batches(m)))
     trained.opt_state = lrx.with_hyperparams(trained.opt_state, weight_decay=0.0)
     nnx_step(model, trained, *batches(m))
     assert traces.count == 1
