@@ -12,7 +12,11 @@ ENTRIES = "E"
 
 VECTORS = re.compile(r"^(\w+_)?(bias|scale|offset|beta|gamma)(_\w{1,2}(_\w+)?)?$|^b\d*$")
 """Names of parameters that are added or multiplied by feature: all of their axes are outputs."""
-IN_OUT = re.compile(r"^(kernel|[wW]\d*|w_[ih]|embeddings?|pos(ition(al)?)?_emb\w*|(cls|class|mask)_token)$")
+TABLES = re.compile(
+    r"^(embeddings?|w[tp]e|pos(ition(al)?)?(_(emb|enc)\w*)?|cls|(cls|class|mask|query|register)_tokens?)$"
+)
+"""Names of parameters whose last axis is an entry's features: embeddings, positions, tokens of the model's own."""
+IN_OUT = re.compile(rf"^(kernel|[wW]\d*|w_[ih])$|{TABLES.pattern}")
 """Names of parameters whose last two axes are (input, output): Flax, Haiku, and `x @ w` in bare JAX."""
 OUT_IN = re.compile(r"^weight(_[ih]h\w*)?$")
 """Names of parameters whose first two axes are (output, input): Equinox and torch."""
@@ -115,7 +119,7 @@ def _layer(parameter: Parameter) -> list[str]:
     """What a layer's matrix may be, the likeliest first: the others hold where the layer's bias says so."""
     name, shape, _, owner = parameter
     ndim, grown, last = len(shape), parameter.grown, parameter.places[-1]
-    if re.match(r"embedding|pos|cls|class|mask", last) or (last == "weight" and parameter.is_kind(EMBEDDING)):
+    if TABLES.match(last) or (last == "weight" and parameter.is_kind(EMBEDDING)):
         return ["-" * (ndim - 2) + ENTRIES + "o"]
     in_out, out_in = aligned(name, "io", ndim), aligned(name, "oi", ndim)
     same = len({shape[axis] / parameter.base_shape[axis] for axis in grown}) == 1

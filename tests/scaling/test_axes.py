@@ -128,17 +128,21 @@ def test_equinox_where_weights_are_output_by_input():
 def test_axes_are_said_where_names_do_not_say_them():
     def make(width):
         return {
-            "pos": jnp.zeros((1, 9, width)),
+            "places": jnp.zeros((1, 9, width)),
             "readout": jnp.zeros((2, width)),
             "mix": jnp.zeros((width, width)),
         }
 
-    with pytest.raises(ValueError, match=r"scale_for_width\(axes=...\) must say which axes of 'pos'"):
+    with pytest.raises(ValueError, match=r"scale_for_width\(axes=...\) must say which axes of 'places'"):
         lrx.scale_for_width(make(8), make(4))
-    axes = lrx.by_path({"pos": "io", "readout": "oi", "": "auto"})
-    assert lrx.scale_for_width(make(8), make(4), axes=axes) == {"pos": 1.0, "readout": 0.5, "mix": 0.5}
-    tree = {"pos": "io", "readout": "oi", "mix": "oi"}
-    assert lrx.scale_for_width(make(8), make(4), axes=tree, optimizer="sgd") == {"pos": 2.0, "readout": 0.5, "mix": 1.0}
+    axes = lrx.by_path({"places": "io", "readout": "oi", "": "auto"})
+    assert lrx.scale_for_width(make(8), make(4), axes=axes) == {"places": 1.0, "readout": 0.5, "mix": 0.5}
+    tree = {"places": "io", "readout": "oi", "mix": "oi"}
+    assert lrx.scale_for_width(make(8), make(4), axes=tree, optimizer="sgd") == {
+        "places": 2.0,
+        "readout": 0.5,
+        "mix": 1.0,
+    }
 
 
 # ---------------------------------------------------------------- what "auto" may not take for something else
@@ -182,6 +186,7 @@ def dense(*kernel, bias=None):
         # a vocabulary that grows is no fan-in
         (lambda d: {"embed": {"embedding": (2 * d, d)}, "head": dense(d, 2 * d)}, [1, 0.25]),
         (lambda d: {"pos_bias_u": (d // 8, d), "pos_embedding": (1, 9, d), "q_scale": (d, d)}, [1, 1, 1]),
+        (lambda d: {"cls": (1, 1, d), "pos": (9, d), "register_tokens": (4, d), "wpe": (9, d)}, [1, 1, 1, 1]),
     ],
 )
 def test_names_and_neighbours_tell_inputs_from_outputs(make, expected):
