@@ -36,7 +36,7 @@ CLASSES = ("too_low", "fine", "too_high", "unknown")
 
 def models(table: Table, rows: np.ndarray) -> tuple[Model, Model]:
     """The model of a record alone, with rates or without, and the one beside the best run, from these rows."""
-    usable = rows & ~table.short & table.finite
+    usable = rows & ~table.short & table.finite & ~table.late
     curve = table.about[:, 0] == "curve"
     weight = np.where(curve, CURVES * (~curve & usable).sum() / max((curve & usable).sum(), 1), 1.0)
     with_rates = (np.arange(len(rows)) % 2 == 0)[:, None]  # the other half without
@@ -84,7 +84,7 @@ def verdicts(table: Table) -> dict[str, Verdicts]:
                 moves = {"rises": float(table.motion[row, 0]), "kept": float(table.motion[row, 1])}
                 seen = signed(shares[i], {**own[i], **moves}, float(table.width[row]))
                 p = weighed(seen, own[i], float(table.width[row]))
-                clear = is_clear(seen, own[i], float(table.width[row])) or "best" in way
+                clear = is_clear(seen, own[i], float(table.width[row]), bool(table.late[row])) or "best" in way
                 if "best" in way:
                     above = {"gap": 10 ** float(x[row, gap]), "gap_sure": float(x[row, gap + sure])}
                     p = steady(p, own[i] | above)

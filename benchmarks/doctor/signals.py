@@ -1,13 +1,16 @@
 """The signals of all runs and curves, once, so that fits and tables need no training."""
 
 import dataclasses
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
 from lrx.diagnosis._verdict_period import find_period, shuffled
+from lrx.diagnosis._verdict_record import Record
 from lrx.diagnosis._verdict_signals import Levels, beside, levels, motion, signals
+from lrx.diagnosis._verdict_words import LATE
 
 from .curves import KINDS
 from .runs import PARTS, Runs, factors
@@ -51,6 +54,8 @@ class Table:
     """Whether the last loss is."""
     short: np.ndarray
     """Whether there are too few finite losses for signals."""
+    late: np.ndarray
+    """Whether the record lacks the start of the run; such rows are judged and not fitted."""
     width: np.ndarray
     """Losses in a block."""
     alone: np.ndarray
@@ -117,13 +122,14 @@ def _of_runs(runs: Iterable[Runs]) -> Table:
 
 
 def _of_curves(names: list[str], names_beside: list[str]) -> Table:
-    rng = np.random.default_rng(1)
     rows = []
     for kind in KINDS:
+        rng = np.random.default_rng(zlib.crc32(kind.name.encode()))
         for _ in range(DRAWS):
-            x, rates = kind.draw(rng)
+            x, rates, *steps = kind.draw(rng)
             y = {"slow": 0, "healthy": 1, "sick": 2}[kind.health]
             row = Row(("curve", kind.name, kind.health), 1.0, y, np.nan, x)
+            row.late = Record(x, rates, steps[0] if steps else None).missing > LATE
             rows.append(row)
             period = find_period(x) if np.isfinite(x).all() else None
             x = x if period is None else shuffled(x, period)
@@ -141,7 +147,7 @@ class Row:
         self.about, self.part, self.y, self.z = about, part, y, z
         self.finite = bool(np.isfinite(losses[-1]))
         self.found: list[dict[str, float]] = []
-        self.width, self.motion = 0.0, [np.nan, np.nan]
+        self.late, self.width, self.motion = False, 0.0, [np.nan, np.nan]
 
     def measure(self, a: Levels) -> None:
         """What rules use."""
@@ -163,6 +169,7 @@ def _table(rows: list[Row], names: list[str], names_beside: list[str]) -> Table:
         z=np.array([row.z for row in rows], float),
         finite=np.array([row.finite for row in rows]),
         short=np.array([not row.found for row in rows]),
+        late=np.array([row.late for row in rows]),
         width=np.array([row.width for row in rows], float),
         alone=filled(0, width),
         rated=filled(1, width),
