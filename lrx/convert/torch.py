@@ -326,7 +326,7 @@ def _sequence(schedulers: list[Any], milestones: Any, lr: Any, total: Any, group
         if _kind(scheduler) == "ReduceLROnPlateau":
             raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
     if _kind(schedulers[0]) == "SequentialLR":
-        way_out = "torch begins it one step late. Put its schedulers and milestones into the outer one."
+        way_out = "torch comes to its milestones a step early. Put its schedulers into the outer one."
         raise check.fail("schedulers", "must not begin with a SequentialLR", schedulers[0], way_out)
     total = None if total is None else whole("total_steps", total, 1)
     begins, parts = [0, *milestones], []
