@@ -4,14 +4,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import jax
 import numpy as np
 
 from .. import _check as check
 from ..schedules.algebra import product, scale_schedule
 from ..schedules.join import join_schedules
 from ..schedules.start_at import start_at
-from ._arguments import number, several, whole
+from ._arguments import number, several, traceable, whole
 from ._curves import table
 
 FACTORS = "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR"
@@ -88,11 +87,7 @@ def by_lambda(lr: float, lr_lambda: Any, total_steps: Any) -> Any:
     at = factor_at(lr_lambda)
     if total_steps is not None:
         return table([lr * at(t) for t in range(whole("total_steps", total_steps, 1))])
-    try:
-        check.in_user_code(jax.eval_shape, lr_lambda, jax.ShapeDtypeStruct((), np.int32))
-    except Exception as error:
-        way_out = "Give total_steps=, and it is evaluated step by step, with whole numbers."
-        raise check.fail("lr_lambda", "must be a function that JAX can trace", lr_lambda, way_out) from error
+    traceable("lr_lambda", lr_lambda, "Give total_steps=, and it is evaluated step by step, with whole numbers.")
     return scale_schedule(lr_lambda, lr)
 
 

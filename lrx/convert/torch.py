@@ -13,7 +13,7 @@ from ..schedules.onecycle_torch import torch_onecycle_momentum_schedule, torch_o
 from ..schedules.polynomial import linear_schedule
 from ..schedules.start_at import start_at
 from . import _torch_curves as curves
-from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, whole
+from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, traceable, whole
 from ._curves import cosine, exponential
 from ._torch_chain import FACTORS, FUNCTIONS, LINKS, OVERWRITE, Link, by_lambda, chain, factor_at, multiplicative
 from ._torch_objects import groups_of, read
@@ -35,6 +35,7 @@ def _cyclic(of: Of, **a: Any) -> Any:
             height = exponential(1.0, 1, rate("gamma", a["gamma"]))
             return triangular_schedule(low, high, half_cycle_steps=up, down_steps=down, amplitude=height)
         return triangular_schedule(low, high, half_cycle_steps=up, mode=a["mode"], down_steps=down)
+    traceable("scale_fn", scale, "Write it with jax.numpy.")
     check.one_of(("cycle", "iterations"), scale_mode=a["scale_mode"])
     by_cycle = a["scale_mode"] == "cycle"
     amplitude = (lambda count: scale(count // (up + down) + 1)) if by_cycle else scale
@@ -325,7 +326,7 @@ def _sequence(schedulers: list[Any], milestones: Any, lr: Any, total: Any, group
         if _kind(scheduler) == "ReduceLROnPlateau":
             raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
     if _kind(schedulers[0]) == "SequentialLR":
-        way_out = "torch begins it one step late. Put its schedulers and milestones into the outer one."
+        way_out = "torch comes to its milestones a step early. Put its schedulers into the outer one."
         raise check.fail("schedulers", "must not begin with a SequentialLR", schedulers[0], way_out)
     total = None if total is None else whole("total_steps", total, 1)
     begins, parts = [0, *milestones], []

@@ -289,8 +289,10 @@ def scale_by_sophia(
     given = hutchinson_estimator_diag_hessian() if hessian_diagonal_fn is None else hessian_diagonal_fn
     inner = as_transformation("hessian_diagonal_fn", given)
     numbers = b1, b2, eps, gamma, clip_threshold, update_interval
-    shown = verbose, int(print_win_rate_every_n_steps)
-    return transformation(ScaleBySophia(*numbers, inner, dtype_name("mu_dtype", mu_dtype), *shown))
+    every = print_win_rate_every_n_steps if verbose else 0
+    if is_tracer(every):
+        raise check.fail("print_win_rate_every_n_steps", "must be a plain number where it is verbose", every)
+    return transformation(ScaleBySophia(*numbers, inner, dtype_name("mu_dtype", mu_dtype), verbose, int(every)))
 
 
 @check.public

@@ -201,6 +201,10 @@ ERRORS = {
         lambda: from_torch(LAMBDA, learning_rate=0.1),
         "Give total_steps=, and it is evaluated step by step",
     ),
+    "branches_in_cycles": (
+        lambda: from_torch("CyclicLR", base_lr=0.1, max_lr=0.2, scale_fn=FUNCTIONS["branch"]),
+        "from_torch(scale_fn=...) must be a function that JAX can trace",
+    ),
     "nested": (
         lambda: from_torch(
             "SequentialLR", learning_rate=0.1, schedulers=[{"name": "SequentialLR"}, STEP], milestones=[3]
