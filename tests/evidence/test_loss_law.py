@@ -14,7 +14,7 @@ import lrx
 from lrx.evidence._best_schedule import Task, final_loss
 from lrx.evidence._drops import drops_of, padded
 from lrx.evidence._laws import LAWS
-from lrx.evidence._robust_fit import _values, on_the_host
+from lrx.evidence._robust_fit import _values, on_the_host, together
 from lrx.evidence._runs import run_at
 from tests.reference import laws as reference
 
@@ -129,6 +129,27 @@ def test_a_law_is_recovered_from_its_own_losses(laws, law):
 @every_law
 def test_a_fitted_law_predicts_runs_that_it_has_not_seen(laws, law):
     np.testing.assert_allclose(laws[law].predict(RATES["waves"], N), known(law).predict(RATES["waves"], N), rtol=1e-4)
+
+
+def test_exponents_that_the_losses_leave_open_stay_near_a_half():
+    """Of one cosine with errors that come in waves: the least sum of squares is at the bound, where beta is 20."""
+    steps = np.arange(10, N, 10)
+    losses = known("multi-power").predict(RATES["cosine"], steps) * (1 + 1e-3 * np.sin(steps / 30))
+    law = lrx.fit_loss_law([(steps, RATES["cosine"], losses)] * 3)  # as long as the runs above: one program
+    assert 0.25 < law.params["beta"] < 1
+    assert 0.25 < law.params["gamma"] < 1
+    assert law.mean_error < 1e-3
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.8])
+def test_losses_that_err_together_count_as_fewer(rho):
+    """Of an autoregression it is (1 + ρ) / (1 − ρ); the noise of the correlations adds some more."""
+    draw = np.random.default_rng(0).normal(size=(4, 4000)) * 1e-5
+    for i in range(1, 4000):
+        draw[:, i] += rho * draw[:, i - 1]
+    first = np.arange(16000) % 4000 == 0
+    assert together(draw.ravel(), first) == pytest.approx((1 + rho) / (1 - rho), rel=0.2)
+    assert together(np.zeros(8), np.arange(8) == 0) == 1
 
 
 def test_one_loss_far_off_moves_no_prediction(laws):
