@@ -490,3 +490,38 @@ def test_the_least_budget_that_is_told_suffices(steps):
     told = rounded_up(least(1) / steps)
     assert int(float(told) * steps + 1e-6) >= least(1)
     assert float(told) == pytest.approx(least(1) / steps, rel=1e-3)
+
+
+# ---------------------------------------------------------------- how far it is, and going on after a stop
+
+
+@pytest.mark.parametrize("kwargs", [{}, dict(seeds=2, lanes=1), dict(rule="minimum", num_steps=60)])
+def test_progress_is_that_of_a_sweep(kwargs):
+    told = []
+    found = lrx.find(bowl(), lrx.sgd, progress=told.append, **kwargs)
+    assert told == sorted(set(told)) and len(told) > (0 if kwargs.get("rule") else 2)
+    assert told[-1] == found.gradients and isinstance(told[0] + 1, int)
+    assert [x.best for x in told] == np.minimum.accumulate([x.loss for x in told]).tolist()
+    assert all(x.seconds_left > 0 for x in told[:-1]) and told[-1].seconds_left >= 0
+
+
+def test_a_search_that_was_stopped_goes_on(tmp_path):
+    plain, told = lrx.find(bowl(), lrx.adam, seeds=2), []
+
+    def stop(done):
+        told.append(int(done))
+        if done >= 150 * len(stops):
+            raise KeyboardInterrupt
+
+    stops = [1]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            lrx.find(bowl(), lrx.adam, seeds=2, checkpoint=tmp_path / "state", progress=stop)
+        stops.append(1)
+    again = []
+    found = lrx.find(bowl(), lrx.adam, seeds=2, checkpoint=tmp_path / "state", progress=again.append)
+    assert repr(found) == repr(plain) and found.gradients == plain.gradients == again[-1]
+    for one, other in zip(found.rounds, plain.rounds, strict=True):
+        np.testing.assert_array_equal(one.losses, other.losses)
+    with pytest.raises(ValueError, match=r"find\(checkpoint=...\) must be of a find with the same arg.*start"):
+        lrx.find(bowl(), lrx.adam, seeds=2, checkpoint=tmp_path / "state", start=1e-6)
