@@ -23,7 +23,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Count, Scalar, is_key, is_tracer
+from .._numbers import F32, Count, Hyperparameter, Scalar, is_key, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation, update_where
@@ -230,11 +230,11 @@ def _words(argument: str, seed: Any) -> Any:
 
 @check.public
 def scale_by_sophia(
-    b1: Scalar = 0.965,
-    b2: Scalar = 0.99,
-    eps: Scalar = 1e-8,
-    gamma: Scalar = 0.01,
-    clip_threshold: Scalar | None = 1.0,
+    b1: Hyperparameter = 0.965,
+    b2: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-8,
+    gamma: Hyperparameter = 0.01,
+    clip_threshold: Hyperparameter | None = 1.0,
     update_interval: Count = 10,
     hessian_diagonal_fn: optax.GradientTransformation | None = None,
     mu_dtype: Any = None,
@@ -298,13 +298,13 @@ def scale_by_sophia(
 @check.public
 def sophia(
     learning_rate: LearningRate,
-    b1: Scalar = 0.965,
-    b2: Scalar = 0.99,
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 1e-4,
+    b1: Hyperparameter = 0.965,
+    b2: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 1e-4,
     weight_decay_mask: Any = None,
-    gamma: Scalar = 0.01,
-    clip_threshold: Scalar | None = 1.0,
+    gamma: Hyperparameter = 0.01,
+    clip_threshold: Hyperparameter | None = 1.0,
     update_interval: Count = 10,
     hessian_diagonal_fn: optax.GradientTransformation | None = None,
     mu_dtype: Any = None,
