@@ -142,6 +142,9 @@ NUMPY = {
     "reshape": lambda x, new_sizes, **_: x.reshape(new_sizes),
     "squeeze": lambda x, dimensions: x.squeeze(tuple(dimensions)),
     "transpose": lambda x, permutation: x.transpose(permutation),
+    "slice": lambda x, start_indices, limit_indices, strides: x[
+        tuple(map(slice, start_indices, limit_indices, strides or [1] * x.ndim))
+    ],
     "concatenate": lambda *xs, dimension: np.concatenate(xs, dimension),
     "reduce_sum": over_axes(np.sum),
     "reduce_max": over_axes(np.max),
