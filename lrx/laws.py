@@ -159,7 +159,7 @@ def minicpm(loss: float) -> FirstGuess:
 
     Args:
       loss: the loss L that the run is expected to end with, in nats a token on C4. Fitted to models of 9 to 170
-        million parameters, used by the authors down to 2.5, where it says 4 million tokens.
+        million parameters. At 2.5 it says 4 million tokens, the batch of MiniCPM; below, no run is known.
 
     Returns:
       A `FirstGuess`.
@@ -169,7 +169,7 @@ def minicpm(loss: float) -> FirstGuess:
 
     Examples:
       >>> import lrx
-      >>> guess = lrx.laws.minicpm(2.5)  # MiniCPM was trained at 0.01 with 3.93 million tokens
+      >>> guess = lrx.laws.minicpm(2.5)  # MiniCPM was trained at 0.01, with 3.93 million tokens
       >>> f"{guess.learning_rate:.2e}, {guess.batch_tokens:.3g} tokens"
       '1.00e-02, 3.98e+06 tokens'
 

@@ -31,7 +31,7 @@ def test_moonlight_gives_the_settings_of_its_scaling_experiments():
 
 
 def test_minicpm_gives_the_settings_of_minicpm():
-    """Section 6.2 of arXiv:2404.06395: a rate of 0.01 and 3.93 million tokens; the loss on C4 was 2.5."""
+    """Section 6.2 of arXiv:2404.06395: a rate of 0.01 and 3.93 million tokens, which are those of a loss of 2.5."""
     guess = laws.minicpm(2.5)
     assert guess.learning_rate == 0.01
     assert guess.batch_tokens == pytest.approx(3.93e6, rel=0.02)
