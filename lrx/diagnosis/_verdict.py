@@ -119,7 +119,8 @@ def diagnose(
         no label, since another rate is not its cure.
 
     Returns:
-      A `Diagnosis`. Its evidence holds the signals, and `probability_too_low`, `probability_fine`,
+      A `Diagnosis`. A fine rate is taken to be 1.25 times as probable as each of the others before anything is seen.
+      The evidence holds the signals, and `probability_too_low`, `probability_fine`,
       `probability_too_high`, `steps`, `non_finite` (the share), `period`, `overfitting` (the share of its descent that
       the validation loss lost again), `overfits_from` (the share of the record) and `missing` (the share of the run's
       steps before the record).
