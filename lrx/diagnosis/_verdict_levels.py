@@ -17,7 +17,6 @@ TRIMMED = 0.2
 """The share of each end of a block that its level leaves out."""
 START = 2.0
 """The first losses count for at most this many descents from the first level above it."""
-TINY = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
