@@ -7,9 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lrx.diagnosis._verdict_beside import beside
+from lrx.diagnosis._verdict_levels import Levels, levels
 from lrx.diagnosis._verdict_period import find_period, shuffled
 from lrx.diagnosis._verdict_record import Record
-from lrx.diagnosis._verdict_signals import Levels, beside, levels, motion, signals
+from lrx.diagnosis._verdict_signals import motion, signals
 from lrx.diagnosis._verdict_words import LATE
 
 from .curves import KINDS
@@ -101,11 +103,12 @@ def _of_runs(runs: Iterable[Runs]) -> Table:
             shape = factors(schedule, losses.shape[-1])
             y, best = truth(losses)
             seeds = range(losses.shape[1])
+            references = {}
             for rate, seed, part in ((r, s, p) for r in range(len(y)) for s in seeds for p in PARTS):
                 if part < 1 and seed > 0:
                     continue  # parts of one seed are enough
                 n = int(part * losses.shape[-1])
-                x, reference = spoiled(losses[rate, seed, :n], rng), losses[best, seed - 1, :n]
+                x = spoiled(losses[rate, seed, :n], rng)
                 row = Row((of.task, of.optimizer, schedule), part, int(y[rate]), 0.25 * (best - rate), x)
                 rows.append(row)
                 a, b = levels(x, None), levels(x, shape[:n])
@@ -113,9 +116,12 @@ def _of_runs(runs: Iterable[Runs]) -> Table:
                     continue
                 alone = signals(a)
                 row.found = [alone, alone if schedule == "constant" else signals(b)]
-                against = levels(reference, shape[:n])
-                assert against is not None
-                row.found.append({**row.found[1], **beside(b, against)})
+                if (seed, n) not in references:
+                    against = levels(losses[best, seed - 1, :n], shape[:n])
+                    assert against is not None
+                    references[seed, n] = against, signals(against)
+                against, of_best = references[seed, n]
+                row.found.append({**row.found[1], **beside(b, against, row.found[1], of_best)})
                 row.measure(a)
                 names, names_beside = list(alone), list(row.found[2])[len(alone) :]
     return _table(rows, names, names_beside)
