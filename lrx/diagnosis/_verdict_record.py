@@ -68,6 +68,8 @@ def record_of(argument: str, x: Any, rates: Any = None, validation: Any = None) 
             raise check.fail("learning_rates", "must be finite and not negative", worst)
     steps = getattr(given, "steps", None)
     steps = None if steps is None or np.size(steps) != losses.size else series("steps", steps)
+    if steps is not None and not (np.isfinite(steps).all() and (np.diff(steps) >= 0).all()):
+        raise check.fail(argument, "must have .steps that are finite and do not decrease", given, "Sort the entries.")
     validation = getattr(given, "validation", None) if validation is None else validation
     held_out = None if validation is None else record_of("validation", validation)
     return Record(losses, rates, steps, held_out)

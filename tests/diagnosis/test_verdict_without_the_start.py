@@ -78,3 +78,12 @@ def test_a_best_run_is_compared_at_the_same_steps(after_warmup):
         for best in (whole, late):
             found = diagnose(behind, best)
             assert found.label == "too_low" and found.factor == pytest.approx(10)
+
+
+def test_steps_that_go_back_are_refused(after_warmup):
+    losses, rates, steps = after_warmup[0]
+    for wrong in (steps[::-1], np.where(steps == steps[5], np.nan, steps)):
+        with pytest.raises(
+            ValueError, match=r"diagnose\(losses=...\) must have .steps that are finite and do not decrease"
+        ):
+            diagnose(SimpleNamespace(losses=losses, learning_rates=rates, steps=wrong))
