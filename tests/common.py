@@ -106,11 +106,11 @@ def leaf_pairs(a, b):
     return zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
 
 
-def python(code, *arguments, **environment):
+def python(code, *arguments, cwd=REPOSITORY, **environment):
     """Run Python code in a process of its own and return what it printed; its failure is the test's."""
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", **environment}
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=REPOSITORY, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout.strip()
 
