@@ -102,7 +102,7 @@ def main() -> None:
         file = None if args.tables is None else Path(args.tables) / f"{name}, short.npz"
         short = dict(np.load(file)) if file is not None and file.exists() else short_runs(name, table)
         if file is not None and not file.exists():
-            np.savez(file, **short)
+            np.savez(file, **short)  # type: ignore[arg-type]  # names that are not its own arguments
         off.setdefault(name.rsplit(", ", 1)[1], {})[name] = moved(short, table)
         jax.clear_caches()
     groups = {f"{k} ({len(some)} cases)": summary(np.array(list(some.values()))) for k, some in off.items()}
