@@ -13,7 +13,7 @@ from ._range_test import RangeTest
 from ._rate_search import expected
 from ._round import Round
 
-WIDE = 2.0
+WIDE = 2.4
 """Standard errors on each side of the suggestion that the interval covers, beside half the width of the valley. On real
 tasks it covers all swept rates within 5 % of the best one in about nine cases of ten."""
 UNSURE = 10.0
