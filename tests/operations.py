@@ -25,9 +25,15 @@ def by_operations(function):
         with np.errstate(all="ignore"):
             values = evaluate(closed, leaves)
         assert not any(aval.weak_type for aval in closed.out_avals), "NumPy has no weak types"
+        if jax.config.jax_debug_nans and any(map(is_nan, values, closed.out_avals)):
+            raise FloatingPointError("an output is not a number")
         return out.unflatten(map(jnp.asarray, values))
 
     return call
+
+
+def is_nan(x, aval):
+    return bool(jnp.issubdtype(aval.dtype, jnp.inexact) and np.isnan(x).any())
 
 
 def evaluate(closed, values):

@@ -87,3 +87,10 @@ def test_a_function_is_traced_once_for_arguments_of_the_same_types():
     assert len(traced) == 1
     assert double(X).dtype == jnp.float32
     assert len(traced) == 2
+
+
+def test_debug_nans_is_heard():
+    root = by_operations(lambda x: {"root": jnp.sqrt(x), "count": N})
+    assert np.isnan(root(-X[0])["root"]).any()
+    with jax.debug_nans(True), pytest.raises(FloatingPointError, match="not a number"):
+        root(-X[0])
