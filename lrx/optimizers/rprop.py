@@ -170,9 +170,9 @@ def scale_by_rprop(
     check.non_negative(learning_rate=learning_rate, min_step_size=min_step_size, max_step_size=max_step_size)
     check.below_one(eta_minus=eta_minus)
     check.non_negative(eta_plus=eta_plus)
-    if _known(eta_plus) and eta_plus < 1:
+    if _known(eta_plus) and float(eta_plus) < 1:
         raise check.fail("eta_plus", "must be at least 1", eta_plus)
-    if _known(min_step_size) and _known(max_step_size) and max_step_size < min_step_size:
+    if _known(min_step_size) and _known(max_step_size) and float(max_step_size) < float(min_step_size):
         raise check.fail("max_step_size", f"must be at least min_step_size={min_step_size}", max_step_size)
     check.one_of(Convention, convention=convention)
     numbers = learning_rate, eta_minus, eta_plus, min_step_size, max_step_size
