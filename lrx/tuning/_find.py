@@ -103,7 +103,8 @@ def find(
 
     Returns:
       A `Found`: `.learning_rate`, `.interval`, `.confident`, `.doubt`, `.range_test`, `.rounds`, `.plot()`.
-      On the tasks of `benchmarks.choose` the interval covers the best swept rate in nine of ten confident cases.
+      On the tasks of `benchmarks.choose` the interval of nine confident answers of ten covers all swept rates within
+      5 % of the best.
 
     Raises:
       ValueError: if a number is out of its range, the budget is too small, an argument is of the other kind of runs,
