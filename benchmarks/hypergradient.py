@@ -3,7 +3,8 @@
 First, where they stop saying anything: for horizons and constant rates, the length of the gradient of the final loss
 with respect to the rate's logarithm, over the loss (mean of the seeds), and how far the seeds agree (the mean cosine;
 of a single number, the mean product of signs). Then `lrx.tune_schedule` with 16 knots: losses before and after on
-fresh seeds, beside linear decay from the best of some peaks, and the memory of one gradient as XLA plans it.
+fresh seeds, beside linear decay from the best of some peaks, and the memory of one gradient as XLA plans it. FILE is
+written after each of them.
 """
 
 import argparse
@@ -61,22 +62,22 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=4)
     parser.add_argument("--json")
     args = parser.parse_args()
-    results: dict[str, Any] = {"chaos": [], "knots": []}
+    results: dict[str, Any] = {"chaos": [], "bytes of a gradient": {}, "knots": []}
     horizons = [t for t in (10, 30, 100, 300, 1000) if t <= args.steps]
     for rate in (1e-3, 1e-2, 3e-2, 1e-1):
         for steps in horizons:
             loss, length, agree = agreement(lrx.constant_schedule(rate), steps, 8)
-            results["chaos"].append(
-                {"rate": rate, "steps": steps, "loss": loss, "gradient": length, "agreement": agree}
-            )
+            numbers = {"loss": loss, "gradient": length, "agreement": agree}
+            finite = {name: x if np.isfinite(x) else None for name, x in numbers.items()}
+            results["chaos"].append({"rate": rate, "steps": steps, **finite})
             print(
                 f"rate {rate:g}, {steps:5} steps: loss {loss:.4g}, gradient {length:.3g}, agreement {agree:.2f}",
                 flush=True,
             )
+            write(args.json, results)
     for steps in (args.steps // 10, args.steps):
-        print(
-            f"memory of a gradient over {steps} steps: {memory(knots(0.01, steps), steps) / 2**20:.1f} MiB", flush=True
-        )
+        size = results["bytes of a gradient"][steps] = memory(knots(0.01, steps), steps)
+        print(f"memory of a gradient over {steps} steps: {size / 2**20:.1f} MiB", flush=True)
     for peak in (0.003, 0.01, 0.03):
         begin = time.perf_counter()
         tuned = lrx.tune_schedule(
@@ -102,7 +103,7 @@ def main() -> None:
         print(f"16 knots from linear decay of {peak:g}: {tuned.before:.4g} to {tuned.after:.4g} on fresh seeds", end="")
         print(f", agreement {tuned.agreement[0]:.2f} to {tuned.agreement[-1]:.2f}, {seconds:.0f} s")
         print("   ", *values, flush=True)
-    write(args.json, results)
+        write(args.json, results)
 
 
 if __name__ == "__main__":

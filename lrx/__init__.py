@@ -79,6 +79,7 @@ from .schedules import with_warmup as with_warmup
 # isort: split
 
 # optimizers
+from ._numbers import Hyperparameter as Hyperparameter
 from .optimizers._dimension_numbers import GaLoreDimensionNumbers as GaLoreDimensionNumbers
 from .optimizers._dimension_numbers import MuonDimensionNumbers as MuonDimensionNumbers
 from .optimizers.acprop import acprop as acprop

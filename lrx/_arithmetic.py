@@ -151,9 +151,9 @@ def _sqrt_jvp(primals: Any, tangents: Any) -> Any:
     return root, jnp.where(root > 0, half / jnp.where(root > 0, root, jnp.ones_like(root)), jnp.zeros_like(root)) * dx
 
 
-def global_norm(tree: Any) -> jax.Array:
+def global_norm(updates: Any) -> jax.Array:
     """The Euclidean norm of all trainable leaves together, in float32 or wider."""
-    squares = [jnp.sum(squared(x.astype(wide(x.dtype)))) for x in arrays(tree)]
+    squares = [jnp.sum(squared(x.astype(wide(x.dtype)))) for x in arrays(updates)]
     dtype = wide(*(s.dtype for s in squares))
     return sqrt(sum((s.astype(dtype) for s in squares), jnp.zeros((), dtype)))
 

@@ -5,21 +5,32 @@ it prints and serialises as typed. In a state it is a JAX array of the field's d
 int32 for a `Count`, whatever the Python value was. `adam(1)` has a float32 rate.
 """
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NewType
 
 import jax
 import jax.core
 import jax.numpy as jnp
 import numpy as np
 
-Scalar = float | jax.Array
+if TYPE_CHECKING:
+    Scalar = float | jax.Array | np.ndarray | np.floating | np.integer
+else:
+    Scalar = float | jax.Array
 """A field that holds one real number, float32 in every state."""
 
 if TYPE_CHECKING:
-    Count = float | jax.Array  # factories round a number of steps such as `0.05 * total_steps`
+    Count = Scalar  # factories round a number of steps such as `0.05 * total_steps`
 else:
     Count = int | jax.Array
 """A field that holds one whole number of steps, int32 in every state."""
+
+if TYPE_CHECKING:
+    Hyperparameter = Scalar | Callable[[Any], Any]
+else:
+    Hyperparameter = NewType("Hyperparameter", object)  # so that `help` shows the name
+    Hyperparameter.__module__ = "lrx"
+"""What stands where an optimizer takes a real number: the number, or a schedule (any function of the count)."""
 
 F32, I32 = np.dtype("float32"), np.dtype("int32")
 INT32_MAX = 2**31 - 1

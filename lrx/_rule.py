@@ -19,7 +19,7 @@ then called `learning_rate` outside; its memory has `count` and `learning_rate`,
 skipped.
 """
 
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, TypeVar
 
 import jax
 import optax
@@ -36,7 +36,18 @@ INNER = (
 """The names of the states of the transformations that a rule wraps."""
 
 
-class Rule:
+if TYPE_CHECKING:
+    T = TypeVar("T")
+
+    class _TakesSchedules(type):
+        """To type checkers, a rule is made of anything: a field that an update reads as a number may be a schedule."""
+
+        def __call__(cls: type[T], *args: Any, **kwargs: Any) -> T | Any: ...
+else:
+    _TakesSchedules = type
+
+
+class Rule(metaclass=_TakesSchedules):
     """Base class of every update rule. The defaults are safe: what a rule does not declare is not assumed."""
 
     factory: ClassVar[str] = ""

@@ -10,7 +10,10 @@ Both functions compare, hash and pickle by value, numbers included. They are sep
 functions by weak reference.
 
 A number of a rule may be a schedule. Its numbers are then in the state, with a count of the updates completed; the rule
-itself sees the value at that count, a number.
+itself sees the value at that count, a number. The learning rate alone goes another way: its schedule or controller is a
+field of a rule of its own (`optimizers/learning_rate.py`), which keeps the rate applied last in its memory.
+
+`init_of` and `update_of` are the rule's own `init` and `update`, but for stacks of layers inside `per_layer`.
 
 A rule may wrap other transformations: it holds them in its static field `inner` (one or a tuple of them, as
 `as_transformation` gives them) and their states in the field `inner` of its memory, where `lrx.state` looks for them

@@ -38,7 +38,8 @@ they are, and casts what comes out back.
   [-0.5 -0.5] 0.9
 
 What a rule may tell the library about itself stands on `Rule`, a line each; what it does not say is not assumed. A
-number of a rule may be given as a schedule: the rule sees its value. `public` on the function that users call makes
+number of a rule may be given as a schedule: the rule sees its value; a factory annotates such an argument as
+`Hyperparameter`. `public` on the function that users call makes
 errors name it: `sign_of_mean(decay=...) must be a number, got 'x'.` Some fields of a memory have one meaning
 everywhere: `count` (or `t`, `step_count`, `num_updates`) is the number of updates completed, `learning_rate` the rate
 applied last, `inner` the state of what the rule wraps, `averaged` the parameters to evaluate with, and `skipped` the
@@ -113,6 +114,7 @@ from ._arithmetic import zeros_like as zeros_like
 from ._chain import chain as chain
 from ._check import public as public
 from ._numbers import Count as Count
+from ._numbers import Hyperparameter as Hyperparameter
 from ._numbers import Scalar as Scalar
 from ._pytree import pytree_dataclass as pytree_dataclass
 from ._pytree import static as static

@@ -105,6 +105,128 @@ def deepseek(compute: float) -> FirstGuess:
 
 
 @check.public
+def moonlight(compute: float) -> FirstGuess:
+    """Moonlight's rule: from the compute of the run.
+
+    With C = compute::
+
+      η = 0.0127339 C^-0.0574752
+      batch_tokens = 0.0065202 C^0.4137915
+
+    The rates are AdamW's. The authors use them for Muon too, with updates scaled to the size of AdamW's, as
+    `muon(..., consistent_rms=0.2)` does.
+
+    Args:
+      compute: C = 6 N D in floating-point operations, with N parameters without embeddings and D tokens. Fitted from
+        1e20 to 1.1e21, used by the authors from 2e19.
+
+    Returns:
+      A `FirstGuess`.
+
+    Raises:
+      ValueError: if `compute` is not positive and finite.
+
+    Examples:
+      >>> import lrx
+      >>> guess = lrx.laws.moonlight(6 * 1.5e9 * 38.91e9)  # they trained at 8.305e-4, with 2.1 million tokens
+      >>> f"{guess.learning_rate:.2e}, {guess.batch_tokens:.2g} tokens"
+      '8.40e-04, 2.1e+06 tokens'
+
+    References:
+      Liu et al. 2025, "Muon is Scalable for LLM Training", arXiv:2502.16982, table 9.
+    """
+    _positive(compute=compute)
+    _in_range(compute=(compute, 2e19, 1.1e21))
+    return _guess(
+        0.0127339 * compute**-0.0574752,
+        0.0065202 * compute**0.4137915,
+        "arXiv:2502.16982, table 9",
+        "AdamW, dense models of the Llama kind, 22 to 26 tokens a parameter, sequences of 8,192 tokens",
+    )
+
+
+@check.public
+def minicpm(loss: float) -> FirstGuess:
+    """MiniCPM's rule: one rate for all widths under muP, and a batch that grows as the loss falls.
+
+    With L = loss::
+
+      η = 0.01
+      batch_tokens = 1.21e9 / L^6.24
+
+    The rate is that of a model of width 256. At other widths it holds for all parameters but those of two dimensions,
+    whose rate is divided by width / 256.
+
+    Args:
+      loss: the loss L that the run is expected to end with, in nats a token on C4. Fitted to models of 9 to 170
+        million parameters. At 2.5 it says 4 million tokens, the batch of MiniCPM; below, no run is known.
+
+    Returns:
+      A `FirstGuess`.
+
+    Raises:
+      ValueError: if `loss` is not positive and finite.
+
+    Examples:
+      >>> import lrx
+      >>> guess = lrx.laws.minicpm(2.5)  # MiniCPM was trained at 0.01, with 3.93 million tokens
+      >>> f"{guess.learning_rate:.2e}, {guess.batch_tokens:.3g} tokens"
+      '1.00e-02, 3.98e+06 tokens'
+
+    References:
+      Hu et al. 2024, arXiv:2404.06395, sections 3.2 and 3.3.
+    """
+    _positive(loss=loss)
+    _in_range(loss=(loss, 2.5, math.inf))
+    return _guess(
+        0.01,
+        1.21e9 / loss**6.24,
+        "arXiv:2404.06395, sections 3.2 and 3.3",
+        "Adam, muP in width and depth from a width of 256, the rate checked from 40 million to 2.1 billion parameters",
+    )
+
+
+@check.public
+def power_scheduler(tokens: float, batch_sequences: float) -> FirstGuess:
+    """The rule behind the Power scheduler: under muP and WSD, from the number of tokens and the batch size.
+
+    With T = tokens, β = batch_sequences::
+
+      η = 4.6 β T^-0.51
+
+    The rate is that of a model of width 256. At other widths that of the matrices inside is divided by width / 256, as
+    `scale_for_width` does. `power_schedule` follows the law along the run.
+
+    Args:
+      tokens: training tokens T; fitted from 2 to 256 billion.
+      batch_sequences: the batch size β in sequences of 4,096 tokens; fitted from 16 to 512.
+
+    Returns:
+      A `FirstGuess` without a batch size, which is given.
+
+    Raises:
+      ValueError: if a number is not positive and finite.
+
+    Examples:
+      >>> import lrx
+      >>> f"{lrx.laws.power_scheduler(128e9, 128).learning_rate:.2e}"
+      '1.27e-03'
+
+    References:
+      Shen et al. 2024, arXiv:2408.13359, equations 5 and 6.
+    """
+    _positive(tokens=tokens, batch_sequences=batch_sequences)
+    _in_range(tokens=(tokens, 2e9, 2.56e11), batch_sequences=(batch_sequences, 16, 512))
+    return _guess(
+        4.6 * batch_sequences * tokens**-0.51,
+        None,
+        "arXiv:2408.13359, equations 5 and 6",
+        "muP from a width of 256, warmup of a billion tokens, WSD with a decay over the last 10 %, 12 to 121 million "
+        "parameters",
+    )
+
+
+@check.public
 def kaplan(params: float) -> FirstGuess:
     """Kaplan et al.'s rule of thumb: from the number of parameters.
 
@@ -230,7 +352,13 @@ def _in_range(**arguments: tuple[float, float, float]) -> None:
     """Warn where a number lies outside what the rule was fitted to."""
     for name, (value, low, high) in arguments.items():
         if not low <= value <= high:
-            fitted = f"from {low:g} to {high:g}" if low else f"up to {high:g}"
+            fitted = (
+                f"up to {high:g}"
+                if not low
+                else f"from {low:g} on"
+                if high == math.inf
+                else f"from {low:g} to {high:g}"
+            )
             warnings.warn(
                 f"{check.where(name)} was fitted {fitted}, got {value:g}: the rule may not hold there.", stacklevel=4
             )

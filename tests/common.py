@@ -19,9 +19,13 @@ WARMUP_COSINE = {"init_value": 0.0, "peak_value": 1e-3, "warmup_steps": 10, "dec
 REPOSITORY = Path(__file__).parents[1]
 
 
+def has_optax(version):
+    return tuple(map(int, optax.__version__.split(".")[:3])) >= tuple(map(int, version.split(".")))
+
+
 def needs_optax(version):
     """Skip the test where optax is older: what it compares with came with that version."""
-    if tuple(map(int, optax.__version__.split(".")[:3])) < tuple(map(int, version.split("."))):
+    if not has_optax(version):
         pytest.skip(f"compares with what came with optax {version}; {optax.__version__} is installed")
 
 
@@ -106,11 +110,11 @@ def leaf_pairs(a, b):
     return zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
 
 
-def python(code, *arguments, **environment):
+def python(code, *arguments, cwd=REPOSITORY, **environment):
     """Run Python code in a process of its own and return what it printed; its failure is the test's."""
     env = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu", **environment}
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=REPOSITORY, timeout=300)
+    result = subprocess.run(command, capture_output=True, text=True, env=env, cwd=cwd, timeout=300)
     assert result.returncode == 0, result.stderr[-3000:]
     return result.stdout.strip()
 

@@ -3,7 +3,6 @@
 import json
 import os
 import signal
-import subprocess
 import sys
 
 import numpy as np
@@ -15,7 +14,6 @@ from lrx.charts import drawing
 from lrx.cli import _tune, make_app
 from lrx.cli._progress import duration
 from lrx.tuning._done import Losses
-from tests.common import REPOSITORY
 
 FILE = """
 import jax, jax.numpy as jnp, lrx
@@ -355,79 +353,6 @@ def test_what_is_not_installed_is_named(monkeypatch, capsys, module, args, messa
         make_app()(list(args), prog_name="lrx")
     error = capsys.readouterr().err
     assert stopped.value.code == 2 and message in error and error.count("\n") == 1
-
-
-# ---------------------------------------------------------------- the process
-
-
-def test_python_m_lrx():
-    def lrx_command(*args):
-        return subprocess.run([sys.executable, "-m", "lrx", *args], capture_output=True, encoding="utf-8", check=False)
-
-    shown = lrx_command("show", "cosine_decay_schedule(0.1, 100)")
-    assert shown.returncode == 0 and shown.stderr == "" and shown.stdout.startswith("cosine_decay_schedule(")
-    wrong = lrx_command("tune", "nothing")
-    assert wrong.returncode == 2 and wrong.stdout == "" and wrong.stderr.count("\n") == 1
-
-
-PROCESS = """
-import os, signal, sys, threading, time
-import numpy as np
-import lrx.cli, lrx.cli._tune
-from pathlib import Path
-
-what = sys.argv.pop(1)
-
-def tune(*args, **kwargs):
-    if what == "interrupt":  # in the middle of what does not come back to Python
-        threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        np.linalg.svd(np.random.default_rng(0).standard_normal((3000, 3000)))
-    class Tuned:
-        def report(self, out):
-            out.mkdir()
-            (out / "report.html").write_text("")
-            return out / "report.html"
-    return Tuned()
-
-def show(tuned):
-    print("\\n".join(["▸ adam 0.1±0.2 → ─┤⠀⣠"] + ["x" * 80] * 5000))
-
-lrx.cli._tune.tune, lrx.cli._tune._print_tuned = tune, show
-sys.argv[0] = "lrx"
-lrx.cli.main()
-"""
-
-
-@pytest.fixture(scope="module")
-def processes(tmp_path_factory):
-    """Four commands that have trained, side by side: what became of each, by its name."""
-    folder = tmp_path_factory.mktemp("processes")
-    (folder / "mine.py").write_text(FILE)
-    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), "JAX_PLATFORMS": "cpu"}
-    pipes = {"cp1252": "> cp1252.txt", "head": "| head -1", "full": "> /dev/full", "interrupt": ""}
-    started = {}
-    for name, pipe in pipes.items():
-        line = f'"$0" -c "$1" {name} tune mine.py:make --out {name}.report {pipe}; echo "code ${{PIPESTATUS[0]}}" >&2'
-        more = {"PYTHONIOENCODING": "cp1252"} if name == "cp1252" else {}
-        command = ["bash", "-c", line, sys.executable, PROCESS]
-        started[name] = subprocess.Popen(
-            command, cwd=folder, env={**environ, **more}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-    return folder, {name: p.communicate(timeout=120) for name, p in started.items()}
-
-
-def test_a_report_outlives_what_becomes_of_the_text(processes):
-    folder, told = processes
-    for name in ("cp1252", "head", "full"):
-        assert (folder / f"{name}.report/report.html").exists(), told[name]
-    first = (folder / "cp1252.txt").read_text(encoding="cp1252").splitlines()[0]
-    assert first == "> adam 0.1±0.2 -> -| ." and told["cp1252"][1] == "code 0\n"
-    assert told["head"][0].startswith("▸ adam") and told["head"][1] in ("code 0\n", "code 1\n")
-    assert told["full"][1] == "lrx: error: cannot write the output: No space left on device.\ncode 1\n"
-
-
-def test_an_interrupt_ends_at_once_with_130(processes):
-    assert processes[1]["interrupt"][1] == "code 130\n"
 
 
 def test_version():

@@ -44,7 +44,7 @@ def is_own(x):
 def test_every_name_of_optax_is_classified(place):
     kinds = {"own": [], "optax's": [], "a module": [], "elsewhere": [], "forgotten": []}
     for name, theirs in public(place).items():
-        ours = vars(PLACES[place]).get(name)
+        ours = getattr(PLACES[place], name, None)
         if ours is None:
             is_elsewhere = inspect.ismodule(theirs) or name in STAYS or name in NOT_OF_TRAINING
             kind = "elsewhere" if is_elsewhere else "forgotten"
@@ -64,6 +64,23 @@ def test_every_name_of_optax_is_classified(place):
 
 
 NUMBERS = (int, float, jax.typing.ArrayLike, optax.ScalarOrSchedule)
+
+
+OTHERWISE = {"monitor"}
+"""Called otherwise than optax's; a dict, which optax's takes, still gives optax's."""
+
+
+@pytest.mark.parametrize("place", PLACES, ids=lambda m: m.__name__)
+def test_arguments_have_the_names_and_the_places_that_optax_gives_them(place):
+    def named(function):
+        kinds = inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD
+        return [name for name, x in inspect.signature(function).parameters.items() if x.kind not in kinds]
+
+    for name, theirs in public(place).items():
+        ours = getattr(PLACES[place], name, None)
+        if is_own(ours) and inspect.isfunction(theirs) and name not in OTHERWISE:
+            expected = named(theirs)
+            assert named(ours)[: len(expected)] == expected, name
 
 
 def test_what_has_a_number_is_lrxs_own():

@@ -1,15 +1,10 @@
-"""Every public factory has a contract record, a reference and a doctest, and wrong arguments are type errors."""
+"""Every public factory has a contract record, a reference and a doctest."""
 
 import ast
 import inspect
-import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
-
-import pytest
 
 import lrx
 from tests.optimizers import cases as optimizers
@@ -134,93 +129,3 @@ def test_every_factory_has_a_doctest():
         return any(re.search(rf"\b{name}\(", line) for line in lines if line.lstrip().startswith((">>>", "...")))
 
     assert [name for name in FACTORIES if not calls(name)] == []
-
-
-# ---------------------------------------------------------------- types
-
-VALID = """
-import jax, jax.numpy as jnp, numpy as np, optax
-import pytest
-
-import lrx
-from lrx import extend
-
-lrx.adam(1)
-lrx.adam(1e-3, b1=0.8)
-lrx.adam(np.float64(1e-3))
-lrx.adam(jnp.float32(1e-3))
-lrx.adam(lrx.cosine_decay_schedule(0.1, 100) * 0.5)
-lrx.adam(optax.linear_schedule(0.1, 0.0, 10))
-lrx.adam(lambda count: 0.1 / (1 + count))
-lrx.adam(lrx.plateau(lrx.polyak(0.1), mode="max", metric="reported", nan="skip"))
-rate: lrx.LearningRate = lrx.dog()
-lrx.chain(lrx.clip(1.0), optax.scale_by_adam(), lrx.scale_by_learning_rate(rate))
-lrx.wsd_schedule(0.1, 10, decay_steps=10, total_steps=100, shape="mirror-cosine")
-lrx.warmup_cosine_decay_schedule(0.0, 0.1, 0.05 * 1234, 1234.5)
-state = lrx.adamw(1e-3).init({"w": jnp.ones(2)})
-state["scale_by_adam"].mu
-adam: lrx.ScaleByAdamState = state["scale_by_adam"].memory
-accumulating = lrx.MultiSteps(lrx.adam(1e-3), 4).gradient_transformation()
-tx: lrx.GradientTransformation = lrx.contrib.dog(init_step=("distance", 0.1))
-lrx.multi_transform({"a": lrx.adam(1e-3), "b": lrx.set_to_zero()}, {"w": "a"})
-lrx.contrib.COCOBState, lrx.transforms.unitwise_clip, lrx.schedules.inject_hyperparams, lrx.monitor
-found: lrx.Found
-best: lrx.Best
-"""
-WRONG = """
-import pytest
-
-import lrx
-
-lrx.adam("nonsense")
-lrx.plateau(0.1, mode="maxx")
-lrx.plateau(0.1, metric="loss")
-lrx.plateau(0.1, nan="ignore")
-lrx.hypergradient(0.1, hyper_learning_rate=1e-3, mode="add")
-lrx.polyak(0.1, variant="sps-")
-lrx.wsd_schedule(0.1, 10, decay_steps=10, total_steps=100, shape="sqrt")
-lrx.with_warmup(0.1, 10, shape="cos")
-lrx.triangular_schedule(0.1, 0.2, half_cycle_steps=3, mode="triangle")
-lrx.interpolated_schedule([0], [0.1], kind="spline")
-lrx.master_weights(lrx.adam(0.1), "up")
-lrx.with_weight_decay(lrx.adam(0.1), 0.1, law="cube")
-lrx.scale_by_lion(mode="soft")
-lrx.adan(0.1, convention="torch")
-lrx.transfer_batch_size(0.1, 8, 16, rule="cube")
-lrx.adam(b1=0.9)
-lrx.scale_by_adam(b1="0.9")
-lrx.cosine_decay_schedule("0.1", 100)
-lrx.adma(0.1)
-lrx.softmax_cross_entropy()
-lrx.contrib.adma(0.1)
-lrx.schedules.linear_schedul(0.1)
-lrx.MultiSteps()
-"""
-
-
-@pytest.fixture(scope="module")
-def errors(tmp_path_factory):
-    """The lines that pyright finds fault with, in each of the two files."""
-    pytest.importorskip("pyright")
-    folder = tmp_path_factory.mktemp("types")
-    (folder / "valid.py").write_text(VALID)
-    (folder / "wrong.py").write_text(WRONG)
-    settings = {"typeCheckingMode": "standard", "reportUnusedExpression": False, "extraPaths": [str(ROOT.parent)]}
-    (folder / "pyrightconfig.json").write_text(json.dumps(settings))
-    command = [sys.executable, "-m", "pyright", "--pythonpath", sys.executable, "--outputjson", "-p", str(folder)]
-    out = subprocess.run(command, capture_output=True, text=True, cwd=folder)
-    found = json.loads(out.stdout)
-    assert found["summary"]["filesAnalyzed"] == 2, out.stderr
-    lines = {"valid.py": {}, "wrong.py": {}}
-    for error in found["generalDiagnostics"]:
-        lines[Path(error["file"]).name][error["range"]["start"]["line"]] = error["message"]
-    return lines
-
-
-def test_valid_arguments_are_no_type_errors(errors):
-    assert errors["valid.py"] == {}
-
-
-def test_wrong_arguments_are_type_errors(errors):
-    calls = [i for i, line in enumerate(WRONG.splitlines()) if line.startswith("lrx.")]
-    assert [WRONG.splitlines()[i] for i in calls if i not in errors["wrong.py"]] == []

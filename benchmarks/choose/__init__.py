@@ -26,5 +26,6 @@ to 1 under each of four schedules, three seeds; a method names one of these 128 
 mean over the oracle's seeds, so that a lucky seed does not count.
 
 A third question, whether `lrx.find` knows how sure it may be, has a command of its own, `evidence.py`: four optimizers,
-fine-tunings from a trained start (`cases.py`), and tasks as users have them (`users.py`).
+fine-tunings from a trained start (`cases.py`), and tasks as users have them (`users.py`). Where its errors come from is
+that of `lengths.py`.
 """

@@ -15,5 +15,6 @@ alone: the runs draw new batches.
 Unknown is wrong in the balanced accuracy; it is neither ill nor fine in the shares of what is called so.
 
 Each task is judged by numbers that were fitted without it, each kind of curve by numbers that were fitted without that
-kind. `--fit` writes the numbers fitted on all of them, which are those of the library.
+kind; the prior of a fine rate is chosen without them as well (`choice.py`). `--fit` writes the numbers fitted and
+chosen on all of them, which are those of the library.
 """

@@ -14,6 +14,8 @@ import lrx
 from .. import doctor
 from .._timing import write
 from . import fit, score
+from .choice import choose, left_out
+from .models import Signs, alone_model, fold_of, model_beside
 from .runs import recorded
 from .signals import Table, gather
 
@@ -105,9 +107,12 @@ def picture(results: dict[str, Any]) -> Any:
 
 def refit(held: Table) -> None:
     """Write the numbers of the verdict."""
-    alone, beside = score.models(held, np.ones(len(held.y), bool))
-    fit.write(NUMBERS, {"ALONE": alone, "BESIDE": beside})
-    note(f"wrote {NUMBERS}")
+    folds = fold_of(held)
+    prior = choose(held, folds, left_out(held, folds), Signs(held, held.rated), None)
+    everything = np.ones(len(held.y), bool)
+    models = {"ALONE": alone_model(held, everything, prior), "BESIDE": model_beside(held, everything)}
+    fit.write(NUMBERS, models)
+    note(f"a prior of {prior:g}; wrote {NUMBERS}")
 
 
 def main() -> None:

@@ -61,7 +61,7 @@ def median_line(a: np.ndarray, z: np.ndarray) -> np.ndarray:
     """Least absolute errors, by weighted squares."""
     weight, ridge = np.ones(len(a)), RIDGE_OF_CORRECTION * len(a) * (np.arange(a.shape[1]) > 0)
     c = np.zeros(a.shape[1])
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if len(a) else 0):
         weighted = a * weight[:, None].astype(np.float32)
         c = np.linalg.solve((weighted.T @ a).astype(np.float64) + np.diag(ridge + 1e-6), weighted.T @ z)
         weight = 1 / np.maximum(np.abs(a @ c - z), 0.05)
@@ -69,15 +69,18 @@ def median_line(a: np.ndarray, z: np.ndarray) -> np.ndarray:
     return c
 
 
-def fit(names: list[str], x: np.ndarray, y: np.ndarray, z: np.ndarray, weight: np.ndarray) -> Model:
+def fit(
+    names: list[str], x: np.ndarray, y: np.ndarray, z: np.ndarray | None, weight: np.ndarray, prior: float = 1.0
+) -> Model:
     """A model.
 
     Args:
       names: of the signals.
       x: the signals, [rows, signals].
       y: 0 too low, 1 fine, 2 too high, [rows].
-      z: log10 of the right correction; NaN where it is not known.
+      z: log10 of the right correction; NaN where it is not known. If None the model is for probabilities alone.
       weight: [rows]; the classes are balanced here.
+      prior: how many times as probable as each of the others a fine rate is, before anything is seen.
     """
     total = np.array([weight[y == c].sum() for c in range(3)])
     weight = weight / total[y]
@@ -87,9 +90,11 @@ def fit(names: list[str], x: np.ndarray, y: np.ndarray, z: np.ndarray, weight: n
     center, size = b.mean(0), b.std(0) + 1e-9
     a = np.c_[np.ones(len(b)), (b - center) / size].astype(np.float32)
     w = logistic(a, y, weight)
-    known = np.isfinite(z)
+    known = np.zeros(len(y), bool) if z is None else np.isfinite(z)
+    z = np.zeros(len(y)) if z is None else z
     lines = [median_line(a[known & (y == c)], z[known & (y == c)]) for c in range(3)]
     columns = np.stack([w[:, 0] - w[:, 1], -w[:, 1], *lines])  # the first two against fine
+    columns[:2, 0] -= np.log(prior)
     slopes = columns[:, 1:] / size
     start = columns[:, 0] - slopes @ center
     curves, at = {}, 0
@@ -98,7 +103,7 @@ def fit(names: list[str], x: np.ndarray, y: np.ndarray, z: np.ndarray, weight: n
         curves[name] = (k, *(tuple(np.round(s[at : at + width], 3).tolist()) for s in slopes))
         at += width
     model = Model(tuple(np.round(start, 4).tolist()), curves, {})
-    return Model(model.start, curves, errors(model, x, z))
+    return Model(model.start, curves, errors(model, x[known], z[known]) if known.any() else {})
 
 
 def judge(model: Model, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -115,10 +120,9 @@ def errors(model: Model, x: np.ndarray, z: np.ndarray) -> dict[str, tuple[tuple[
     shares, corrections = judge(model, x)
     top, sure = shares.argmax(1), shares.max(1) > CONFIDENT
     rest = z - corrections[np.arange(len(x)), top]
-    known = np.isfinite(z)
     out = {}
     for c, name in enumerate(CLASSES):
-        rows = [rest[known & (top == c) & (sure == s)] for s in (False, True)]
+        rows = [rest[(top == c) & (sure == s)] for s in (False, True)]
         out[name] = tuple(
             tuple(np.round(np.quantile(r, [0.1, 0.9]), 2).tolist()) if len(r) > 20 else (-1.0, 1.0) for r in rows
         )
@@ -126,7 +130,7 @@ def errors(model: Model, x: np.ndarray, z: np.ndarray) -> dict[str, tuple[tuple[
 
 
 def write(path: Path, models: dict[str, Model]) -> None:
-    """The models as Python, two lines for each signal."""
+    """The models as Python."""
     lines = [
         '"""The numbers of the verdict; written by `python -m benchmarks.doctor --fit`, which trains on its runs."""',
         "",
@@ -137,8 +141,14 @@ def write(path: Path, models: dict[str, Model]) -> None:
     for name, m in models.items():
         lines += [f"{name} = Model(", f"    start={m.start},", "    curves={"]
         for signal, curve in m.curves.items():
-            shown = [f"({', '.join(f'{x:g}' for x in part)},)" for part in curve]
-            lines += [f'        "{signal}": ({", ".join(shown[:3])},', f"            {', '.join(shown[3:])}),"]
+            line = f'        "{signal}": ('
+            for part in curve:
+                shown = f"({', '.join(f'{x:g}' for x in part)},), "
+                if len(line + shown) > 119:
+                    lines.append(line.rstrip())
+                    line = " " * 12
+                line += shown
+            lines.append(line.rstrip(", ") + "),")
         lines += ["    },", "    spread={"]
         lines += [f'        "{label}": {pairs},' for label, pairs in m.spread.items()]
         lines += ["    },", ")"]

@@ -211,3 +211,13 @@ def damped_swings(rng: Random) -> Curve:
     t = time(rng)
     fast = settled(rng, t)
     return 0.2 + fast * (1 + rng.uniform(0.1, 0.5) * np.cos(t * rng.uniform(30, 300))) + noise(rng, t, 0.02), None
+
+
+@kind("healthy")
+def log_after_warmup(rng: Random) -> Curve:
+    """A language model whose log begins when its warmup is over: the fast fall is not in it."""
+    t = time(rng, 150, 1500)
+    rate = [np.ones_like(t), 0.55 + 0.45 * np.cos(np.pi * t), np.clip((1 - t) / 0.2, 0, 1) + 1e-6][rng.integers(3)]
+    x = power(rng, t, 10.5, 2.8) + 0.1 * rate + noise(rng, t, 0.02)
+    begins = int(rng.uniform(0.02, 0.3) * t.size)
+    return x[begins:], rate[begins:], np.arange(begins, t.size)

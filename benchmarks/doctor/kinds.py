@@ -7,7 +7,7 @@ from typing import Any, Literal
 import numpy as np
 
 Random = np.random.Generator
-Curve = tuple[np.ndarray, np.ndarray | None]
+Curve = tuple[np.ndarray, np.ndarray | None] | tuple[np.ndarray, np.ndarray | None, np.ndarray]
 Health = Literal["healthy", "slow", "sick"]
 
 ACCEPTED = {

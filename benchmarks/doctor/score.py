@@ -5,46 +5,28 @@ from typing import Any
 
 import numpy as np
 
-from lrx.diagnosis._verdict import (
+from lrx.diagnosis._verdict import BLOWN_UP, SHORT_INTERVAL
+from lrx.diagnosis._verdict_rules import (
     ANYTHING,
-    BLOWN_UP,
-    BOTH,
+    CLEAR,
     FAR_FROM_BEST,
     LEAST,
-    SHORT_INTERVAL,
-    beyond_noise,
-    bounded,
+    LOST,
+    beside_run,
     correct,
     is_clear,
-    signed,
-    steady,
-    weighed,
 )
-from lrx.diagnosis._verdict_model import Model
 
-from .fit import fit, judge
+from .choice import choose, left_out
+from .fit import judge
+from .models import Signs, alone_model, balanced, fold_of, model_beside
 from .signals import FINE, Table
 
 assert FINE == FAR_FROM_BEST
-CURVES = 0.25
-"""The weight of all curves in a fit, as a share of that of all runs."""
 NEAR = 0.2
 """Decades; a factor of `lrx.probe` nearer to 1 is none."""
 WAYS = ("alone", "with rates", "with best", "with best and its rates")
 CLASSES = ("too_low", "fine", "too_high", "unknown")
-
-
-def models(table: Table, rows: np.ndarray) -> tuple[Model, Model]:
-    """The model of a record alone, with rates or without, and the one beside the best run, from these rows."""
-    usable = rows & ~table.short & table.finite
-    curve = table.about[:, 0] == "curve"
-    weight = np.where(curve, CURVES * (~curve & usable).sum() / max((curve & usable).sum(), 1), 1.0)
-    with_rates = (np.arange(len(rows)) % 2 == 0)[:, None]  # the other half without
-    x = np.where(with_rates, table.rated, table.alone)[usable]
-    alone = fit(table.names.tolist(), x, table.y[usable], table.z[usable], weight[usable])
-    runs = usable & ~curve
-    names = [*table.names, *table.names_beside]
-    return alone, fit(names, table.best[runs], table.y[runs], table.z[runs], weight[runs])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,37 +42,32 @@ class Verdicts:
 
 
 def verdicts(table: Table) -> dict[str, Verdicts]:
-    """By way: each task judged by models that were fitted on the others, each curve by models without its kind."""
+    """By way: each task judged by numbers that were fitted and chosen without it, each curve without its kind."""
     folds = fold_of(table)
     n = len(table.y)
     out = {way: (np.full(n, 3), np.zeros(n), np.zeros(n, bool)) for way in WAYS}
+    signs = {False: Signs(table, table.alone), True: Signs(table, table.rated)}
+    pairs = left_out(table, folds)
     for fold in np.unique(folds):
-        alone, with_best = models(table, folds != fold)
+        prior = choose(table, folds, pairs, signs[True], int(fold))
+        alone, with_best = alone_model(table, folds != fold, prior), model_beside(table, folds != fold)
         here = np.flatnonzero(folds == fold)
         for way in WAYS:
-            model, x = (
-                (with_best, table.best) if "best" in way else (alone, table.rated if "rates" in way else table.alone)
-            )
-            more = table.names_beside.tolist()
-            gap, sure = table.names.size + more.index("gap"), more.index("gap_sure") - more.index("gap")
+            rated, beside = "rates" in way, "best" in way
+            model, x = (with_best, table.best) if beside else (alone, table.rated if rated else table.alone)
             rows = here[~table.short[here] & np.isfinite(x[here]).all(1)]
             shares, correction = judge(model, x[rows])
-            if "best" in way:
-                shares = BOTH * shares + (1 - BOTH) * judge(alone, table.rated[rows])[0]
-            own = [dict(zip(table.names, v, strict=False)) for v in x[rows].tolist()]
+            seen = shares if beside else signs[rated].seen(shares, rows)
+            weighed = seen if beside else signs[rated].weighed(seen, rows)
             for i, row in enumerate(rows):
                 z = float(table.z[row])
-                ratio = 10**z if way == WAYS[3] else None
-                moves = {"rises": float(table.motion[row, 0]), "kept": float(table.motion[row, 1])}
-                seen = signed(shares[i], {**own[i], **moves}, float(table.width[row]))
-                p = weighed(seen, own[i], float(table.width[row]))
-                clear = is_clear(seen, own[i], float(table.width[row])) or "best" in way
-                if "best" in way:
-                    above = {"gap": 10 ** float(x[row, gap]), "gap_sure": float(x[row, gap + sure])}
-                    p = steady(p, own[i] | above)
-                    p = bounded(p, beyond_noise(above) if x[row, gap] > -3 else 0.0, ratio)
-                top = 3 if p.max() < LEAST or not clear else int(p.argmax())
-                top = 2 if not table.finite[row] else top
+                ratio, p = 10**z if way == WAYS[3] else None, weighed[i]
+                if beside:
+                    p = beside_run(p, found_beside(table, int(row)), float(table.width[row]), ratio)
+                lost = not beside and bool(signs[rated].errors[row] < LOST * CLEAR)
+                clear = is_clear(p if beside else seen[i], bool(table.late[row]), lost, beside, ratio)
+                clear = clear and p.max() >= LEAST
+                top = 2 if not table.finite[row] else int(p.argmax()) if clear else 3
                 label = ("too_low", "fine", "oscillating" if table.finite[row] else "diverging", "unknown")[top]
                 factor, interval = correct(label, p, correction[i], model, ratio)
                 put(out[way], int(row), top, factor, interval, z)
@@ -101,23 +78,18 @@ def verdicts(table: Table) -> dict[str, Verdicts]:
     return {way: Verdicts(*v) for way, v in out.items()}
 
 
+def found_beside(table: Table, row: int) -> dict[str, float]:
+    """The signals of a run beside the best one, as `diagnose` has them."""
+    names = [*table.names.tolist(), *table.names_beside.tolist(), "rises", "kept"]
+    found = dict(zip(names, [*table.best[row].tolist(), *table.motion[row].tolist()], strict=True))
+    return found | {"gap": 10 ** found["gap"] if found["gap"] > -3 else 0.0}
+
+
 def put(out: Any, row: int, top: int, factor: float, interval: tuple[float, float], z: float) -> None:
     """Enter one verdict."""
     label, correction, inside = out
     label[row], correction[row] = top, np.log10(factor)
     inside[row] = interval[0] * 0.999 <= 10**z <= interval[1] * 1.001
-
-
-def fold_of(table: Table) -> np.ndarray:
-    """The fold of each row: one for each task; kinds of curves go round."""
-    tasks = [t for t in np.unique(table.about[:, 0]) if t != "curve"]
-    kinds = np.unique(table.about[table.about[:, 0] == "curve", 1]).tolist()
-    return np.array([kinds.index(k) % len(tasks) if t == "curve" else tasks.index(t) for t, k, _ in table.about])
-
-
-def balanced(y: np.ndarray, label: np.ndarray) -> float:
-    """The mean of the shares of each class that are right."""
-    return float(np.mean([(label[y == c] == c).mean() for c in range(3) if (y == c).any()]))
 
 
 def summary(table: Table, v: Verdicts, rows: np.ndarray) -> dict[str, Any]:

@@ -111,3 +111,13 @@ def wave_about_a_level(rng: Random) -> Curve:
     t = time(rng)
     swing = np.sin(2 * np.pi * t * rng.uniform(3, 100) + rng.uniform(0, 2 * np.pi))
     return 2 + rng.uniform(0.2, 0.8) * swing + noise(rng, t, 0.02), None
+
+
+@kind("sick")
+def log_of_swings_after_warmup(rng: Random) -> Curve:
+    """A log that begins when the warmup is over: the loss goes up and down about a level from there on."""
+    t = time(rng, 150, 1500)
+    swings = 0.3 * np.sin(2 * np.pi * np.arange(t.size) / rng.uniform(3, 15))
+    x = 1.5 + settled(rng, t) + swings + noise(rng, t, 0.02)
+    begins = int(rng.uniform(0.02, 0.3) * t.size)
+    return x[begins:], None, np.arange(begins, t.size)

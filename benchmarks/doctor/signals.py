@@ -1,13 +1,18 @@
 """The signals of all runs and curves, once, so that fits and tables need no training."""
 
 import dataclasses
+import zlib
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
 
+from lrx.diagnosis._verdict_beside import beside
+from lrx.diagnosis._verdict_levels import Levels, levels
 from lrx.diagnosis._verdict_period import find_period, shuffled
-from lrx.diagnosis._verdict_signals import Levels, beside, levels, motion, signals
+from lrx.diagnosis._verdict_record import Record
+from lrx.diagnosis._verdict_signals import motion, signals
+from lrx.diagnosis._verdict_words import LATE
 
 from .curves import KINDS
 from .runs import PARTS, Runs, factors
@@ -51,6 +56,8 @@ class Table:
     """Whether the last loss is."""
     short: np.ndarray
     """Whether there are too few finite losses for signals."""
+    late: np.ndarray
+    """Whether the record lacks the start of the run; such rows are judged and not fitted."""
     width: np.ndarray
     """Losses in a block."""
     alone: np.ndarray
@@ -96,11 +103,12 @@ def _of_runs(runs: Iterable[Runs]) -> Table:
             shape = factors(schedule, losses.shape[-1])
             y, best = truth(losses)
             seeds = range(losses.shape[1])
+            references = {}
             for rate, seed, part in ((r, s, p) for r in range(len(y)) for s in seeds for p in PARTS):
                 if part < 1 and seed > 0:
                     continue  # parts of one seed are enough
                 n = int(part * losses.shape[-1])
-                x, reference = spoiled(losses[rate, seed, :n], rng), losses[best, seed - 1, :n]
+                x = spoiled(losses[rate, seed, :n], rng)
                 row = Row((of.task, of.optimizer, schedule), part, int(y[rate]), 0.25 * (best - rate), x)
                 rows.append(row)
                 a, b = levels(x, None), levels(x, shape[:n])
@@ -108,22 +116,26 @@ def _of_runs(runs: Iterable[Runs]) -> Table:
                     continue
                 alone = signals(a)
                 row.found = [alone, alone if schedule == "constant" else signals(b)]
-                against = levels(reference, shape[:n])
-                assert against is not None
-                row.found.append({**row.found[1], **beside(b, against)})
+                if (seed, n) not in references:
+                    against = levels(losses[best, seed - 1, :n], shape[:n])
+                    assert against is not None
+                    references[seed, n] = against, signals(against)
+                against, of_best = references[seed, n]
+                row.found.append({**row.found[1], **beside(b, against, row.found[1], of_best)})
                 row.measure(a)
                 names, names_beside = list(alone), list(row.found[2])[len(alone) :]
     return _table(rows, names, names_beside)
 
 
 def _of_curves(names: list[str], names_beside: list[str]) -> Table:
-    rng = np.random.default_rng(1)
     rows = []
     for kind in KINDS:
+        rng = np.random.default_rng(zlib.crc32(kind.name.encode()))
         for _ in range(DRAWS):
-            x, rates = kind.draw(rng)
+            x, rates, *steps = kind.draw(rng)
             y = {"slow": 0, "healthy": 1, "sick": 2}[kind.health]
             row = Row(("curve", kind.name, kind.health), 1.0, y, np.nan, x)
+            row.late = Record(x, rates, steps[0] if steps else None).missing > LATE
             rows.append(row)
             period = find_period(x) if np.isfinite(x).all() else None
             x = x if period is None else shuffled(x, period)
@@ -141,7 +153,7 @@ class Row:
         self.about, self.part, self.y, self.z = about, part, y, z
         self.finite = bool(np.isfinite(losses[-1]))
         self.found: list[dict[str, float]] = []
-        self.width, self.motion = 0.0, [np.nan, np.nan]
+        self.late, self.width, self.motion = False, 0.0, [np.nan, np.nan]
 
     def measure(self, a: Levels) -> None:
         """What rules use."""
@@ -163,6 +175,7 @@ def _table(rows: list[Row], names: list[str], names_beside: list[str]) -> Table:
         z=np.array([row.z for row in rows], float),
         finite=np.array([row.finite for row in rows]),
         short=np.array([not row.found for row in rows]),
+        late=np.array([row.late for row in rows]),
         width=np.array([row.width for row in rows], float),
         alone=filled(0, width),
         rated=filled(1, width),

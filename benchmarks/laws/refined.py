@@ -1,8 +1,9 @@
-"""Refined schedules on digits and text: `python -m benchmarks.laws.refined [--json FILE]`.
+"""Refined schedules on digits and text: `python -m benchmarks.laws.refined [--steps 1000] [--json FILE]`.
 
 One run with a line to zero, at the best of nine peaks, gives its gradient norms; `lrx.refined_schedule` makes a
 schedule of them. Then both schedules, each at all nine peaks: five seeds that the first run did not use. The loss is
 the mean over the last twentieth of the steps; the difference is paired over seeds, each schedule at its best peak.
+FILE is written after each case.
 """
 
 import argparse
@@ -72,7 +73,7 @@ def main() -> None:
                     f"| {task} | {optimizer} | {by} | {ends} | {r['refined peak']:.2g} | {gap} | {shape} |",
                     flush=True,
                 )
-    write(args.json, saved)
+            write(args.json, saved)
 
 
 if __name__ == "__main__":

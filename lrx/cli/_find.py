@@ -9,7 +9,7 @@ import numpy as np
 
 from ..charts import rate
 from ..problems._load import BUILT_IN, load
-from ..tuning._find import find
+from ..tuning._find import find, usual
 from ..tuning._found import Found
 from ..tuning._presets import OPTIMIZERS
 from ._lines import check_count, check_folder, check_name, say, stop, stop_after
@@ -63,9 +63,15 @@ def run_find(problem: str, optimizer: str, steps: int, seed: int, lanes: int | N
         loaded = load(problem)
     except (ValueError, TypeError, ImportError, OSError) as e:
         stop(str(e).replace("load(spec=...)", "PROBLEM"))
-    with ProgressBar():
+    with ProgressBar() as show_progress:
+
+        def progress(done: int) -> None:
+            show_progress("short runs", done, usual(1, steps))
+
         try:
-            found = find(loaded, OPTIMIZERS[optimizer], steps=steps, key=jax.random.key(seed), lanes=lanes)
+            found = find(
+                loaded, OPTIMIZERS[optimizer], steps=steps, key=jax.random.key(seed), lanes=lanes, progress=progress
+            )
         except Exception as e:
             stop_after(e, problem)
     written = None if out is None else write(found, out, problem, optimizer, steps)

@@ -13,8 +13,7 @@ finite says that the update is not usable: it is skipped, and the numbers rememb
 """
 
 import dataclasses
-from collections.abc import Callable
-from typing import Any, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, NewType
 
 import jax
 import jax.numpy as jnp
@@ -22,7 +21,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import all_finite, wide
 from .._first_count import shown_count
-from .._numbers import F32, canonical, is_number
+from .._numbers import F32, Hyperparameter, canonical, is_number
 from .._pytree import factory_name
 from ..schedules._schedule import Schedule, as_schedule
 
@@ -57,7 +56,11 @@ class Controller:
         return first_of(base_of(self), params)
 
 
-LearningRate = float | jax.Array | Schedule | Controller | Callable[[Any], Any]
+if TYPE_CHECKING:
+    LearningRate = Hyperparameter | Schedule | Controller
+else:
+    LearningRate = NewType("LearningRate", object)  # so that `help` shows the name
+    LearningRate.__module__ = "lrx"
 """What stands where an optimizer takes a learning rate: a number, a schedule (any function of the count) or a
 controller."""
 

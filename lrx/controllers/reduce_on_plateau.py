@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real
-from .._numbers import F32, Count, Scalar
+from .._numbers import F32, Count, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -46,13 +46,13 @@ class ReduceOnPlateau(Rule):
 
 @check.public
 def reduce_on_plateau(
-    factor: Scalar = 0.1,
+    factor: Hyperparameter = 0.1,
     patience: Count = 10,
-    rtol: Scalar = 1e-4,
-    atol: Scalar = 0.0,
+    rtol: Hyperparameter = 1e-4,
+    atol: Hyperparameter = 0.0,
     cooldown: Count = 0,
     accumulation_size: Count = 1,
-    min_scale: Scalar = 0.0,
+    min_scale: Hyperparameter = 0.0,
 ) -> Transformation:
     """Scale the updates down when the loss stops improving: optax.contrib's transformation.
 

@@ -5,6 +5,9 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import jax
+import jax.numpy as jnp
+
 from .. import _check as check
 
 REQUIRED: Any = object()
@@ -51,6 +54,14 @@ def keyed(argument: str, value: Any) -> dict[str, Any]:
     if value is not None and not isinstance(value, Mapping):
         raise TypeError(f"{check.where(argument)} must be a dict of arguments by name, got {value!r}.")
     return dict(value or {})
+
+
+def traceable(argument: str, function: Any, way_out: str) -> None:
+    """A function of a whole number that JAX can trace, as the updates of an optimizer do."""
+    try:
+        check.in_user_code(jax.eval_shape, function, jax.ShapeDtypeStruct((), jnp.int32))
+    except Exception as error:
+        raise check.fail(argument, "must be a function that JAX can trace", function, way_out) from error
 
 
 def whole(argument: str, value: Any, least: int = 0) -> int:

@@ -14,7 +14,7 @@ from ..schedules.constant import constant_schedule
 from ..schedules.cosine import warmup_cosine_decay_schedule
 from ..schedules.exponential import exponential_decay
 from ..schedules.join import join_schedules
-from ..schedules.piecewise import piecewise_constant_schedule
+from ..schedules.piecewise import piecewise_constant_schedule, piecewise_value_schedule
 from ..schedules.polynomial import linear_schedule
 
 
@@ -50,6 +50,12 @@ def _long_wave(high: float, low: float, steps: int, halves: Fraction) -> Any:
     down = cosine(high, low, half)
     up_and_down = repeat(join_schedules([down, reverse(down, half)], [half]), 2 * half)
     return stretch(up_and_down, INT32_MAX // p, base_end=INT32_MAX // p * p)
+
+
+def table(rates: list[float]) -> Any:
+    """The given rates, one a step; the last holds."""
+    changes = [t for t in range(1, len(rates)) if rates[t] != rates[t - 1]]
+    return piecewise_value_schedule(changes, [rates[0], *(rates[t] for t in changes)])
 
 
 def faster(base: Any, factor: int, steps: int) -> Any:

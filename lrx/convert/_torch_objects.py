@@ -3,6 +3,7 @@
 from typing import Any
 
 from .. import _check as check
+from ._torch_chain import FUNCTIONS
 
 PLAIN = {
     "StepLR": ("step_size", "gamma"),
@@ -41,11 +42,15 @@ def read(scheduler: Any, group: int) -> tuple[str, Any, dict[str, Any]]:
     base = float(base)
     if name == "MultiStepLR":
         return name, base, {"milestones": sorted(scheduler.milestones.elements()), "gamma": scheduler.gamma}
-    if name in ("LambdaLR", "MultiplicativeLR"):
+    if name in FUNCTIONS:
         return name, base, {"lr_lambda": scheduler.lr_lambdas[group]}
     if name in ("SequentialLR", "ChainedScheduler"):
         milestones = {"milestones": list(scheduler._milestones)} if name == "SequentialLR" else {}
         return name, base, {"schedulers": list(scheduler._schedulers), **milestones}
+    if name == "SWALR":
+        quarter = scheduler.anneal_func(0.25)
+        held = {"swa_lr": float(own["swa_lr"]), "anneal_epochs": scheduler.anneal_epochs}
+        return name, base, {**held, "anneal_strategy": "linear" if quarter == 0.25 else "cos"}
     if name == "CyclicLR":
         return name, base, _cyclic(scheduler, group)
     if name == "OneCycleLR":

@@ -5,18 +5,17 @@ from typing import Any, Literal
 
 from .. import _check as check
 from ..controllers.plateau import plateau
-from ..schedules.algebra import product, scale_schedule
 from ..schedules.clock import every
 from ..schedules.constant import constant_schedule
 from ..schedules.cyclic import triangular_schedule
 from ..schedules.join import join_schedules
 from ..schedules.onecycle_torch import torch_onecycle_momentum_schedule, torch_onecycle_schedule
-from ..schedules.piecewise import piecewise_constant_schedule
 from ..schedules.polynomial import linear_schedule
 from ..schedules.start_at import start_at
 from . import _torch_curves as curves
-from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, whole
+from ._arguments import REQUIRED, bound, flag, keyed, named, number, rate, several, traceable, whole
 from ._curves import cosine, exponential
+from ._torch_chain import FACTORS, FUNCTIONS, LINKS, OVERWRITE, Link, by_lambda, chain, factor_at, multiplicative
 from ._torch_objects import groups_of, read
 
 Of = Literal["learning_rate", "momentum"]
@@ -36,6 +35,7 @@ def _cyclic(of: Of, **a: Any) -> Any:
             height = exponential(1.0, 1, rate("gamma", a["gamma"]))
             return triangular_schedule(low, high, half_cycle_steps=up, down_steps=down, amplitude=height)
         return triangular_schedule(low, high, half_cycle_steps=up, mode=a["mode"], down_steps=down)
+    traceable("scale_fn", scale, "Write it with jax.numpy.")
     check.one_of(("cycle", "iterations"), scale_mode=a["scale_mode"])
     by_cycle = a["scale_mode"] == "cycle"
     amplitude = (lambda count: scale(count // (up + down) + 1)) if by_cycle else scale
@@ -82,20 +82,6 @@ def _from_before(first: float, last: float, total: int, anneal: str) -> Any:
     return start_at((cosine if anneal == "cos" else linear_schedule)(first, last, total), 1)
 
 
-def _lambda(lr: float, lr_lambda: Any) -> Any:
-    if not callable(lr_lambda):
-        raise check.fail("lr_lambda", "must be a function of the step", lr_lambda)
-    return scale_schedule(lr_lambda, lr)
-
-
-def _multiplicative(lr: float, lr_lambda: Any, total_steps: Any) -> Any:
-    """The factors as numbers: their product has no closed form."""
-    if not callable(lr_lambda):
-        raise check.fail("lr_lambda", "must be a function of the step", lr_lambda)
-    n = whole("total_steps", total_steps, 1)
-    return piecewise_constant_schedule(lr, {t: number("lr_lambda", lr_lambda(t)) for t in range(1, n)})
-
-
 def _plateau(lr: float, **a: Any) -> Any:
     check.one_of(("rel", "abs"), threshold_mode=a["threshold_mode"])
     relative, threshold = a["threshold_mode"] == "rel", number("threshold", a["threshold"])
@@ -113,11 +99,10 @@ def _plateau(lr: float, **a: Any) -> Any:
     )
 
 
-FACTORS = "StepLR", "MultiStepLR", "ConstantLR", "LinearLR", "ExponentialLR", "PolynomialLR", "LambdaLR"
-"""Schedulers whose rate is the base rate times a factor of the step alone, so that a chain multiplies them."""
-COSINE = "CosineAnnealingLR"
 PASSED: dict[str, Any] = {"last_epoch": -1, "verbose": False, "optimizer": None}
 """Arguments that all have and that move nothing here."""
+LENGTH: dict[str, Any] = {"total_steps": None}
+"""What is not torch's: how many steps to evaluate."""
 SCHEDULERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "StepLR": (curves.step, {"step_size": REQUIRED, "gamma": 0.1}),
     "MultiStepLR": (curves.multi_step, {"milestones": REQUIRED, "gamma": 0.1}),
@@ -128,14 +113,16 @@ SCHEDULERS: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "CosineAnnealingLR": (curves.cosine_lr, {"T_max": REQUIRED, "eta_min": 0.0}),
     "CosineAnnealingWarmRestarts": (curves.restarts, {"T_0": REQUIRED, "T_mult": 1, "eta_min": 0.0}),
     "SWALR": (curves.swa, {"swa_lr": REQUIRED, "anneal_epochs": 10, "anneal_strategy": "cos"}),
-    "LambdaLR": (_lambda, {"lr_lambda": REQUIRED}),
-    "MultiplicativeLR": (_multiplicative, {"lr_lambda": REQUIRED, "total_steps": REQUIRED}),
+    "LambdaLR": (by_lambda, {"lr_lambda": REQUIRED, **LENGTH}),
+    "MultiplicativeLR": (multiplicative, {"lr_lambda": REQUIRED, **LENGTH}),
     "ReduceLROnPlateau": (
         _plateau,
         {"mode": "min", "factor": 0.1, "patience": 10, "threshold": 1e-4, "threshold_mode": "rel", "cooldown": 0}
         | {"min_lr": 0.0, "eps": 1e-8},
     ),
 }
+FROM_BEFORE = "MultiplicativeLR", "SWALR"
+"""Schedulers that in a sequence start from the rate that the one before them has left."""
 CYCLES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
     "CyclicLR": (
         _cyclic,
@@ -152,10 +139,11 @@ CYCLES: dict[str, tuple[Callable[..., Any], dict[str, Any]]] = {
 }
 """Schedulers that have rates of their own, and a momentum."""
 NESTED = {
-    "SequentialLR": {"schedulers": REQUIRED, "milestones": REQUIRED},
-    "ChainedScheduler": {"schedulers": REQUIRED},
+    "SequentialLR": {"schedulers": REQUIRED, "milestones": REQUIRED, **LENGTH},
+    "ChainedScheduler": {"schedulers": REQUIRED, **LENGTH},
 }
 NAMES = {**SCHEDULERS, **CYCLES, **NESTED}
+WITH_LENGTH = *FUNCTIONS, *NESTED
 NAME_KEYS = "name", "class", "_target_", "class_path", "type", "class_name"
 HYDRA = "_partial_", "_convert_", "_recursive_"
 LIGHTNING = "scheduler", "interval", "frequency", "monitor", "strict", "name", "reduce_on_plateau"
@@ -193,13 +181,17 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
       learning_rate: the base rate, that of the optimizer. A config may hold it as "learning_rate" or "lr". A live
         scheduler, `CyclicLR` and `OneCycleLR` know their own.
       of: "learning_rate", or "momentum" for that of `CyclicLR` and `OneCycleLR`.
-      arguments: those of torch's class, under its names. `MultiplicativeLR` has no closed form and takes `total_steps`
-        too, the number of factors to evaluate. `schedulers` of `SequentialLR` and `ChainedScheduler` are configs.
+      arguments: those of torch's class, under its names; `schedulers` of `SequentialLR` and `ChainedScheduler` are
+        configs. And `total_steps`, also with a live scheduler: how many steps to evaluate, in float64, where a curve
+        has no closed form; the last value holds. `MultiplicativeLR` needs it, and so do chains in which a scheduler
+        does more than multiply by factors of the step, such as a `CosineAnnealingLR` with an `eta_min`. `LambdaLR` can
+        do without.
 
     Returns:
       A schedule, or the controller `lrx.plateau`. For a live scheduler whose optimizer has several parameter groups, a
-      list with one for each, in their order. `LambdaLR` and a `scale_fn` keep the function, which is called with an
-      array, and cannot go to JSON. `SWALR` is taken from the base rate, as if that were the rate that it finds.
+      list with one for each, in their order. `LambdaLR` without `total_steps` and a `scale_fn` keep the function, which
+      is called with an array, and cannot go to JSON. `SWALR` is taken from the base rate, as if that were the rate that
+      it finds; in a `SequentialLR` from the one that it does find.
 
     Raises:
       ValueError: if the name or an argument is unknown, missing, or refused by torch.
@@ -218,24 +210,28 @@ def from_torch(scheduler: Any, *, learning_rate: Any = None, of: Of = "learning_
     if isinstance(scheduler, str):
         return _made(scheduler.rpartition(".")[2], learning_rate, of, arguments)
     if isinstance(scheduler, Mapping) and "scheduler" in scheduler:
-        return _of_lightning({**scheduler, **arguments}, learning_rate, of)
+        length = {"total_steps": arguments.pop("total_steps")} if "total_steps" in arguments else {}
+        return _of_lightning({**scheduler, **arguments}, learning_rate, of, length)
     if isinstance(scheduler, Mapping):
         return _of_config({**scheduler, **arguments}, learning_rate, of)
+    total = arguments.pop("total_steps", None)
     if arguments:
         raise check.fail(next(iter(arguments)), "must not be given with a live scheduler", arguments)
     made = []
     for group in range(groups_of(scheduler)):
         name, base, own = read(scheduler, group)
+        if name in WITH_LENGTH:
+            own["total_steps"] = total
         made.append(_made(name, base, of, own, group))
     return made[0] if len(made) == 1 else made
 
 
-def _of_lightning(config: Mapping[str, Any], learning_rate: Any, of: Of) -> Any:
+def _of_lightning(config: Mapping[str, Any], learning_rate: Any, of: Of, length: Mapping[str, Any]) -> Any:
     """The scheduler, which steps once in `frequency` of its intervals."""
     for key in config:
         if key not in LIGHTNING:
             raise check.fail("scheduler", f"must have no key but {', '.join(LIGHTNING)}", key)
-    made = from_torch(config["scheduler"], learning_rate=learning_rate, of=of)
+    made = from_torch(config["scheduler"], learning_rate=learning_rate, of=of, **length)
     k = whole("frequency", config.get("frequency", 1), 1)
     if k == 1:
         return made
@@ -250,25 +246,32 @@ def _of_config(config: Mapping[str, Any], learning_rate: Any, of: Of) -> Any:
     if name is None:
         given = next((config[k] for k in NAME_KEYS if k in config), config)
         named("scheduler of torch", given if isinstance(given, str) else str(given), NAMES, "scheduler")
-    inner = {k: v for k, v in config.items() if k not in (*NAME_KEYS, *ARGUMENT_KEYS, *HYDRA, "lr", "learning_rate")}
-    for key in ARGUMENT_KEYS:
-        inner |= keyed(key, config.get(key))
+    inner = _inner(config)
     for key in ("learning_rate", "lr"):
-        held = inner.pop(key, config.get(key))
+        held = inner.pop(key, None)
         learning_rate = held if learning_rate is None else learning_rate
     return _made(str(name), learning_rate, of, inner)
 
 
+def _inner(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What stands beside the name of a config, and under the keys that hold arguments."""
+    inner = {k: v for k, v in config.items() if k not in (*NAME_KEYS, *ARGUMENT_KEYS, *HYDRA)}
+    for key in ARGUMENT_KEYS:
+        inner |= keyed(key, config.get(key))
+    return inner
+
+
 def _made(name: str, lr: Any, of: Of, arguments: Mapping[str, Any], group: int = 0) -> Any:
     named("scheduler of torch", name, NAMES, "scheduler")
+    if of == "momentum" and name not in CYCLES:
+        way_out = "Convert the CyclicLR or OneCycleLR that is in it." if name in NESTED else ""
+        raise check.fail("of", f"must be 'learning_rate' for {name}, which moves no momentum", of, way_out)
     if name in NESTED:
         return _nested(name, lr, bound(name, arguments, NESTED[name], tuple(PASSED)), group)
     make, known = NAMES[name]
     a = bound(name, arguments, known, tuple(PASSED))
     if name in CYCLES:
         return make(of, **a)
-    if of == "momentum":
-        raise check.fail("of", f"must be 'learning_rate' for {name}, which moves no momentum", of)
     if lr is None:
         raise check.fail("learning_rate", f"must be given for {name}", lr, "It is the lr of torch's optimizer.")
     a.pop("eps", None)
@@ -276,51 +279,74 @@ def _made(name: str, lr: Any, of: Of, arguments: Mapping[str, Any], group: int =
 
 
 def _nested(name: str, lr: Any, a: dict[str, Any], group: int) -> Any:
-    """One scheduler after another, or their product."""
+    """One scheduler after another, or each on top of the one before."""
     schedulers = several("schedulers", a["schedulers"])
     if not schedulers:
         raise check.fail("schedulers", "must hold at least one scheduler", schedulers)
     if name == "SequentialLR":
-        milestones = [whole("milestones", m) for m in several("milestones", a["milestones"])]
-        if len(milestones) != len(schedulers) - 1:
-            raise check.fail("milestones", f"must be one fewer than schedulers ({len(schedulers)})", milestones)
-        if milestones != sorted(milestones):
-            raise check.fail("milestones", "must not decrease", milestones)
-        for scheduler in schedulers:
-            if _kind(scheduler) == "ReduceLROnPlateau":
-                raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
-        lrs = _bases(schedulers, lr, group)
-        parts = [_part(s, base, group) for s, base in zip(schedulers, lrs, strict=True)]
-        for i in range(1, len(parts)):  # a later part is not begun, so that one of 0 iterations is over
-            if _kind(schedulers[i]) == "ConstantLR" and isinstance(parts[i], type(constant_schedule(0.0))):
-                parts[i] = constant_schedule(rate("learning_rate", lrs[i]))
-        return join_schedules(parts, milestones)
-    for scheduler in schedulers:
-        if (kind := _kind(scheduler)) not in (*FACTORS, COSINE):
-            raise check.fail("schedulers", f"must be among {', '.join(FACTORS)}, which multiply, or {COSINE}", kind)
+        return _sequence(schedulers, a["milestones"], lr, a["total_steps"], group)
+    return _chain(schedulers, lr, a["total_steps"], group)
+
+
+def _chain(schedulers: list[Any], lr: Any, total: Any, group: int, inside: bool = False) -> Any:
+    links = _links(schedulers, total, group)
+    if total is None:
+        total = next((a["total_steps"] for kind, a in links if kind in FUNCTIONS), None)
     if lr is None:
-        raise check.fail("learning_rate", f"must be given for {name}", lr, "It is the lr of torch's optimizer.")
-    return scale_schedule(_product(schedulers, group), rate("learning_rate", lr))
+        raise check.fail(
+            "learning_rate", "must be given for ChainedScheduler", lr, "It is the lr of torch's optimizer."
+        )
+    return chain(links, rate("learning_rate", lr), total, lambda kind, lr, a: SCHEDULERS[kind][0](lr, **a), inside)
 
 
-def _product(schedulers: list[Any], group: int) -> Any:
-    """The product of the factors; a cosine takes part to its first trough, from which it rises without the others."""
-    parts = [_part(s, 1.0, group) for s in schedulers]
-    waves = [k for k, s in enumerate(schedulers) if _kind(s) == COSINE]
-    if not waves or len(parts) == 1:
-        return product(*parts)
-    if len(waves) > 1:
-        raise check.fail("schedulers", f"must hold at most one {COSINE}", len(waves), "Convert each.")
-    arguments = _arguments(schedulers[waves[0]], group)
-    if number("eta_min", arguments.get("eta_min", 0.0)):
-        rule = f"must be 0 for {COSINE} beside others, which move what lies above it alone"
-        raise check.fail("eta_min", rule, arguments["eta_min"], "Convert each.")
-    trough = whole("T_max", arguments.get("T_max"), 1)
-    for k, part in enumerate(parts):
-        if k not in waves and (part.end is None or int(part.end) > trough):
-            rule = f"must be over after T_max={trough} steps beside {COSINE}, which then rises without them"
-            raise check.fail("schedulers", rule, _kind(schedulers[k]), "Convert each, and multiply them.")
-    return join_schedules([product(*parts), start_at(parts[waves[0]], trough)], [trough])
+def _links(schedulers: list[Any], total: Any, group: int) -> list[Link]:
+    links = []
+    for scheduler in schedulers:
+        kind, given = _kind(scheduler), _arguments(scheduler, group)
+        if kind == "ChainedScheduler":
+            a = bound(kind, given, NESTED[kind], tuple(PASSED))
+            links += _links(several("schedulers", a["schedulers"]), total, group)
+        elif kind in LINKS:
+            a = bound(kind, given, SCHEDULERS[kind][1], tuple(PASSED))
+            if kind in FUNCTIONS and a["total_steps"] is None:
+                a["total_steps"] = total
+            links.append((kind, a))
+        else:
+            raise check.fail("schedulers", f"must be among {', '.join(LINKS)}", kind)
+    return links
+
+
+def _sequence(schedulers: list[Any], milestones: Any, lr: Any, total: Any, group: int) -> Any:
+    milestones = [whole("milestones", m) for m in several("milestones", milestones)]
+    if len(milestones) != len(schedulers) - 1:
+        raise check.fail("milestones", f"must be one fewer than schedulers ({len(schedulers)})", milestones)
+    if milestones != sorted(milestones):
+        raise check.fail("milestones", "must not decrease", milestones)
+    for scheduler in schedulers:
+        if _kind(scheduler) == "ReduceLROnPlateau":
+            raise check.fail("schedulers", "must be curves, and a plateau follows a metric", scheduler)
+    if _kind(schedulers[0]) == "SequentialLR":
+        way_out = "torch comes to its milestones a step early. Put its schedulers into the outer one."
+        raise check.fail("schedulers", "must not begin with a SequentialLR", schedulers[0], way_out)
+    total = None if total is None else whole("total_steps", total, 1)
+    begins, parts = [0, *milestones], []
+    for k, (scheduler, base) in enumerate(zip(schedulers, _bases(schedulers, lr, group), strict=True)):
+        kind, begin = _kind(scheduler), begins[k]
+        end = begins[k + 1] if k + 1 < len(begins) else total
+        length = None if end is None else max(end - begin, 1)
+        if k == 0 and kind == "ChainedScheduler":
+            a = bound(kind, _arguments(scheduler, group), NESTED[kind], tuple(PASSED))
+            parts.append(_chain(several("schedulers", a["schedulers"]), base, length, group, inside=True))
+            continue
+        if begin and kind in FROM_BEFORE:
+            base = float(join_schedules(parts, milestones[: k - 1])(begin - 1))
+        if begin and kind == "MultiplicativeLR":  # torch steps it to 0 from there
+            base *= factor_at(_arguments(scheduler, group).get("lr_lambda"))(0)
+        part = _part(scheduler, base, group, length if total is not None or kind != "LambdaLR" else None)
+        if k and kind == "ConstantLR" and isinstance(part, type(constant_schedule(0.0))):
+            part = constant_schedule(rate("learning_rate", base))  # which is over, as it is not begun
+        parts.append(part)
+    return join_schedules(parts, milestones)
 
 
 def _bases(schedulers: list[Any], lr: Any, group: int) -> list[Any]:
@@ -331,12 +357,13 @@ def _bases(schedulers: list[Any], lr: Any, group: int) -> list[Any]:
     """
     bases, held = [], lr
     for scheduler in schedulers:
-        live = getattr(scheduler, "base_lrs", None)
+        first = scheduler._schedulers[0] if hasattr(scheduler, "_schedulers") else scheduler
+        live = getattr(first, "base_lrs", None)
         if (kind := _kind(scheduler)) == "OneCycleLR" or (kind in CYCLES and not bases):
             held = live[group] if live else float(_part(scheduler, None, group)(0))
         bases.append(float(live[group]) if live else held)
-    if (kind := _kind(schedulers[0])) not in CYCLES:
-        if held is not lr and kind not in FACTORS:
+    if (kind := _kind(schedulers[0])) not in (*CYCLES, *OVERWRITE):
+        if held != bases[0] and kind not in (*FACTORS, "MultiplicativeLR"):
             rule = f"must begin with one of {', '.join(FACTORS)} before one that has rates of its own"
             raise check.fail("schedulers", rule, kind, "Convert each, and use lrx.join_schedules.")
         bases[0] = held
@@ -346,19 +373,17 @@ def _bases(schedulers: list[Any], lr: Any, group: int) -> list[Any]:
 def _arguments(scheduler: Any, group: int) -> dict[str, Any]:
     if not isinstance(scheduler, Mapping):
         return read(scheduler, group)[2]
-    inner = dict(scheduler)
-    for key in ARGUMENT_KEYS:
-        inner |= keyed(key, scheduler.get(key))
-    return inner
+    return {k: v for k, v in _inner(scheduler).items() if k not in ("learning_rate", "lr")}
 
 
 def _kind(scheduler: Any) -> str | None:
     return name_of(scheduler) if isinstance(scheduler, Mapping) else type(scheduler).__name__
 
 
-def _part(scheduler: Any, lr: Any, group: int) -> Any:
+def _part(scheduler: Any, lr: Any, group: int, length: int | None = None) -> Any:
     """A part of another scheduler, whose base rate is that of the whole."""
+    with_length = {"total_steps": length} if _kind(scheduler) in WITH_LENGTH and length is not None else {}
     if isinstance(scheduler, Mapping):
-        return _of_config(scheduler, lr, "learning_rate")
+        return _of_config({**with_length, **scheduler}, lr, "learning_rate")
     name, _, arguments = read(scheduler, group)
-    return _made(name, lr, "learning_rate", arguments, group)
+    return _made(name, lr, "learning_rate", {**arguments, **with_length}, group)

@@ -209,6 +209,9 @@ def from_transformers(
         num_training_steps = own["num_training_steps"]
         scheduler_specific_kwargs = {**own["kwargs"], **scheduler_specific_kwargs}
     name = getattr(name, "value", name)  # an enum of transformers
+    if name == "greedy":
+        rule = "must be a curve or a plateau, while GreedyLR also raises the rate when a metric improves"
+        raise check.fail("name", rule, name, "lrx.plateau lowers it only; lrx.extend tells how to write a controller.")
     make, known = named("schedule of transformers", name, SCHEDULES)
     if learning_rate is None:
         raise check.fail("learning_rate", "must be given", None, "It is the lr of the optimizer.")

@@ -21,7 +21,7 @@ from .._arithmetic import (
     zero_count,
 )
 from .._elsewhere import needs_newer
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._skipping import skip_counts
@@ -175,7 +175,7 @@ class Monitor(Rule):
 
 @check.public
 def monitor(
-    tx: optax.GradientTransformation | Mapping[str, Any], *, decay: Scalar = 0.98, sample: int | None = SAMPLE
+    tx: optax.GradientTransformation | Mapping[str, Any], *, decay: Hyperparameter = 0.98, sample: int | None = SAMPLE
 ) -> Transformation:
     """The optimizer with running statistics of its gradients and updates in the state, for `lrx.monitored`.
 

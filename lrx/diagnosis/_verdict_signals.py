@@ -1,119 +1,18 @@
 """What a record shows, as numbers without units: nothing changes when the losses are shifted or scaled.
 
-The record is cut into 20 blocks of equal length. The level of a block is its trimmed mean, its noise the median
-absolute difference of neighbours, so one outlier moves neither. The unit of most signals is the descent S from the
-start to the lowest level; the first losses count for at most twice the descent above the first level, so that a huge
-one does not hide the rest.
-
 Progress is measured along the steps, t, and along the sum of the rates so far, τ: a run that is slow because its rates
 are low falls in a straight line along τ, whatever its schedule.
 """
 
-import dataclasses
-
 import numpy as np
 
-BLOCKS = 20
-SHORTEST = 24
-"""Fewer finite losses than this show nothing."""
-TRIMMED = 0.2
-"""The share of each end of a block that its level leaves out."""
-START = 2.0
-"""The first losses count for at most this many descents from the first level above it."""
+from ._verdict_course import course
+from ._verdict_levels import BLOCKS, Levels, log
+
 CYCLE, CYCLE_SIZE = 0.5, 0.02
 """A correlation that white noise does not have, and the least size of a cycle as a share of the descent."""
 LOW = 0.35
 """Rates below this share of the highest are the low part of a schedule."""
-TINY = 1e-6
-
-
-@dataclasses.dataclass(frozen=True)
-class Levels:
-    """A record in blocks; the losses are shifted and scaled so that they can be squared."""
-
-    losses: np.ndarray
-    """The finite ones, [entries]."""
-    rates: np.ndarray
-    """[entries], ones if they are not known."""
-    level: np.ndarray
-    """The trimmed mean of each block, [blocks]."""
-    noise: np.ndarray
-    """The standard deviation of one loss in each block, [blocks]."""
-    block_rate: np.ndarray
-    """The mean rate of each block, [blocks]."""
-    t: np.ndarray
-    """The middle of each block as a share of the steps, [blocks]."""
-    tau: np.ndarray
-    """The same as a share of the sum of the rates, [blocks]."""
-    start: float
-    """Where the descent begins."""
-    end_share: float
-    """The last finite loss as a share of the record."""
-    zero: float
-    """What was taken off the losses,"""
-    scale: float
-    """and what they were divided by after that."""
-
-    @property
-    def width(self) -> float:
-        """Losses in a block."""
-        return self.losses.size / self.level.size
-
-    @property
-    def sigma(self) -> float:
-        """The noise of one loss, the median of the blocks."""
-        return max(float(np.median(self.noise)), 1e-12)
-
-    @property
-    def after(self) -> float:
-        """The range of the levels without the two highest."""
-        return max(float(np.sort(self.level)[-3] - self.level.min()), 0.0)
-
-    @property
-    def descent(self) -> float:
-        """S, at least what noise may look like."""
-        return max(self.start - self.level.min(), 2 * self.sigma / self.width**0.5, 1e-12)
-
-
-def levels(losses: np.ndarray, rates: np.ndarray | None) -> Levels | None:
-    """The record in blocks, or None if it is too short."""
-    keep = np.isfinite(losses)
-    n = int(keep.sum())
-    if n < SHORTEST:
-        return None
-    end_share = (np.flatnonzero(keep)[-1] + 1) / losses.size
-    x = losses[keep]
-    r = np.ones(n) if rates is None or not rates.any() else rates[keep]
-    zero = float(np.median(x))
-    x = x - zero
-    scale = float(np.abs(x).max() or 1.0)
-    x = x / scale
-    count = min(BLOCKS, n // 3)
-    cut = np.array_split(np.arange(n), count)
-    steps = np.diff(x)
-    groups = np.array_split(np.abs(steps), max(1, min(count, steps.size // 5)))
-    noise = 1.4826 / 2**0.5 * np.array([np.median(g) for g in groups])
-    noise = noise[np.arange(count) * len(groups) // count]
-    level = np.array([trimmed(x[i]) for i in cut])
-    total = np.concatenate([[0.0], np.cumsum(r)])
-    middle = np.array([i.mean() + 0.5 for i in cut]) / n
-    tau = np.interp(middle, np.arange(n + 1) / n, total / (total[-1] or 1.0))
-    first = float(np.median(x[: max(3, n // 100)]))
-    floor = 2 * float(np.median(noise))
-    start = min(first, level[0] + START * max(level[0] - level.min(), floor))
-    rate = np.array([r[i].mean() for i in cut])
-    return Levels(x, r, level, noise, rate, middle, tau, float(start), float(end_share), zero, scale)
-
-
-def trimmed(block: np.ndarray) -> float:
-    """The mean without the highest and the lowest fifth."""
-    k = int(block.size * TRIMMED)
-    return float(np.sort(block)[k : block.size - k].mean())
-
-
-def log(x: float, low: float, high: float) -> float:
-    """The decimal logarithm, kept within bounds."""
-    return float(np.clip(np.log10(max(x, 10.0**low)), low, high))
 
 
 def signals(a: Levels) -> dict[str, float]:
@@ -145,15 +44,13 @@ def signals(a: Levels) -> dict[str, float]:
         "wander": log(wander / unit, -4, 2),
         "wander_noise": log(wander * a.width**0.5 / sigma, -1, 2),
         "fall_half": float(np.clip((half[0] - end) / unit, -2, 1)),
-        "rate_end": log(a.block_rate[-1] / (a.block_rate.max() or 1.0), -3, 0),
         "lowest_at": float(m.argmin() / m.size),
-        "highest_at": float(m.argmax() / m.size),
-        "finite": a.end_share,
         "first_jump": first_jump(a),
     }
     out.update(_profile(a))
     out.update(_steps(a))
     out.update(_low_part(a))
+    out.update(course(a))
     return out
 
 
@@ -240,59 +137,14 @@ def _low_part(a: Levels) -> dict[str, float]:
     peak = r.argmax()
     low = (r < LOW * r.max()) & (np.arange(m.size) > peak)
     if not low.any() or low.all():
-        return {"low_fall": 0.0, "low_share": 0.0, "low_noise": 0.0}
+        return {"low_fall": 0.0, "low_noise": 0.0}
     falls = np.maximum(-np.diff(np.r_[a.start, m]), 0)
     before = ~low & (np.arange(m.size) >= peak)
     quiet = float(a.noise[low].mean()) / max(float(a.noise[before].mean()), 1e-12)
     return {
         "low_fall": float(np.clip(falls[low].sum() / a.descent, 0, 1)),
-        "low_share": float(r[low].sum() / r.sum()),
         "low_noise": log(quiet, -2, 1),
     }
-
-
-def beside(a: Levels, b: Levels) -> dict[str, float]:
-    """The signals of a record `a` beside the best one, `b`, cut to the same steps; the unit is the best's descent."""
-    ratio, shift = a.scale / b.scale, (a.zero - b.zero) / b.scale
-    m, sigma, start = a.level * ratio + shift, a.noise * ratio, a.start * ratio + shift
-    unit, few = b.descent, max(1, m.size // 5)
-    gap = (np.interp(b.t, a.t, m) - b.level) / unit
-    spread = np.minimum(np.interp(b.t, a.t, sigma), b.noise.max() + unit) / unit
-    doubt = float(np.hypot(spread[-1], b.noise[-1] / unit) / b.width**0.5)
-    late, late_best = sigma[-few:].mean(), b.noise[-few:].mean()
-    out = {
-        "gap": log(float(gap[-1]), -3, 3),
-        "gap_last": log(float(gap[-few:].mean()), -3, 3),
-        "gap_sure": log(float(gap[-1]) / max(doubt, 1e-12), -1, 3),
-        "better": log(float(-gap[-1]), -3, 0),
-        "noise_ratio": float(np.clip(np.log10(max(late, 1e-12) / max(late_best, 1e-12)), -2, 3)),
-        "noise_ratio_early": float(
-            np.clip(np.log10(max(sigma[:few].mean(), 1e-12) / max(b.noise[:few].mean(), 1e-12)), -2, 3)
-        ),
-    }
-    for share in (5, 15, 40):
-        x = float(np.interp(share / 100, b.t, gap))
-        out[f"gap{share}"] = float(np.clip(np.sign(x) * np.log10(1 + abs(x) / 0.02), -3, 5))
-    grid, curve = _envelope(b)
-    for share in (10, 30, 60, 100):
-        # how far the best run was, along the rates, when it first came as low as this one is here
-        level = float(np.interp(share / 100, np.r_[0, a.tau], np.r_[start, np.minimum.accumulate(m)]))
-        at = float(np.interp(-level, -curve, grid))
-        own = max(share / 100, float(a.tau[0]))
-        out[f"behind{share}"] = float(np.clip(np.log10(max(at, 1e-4) / own), -3, 1.5))
-    return out
-
-
-def _envelope(b: Levels) -> tuple[np.ndarray, np.ndarray]:
-    """The lowest level so far along the sum of the rates, finer at the start: (shares, levels)."""
-    n = b.losses.size
-    at = np.unique(np.geomspace(1, n, 60).round().astype(int))
-    sums = np.concatenate([[0.0], np.cumsum(np.clip(b.losses, None, b.start + 3 * b.sigma))])
-    lower, upper = (at / 1.35).astype(int), np.minimum((at * 1.35).astype(int) + 1, n)
-    curve = np.minimum.accumulate(np.r_[b.start, (sums[upper] - sums[lower]) / (upper - lower)])
-    total = np.cumsum(b.rates)
-    curve = curve - np.arange(curve.size) * 1e-12  # strictly falling
-    return np.r_[0.0, total[at - 1] / (total[-1] or 1.0)], curve
 
 
 def overfit(validation: np.ndarray) -> tuple[float, float]:

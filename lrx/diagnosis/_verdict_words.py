@@ -18,6 +18,11 @@ BESIDE_BEST = {
 OVERFITS = "The run overfits: the validation loss has risen again by {:.0%} of its descent, since {:.0%} of the record."
 LOST = 0.2
 """From this share on."""
+BEGINS_LATE = "The record begins after {:.2g}% of the steps: what falls slowly then may have fallen fast before."
+LATE = 0.01
+"""A record without this share of the run's first steps lacks the fast fall. From here on good rates look too low: in
+runs of 400 steps twice as often as with their start."""
+FROM_THE_START = "Give the log from the first step, or beside it the record of a better run and the rates of both."
 
 
 def text(
@@ -25,12 +30,14 @@ def text(
 ) -> str:
     """What is seen, and what to do."""
     seen = (BESIDE_BEST if "gap" in evidence else SEEN).get(label, SEEN[label])
+    late = label == "unknown" and evidence["missing"] > LATE
+    seen = BEGINS_LATE.format(100 * evidence["missing"]) if late else seen
     if evidence["overfitting"] > LOST:
         told = OVERFITS.format(evidence["overfitting"], evidence["overfits_from"])
         if label in ("fine", "unknown", "too_low"):
             return f"{told} That is no fault of the rate: stop earlier, regularize, or get more data."
         return f"{seen} {told}"
-    return f"{seen} {todo(label, factor, interval)}"
+    return f"{seen} {FROM_THE_START if late else todo(label, factor, interval)}"
 
 
 def todo(label: str, factor: float, interval: tuple[float, float]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,6 +32,10 @@ class Law:
     """Lower bounds of the exponentials of the coordinates."""
     greatest: tuple[float, ...]
     """Upper bounds."""
+    usual: tuple[float, ...]
+    """The centres of the prior."""
+    within: tuple[float, ...]
+    """Its standard deviations, as factors; infinite where nothing is known beforehand."""
 
 
 def multi_power(p: jax.Array, z: Drops) -> jax.Array:
@@ -100,6 +105,8 @@ LAWS = {
         _multi_power_starts,
         (1e-8, 1e-8, 1e-2, 1e-8, 1e-12, 1e-2, 1e-3),
         (1e8, 1e8, 1e1, 1e12, 1e12, 2e1, 5e0),
+        (1.0, 1.0, 1.0, 1.0, 1.0, 0.5, 0.5),
+        (math.inf, math.inf, math.inf, math.inf, math.inf, 4.0, 4.0),
     ),
     "momentum": Law(
         ("L0", "A", "alpha", "C", "horizon"),
@@ -109,5 +116,7 @@ LAWS = {
         _momentum_starts,
         (1e-8, 1e-8, 1e-2, 1e-12, 1.5),
         (1e8, 1e8, 1e1, 1e12, 1e7),
+        (1.0,) * 5,
+        (math.inf,) * 5,
     ),
 }

@@ -25,11 +25,11 @@ class AccumulateState(NamedTuple):
     gradient_step: jax.Array
     """Updates of the inner optimizer; int32 []."""
     weight: jax.Array
-    """Σw, the sum of the weights of those that were finite, since the last update; float32 []."""
+    """Σw, the sum of the weights of those that were not skipped, since the last update; float32 []."""
     skipped: jax.Array
-    """Micro-gradients that were not finite, since the beginning; int32 []."""
+    """Micro-gradients that were not finite, or had a weight that is no number ≥ 0, since the beginning; int32 []."""
     gradients: Any
-    """ḡ, the mean of the finite ones, shaped like the parameters, float32 or `accumulator_dtype`."""
+    """ḡ, the mean of those that were not skipped, shaped like the parameters, float32 or `accumulator_dtype`."""
     value: jax.Array
     """The mean of their `value=`, if it is given; float32 []."""
     inner: Any
@@ -62,9 +62,9 @@ class Accumulate(Rule):
     ) -> tuple[Any, AccumulateState]:
         """Add to the mean; on the last micro-step of a window, the inner update."""
         w = _weight(extra)
-        finite = all_finite(updates) & jnp.isfinite(w)
-        taken = finite & (w > 0)
-        skipped = jnp.where(finite | (w == 0), state.skipped, add_one(state.skipped))
+        usable = all_finite(updates) & jnp.isfinite(w) & (w >= 0)
+        taken = usable & (w > 0)
+        skipped = jnp.where(usable | (w == 0), state.skipped, add_one(state.skipped))
         weight = state.weight + jnp.where(taken, w, 0)
         share = jnp.where(taken, w / jnp.where(taken, weight, 1), 0)
 
@@ -173,7 +173,7 @@ def accumulate(
 
     - `weight=` (a number ≥ 0, may be traced): what this micro-batch counts, such as its number of tokens, if its
       gradient is a mean over them. With weight 0 it is left out, whatever its gradient is;
-      with one in an array that is not finite it is skipped, and counted in the state as `skipped`.
+      with one in an array that is negative or not finite it is skipped, and counted in the state as `skipped`.
     - `flush=` (a bool, may be traced): end the window with this micro-step, such as the last of an epoch. With nothing
       left to add, flush what is there by `tx.update(zeros, state, params, weight=0.0, flush=True)`.
 

@@ -18,7 +18,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -65,7 +65,7 @@ class ScaleByAcprop(Rule):
 
 @check.public
 def scale_by_acprop(
-    b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-16, eps_root: Scalar = 1e-16
+    b1: Hyperparameter = 0.9, b2: Hyperparameter = 0.999, eps: Hyperparameter = 1e-16, eps_root: Hyperparameter = 1e-16
 ) -> Transformation:
     """Divide the updates by the root of their mean squared distance from their mean, of the step before: see `acprop`.
 
@@ -110,11 +110,11 @@ def scale_by_acprop(
 @check.public
 def acprop(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-16,
-    eps_root: Scalar = 1e-16,
-    weight_decay: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-16,
+    eps_root: Hyperparameter = 1e-16,
+    weight_decay: Hyperparameter = 0.0,
     mask: Any = None,
 ) -> Transformation:
     """ACProp: AdaBelief without momentum in the step, whose divisor does not know the gradient that it divides.

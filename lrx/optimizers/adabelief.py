@@ -18,7 +18,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -87,10 +87,10 @@ class ScaleByBelief(Rule):
 
 @check.public
 def scale_by_belief(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-16,
-    eps_root: Scalar = 1e-16,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-16,
+    eps_root: Hyperparameter = 1e-16,
     *,
     nesterov: bool = False,
     mu_dtype: Any = None,
@@ -140,10 +140,10 @@ def scale_by_belief(
 @check.public
 def adabelief(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-16,
-    eps_root: Scalar = 1e-16,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-16,
+    eps_root: Hyperparameter = 1e-16,
     *,
     nesterov: bool = False,
     mu_dtype: Any = None,

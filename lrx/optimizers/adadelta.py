@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import full_like_second, map_leaves, real, sqrt, squared
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -64,7 +64,7 @@ class ScaleByAdadelta(Rule):
 
 
 @check.public
-def scale_by_adadelta(rho: Scalar = 0.9, eps: Scalar = 1e-6, *, nu_dtype: Any = None) -> Transformation:
+def scale_by_adadelta(rho: Hyperparameter = 0.9, eps: Hyperparameter = 1e-6, *, nu_dtype: Any = None) -> Transformation:
     """Multiply each coordinate by the ratio of two roots of recent mean squares: see `adadelta`.
 
     ::
@@ -103,9 +103,9 @@ def scale_by_adadelta(rho: Scalar = 0.9, eps: Scalar = 1e-6, *, nu_dtype: Any = 
 @check.public
 def adadelta(
     learning_rate: LearningRate | None = None,
-    rho: Scalar = 0.9,
-    eps: Scalar = 1e-6,
-    weight_decay: Scalar = 0.0,
+    rho: Hyperparameter = 0.9,
+    eps: Hyperparameter = 1e-6,
+    weight_decay: Hyperparameter = 0.0,
     weight_decay_mask: Any = None,
     *,
     nu_dtype: Any = None,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import add_one, full_like_second, map_leaves, sqrt, squared, vary_like, zero_count
 from .._chain import chain
-from .._numbers import F32, Count, Scalar
+from .._numbers import F32, Count, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -139,10 +139,10 @@ def _inverse(x: jax.Array) -> jax.Array:
 @check.public
 def scale_by_factored_rms(
     factored: bool = True,
-    decay_rate: Scalar = 0.8,
+    decay_rate: Hyperparameter = 0.8,
     step_offset: Count = 0,
     min_dim_size_to_factor: int = 128,
-    epsilon: Scalar = 1e-30,
+    epsilon: Hyperparameter = 1e-30,
     decay_rate_fn: Any = None,
     *,
     nu_dtype: Any = None,
@@ -203,14 +203,14 @@ def scale_by_factored_rms(
 def adafactor(
     learning_rate: LearningRate | None = None,
     min_dim_size_to_factor: int = 128,
-    decay_rate: Scalar = 0.8,
+    decay_rate: Hyperparameter = 0.8,
     decay_offset: Count = 0,
     multiply_by_parameter_scale: bool = True,
-    clipping_threshold: Scalar | None = 1.0,
-    momentum: Scalar | None = None,
+    clipping_threshold: Hyperparameter | None = 1.0,
+    momentum: Hyperparameter | None = None,
     dtype_momentum: Any = jnp.float32,
-    weight_decay_rate: Scalar | None = None,
-    eps: Scalar = 1e-30,
+    weight_decay_rate: Hyperparameter | None = None,
+    eps: Hyperparameter = 1e-30,
     factored: bool = True,
     weight_decay_mask: Any = None,
     *,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import full_like_second, map_leaves, real, squared
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -57,7 +57,7 @@ class ScaleByRss(Rule):
 
 @check.public
 def scale_by_rss(
-    initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7, *, sum_dtype: Any = None
+    initial_accumulator_value: Hyperparameter = 0.1, eps: Hyperparameter = 1e-7, *, sum_dtype: Any = None
 ) -> Transformation:
     """Divide each coordinate by the root of its sum of squares so far: see `adagrad`.
 
@@ -92,7 +92,9 @@ def scale_by_rss(
 
 
 @check.public
-def adagrad(learning_rate: LearningRate, initial_accumulator_value: Scalar = 0.1, eps: Scalar = 1e-7) -> Transformation:
+def adagrad(
+    learning_rate: LearningRate, initial_accumulator_value: Hyperparameter = 0.1, eps: Hyperparameter = 1e-7
+) -> Transformation:
     """Adagrad: the rate of each coordinate falls with the root of its sum of squared gradients.
 
     With g_t the gradient and η_t the learning rate::

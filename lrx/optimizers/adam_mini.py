@@ -22,7 +22,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import key_name, pytree_dataclass, static
 from .._rule import Rule
 from .._stacks import of_stack
@@ -115,9 +115,9 @@ def _block_mean(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
 
 @check.public
 def scale_by_adam_mini(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
     mu_dtype: Any = None,
     *,
     block_axes: Callable[[str, tuple[int, ...]], Iterable[int]] | None = None,
@@ -168,12 +168,12 @@ def scale_by_adam_mini(
 @check.public
 def adam_mini(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
     mu_dtype: Any = None,
     *,
-    weight_decay: Scalar = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     mask: Any = None,
     block_axes: Callable[[str, tuple[int, ...]], Iterable[int]] | None = None,
     nu_dtype: Any = None,

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import add_one, full_like_second, map_leaves, one_minus_power, real, zero_count, zeros_like
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -64,7 +64,12 @@ class ScaleByAdamax(Rule):
 
 @check.public
 def scale_by_adamax(
-    b1: Scalar = 0.9, b2: Scalar = 0.999, eps: Scalar = 1e-8, *, mu_dtype: Any = None, nu_dtype: Any = None
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    *,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
 ) -> Transformation:
     """Divide the mean of the updates by a decaying maximum of their size: see `adamax`.
 
@@ -110,9 +115,9 @@ def scale_by_adamax(
 @check.public
 def adamax(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
     *,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
@@ -161,10 +166,10 @@ def adamax(
 @check.public
 def adamaxw(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 1e-4,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 1e-4,
     mask: Any = None,
     *,
     mu_dtype: Any = None,

@@ -19,7 +19,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -91,12 +91,12 @@ class ScaleByAdemamix(Rule):
 
 @check.public
 def scale_by_ademamix(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    b3: Scalar = 0.9999,
-    alpha: Scalar = 6.0,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    b3: Hyperparameter = 0.9999,
+    alpha: Hyperparameter = 6.0,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: Any = None,
     *,
     nu_dtype: Any = None,
@@ -148,14 +148,14 @@ def scale_by_ademamix(
 @check.public
 def ademamix(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    b3: Scalar = 0.9999,
-    alpha: Scalar = 5.0,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    b3: Hyperparameter = 0.9999,
+    alpha: Hyperparameter = 5.0,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: Any = None,
-    weight_decay: Scalar = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     mask: Any = None,
     *,
     nu_dtype: Any = None,

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import add_one, full_like_second, map_leaves, real, sqrt, squared, zero_count, zeros_like
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -83,9 +83,9 @@ def _clipped(x: jax.Array, bound: jax.Array) -> jax.Array:
 
 @check.public
 def scale_by_adopt(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.9999,
-    eps: Scalar = 1e-6,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.9999,
+    eps: Hyperparameter = 1e-6,
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,
@@ -146,9 +146,9 @@ def scale_by_adopt(
 @check.public
 def adopt(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.9999,
-    eps: Scalar = 1e-6,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.9999,
+    eps: Hyperparameter = 1e-6,
     mu_dtype: Any = None,
     *,
     nesterov: bool = False,

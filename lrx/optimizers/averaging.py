@@ -1,6 +1,5 @@
 """Averages of the parameters for evaluation, and the function that reads them."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -10,12 +9,11 @@ import optax
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable, wide_copied, zero_count
 from .._boxes import boxed_like, is_boxed, value_of
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._state_paths import dotted, rules
 from .._transformation import Transformation, transformation
-from ..schedules._schedule import Schedule
 from ._dtype import dtype_name
 from .ema import decay_at, scheduled_decay
 
@@ -97,9 +95,7 @@ class ScheduledEmaOfParams(Rule):
 
 
 @check.public
-def params_ema(
-    decay: Scalar | Schedule | Callable[[Any], Any], *, debias: bool = True, accumulator_dtype: Any = None
-) -> Transformation:
+def params_ema(decay: Hyperparameter, *, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
     """Keep an exponential moving average of the parameters, as the last link of a chain. The updates pass unchanged.
 
     With θ_t = θ_{t−1} + u_t the parameters after the update and a_0 = θ_0::
@@ -182,7 +178,7 @@ def _towards(share: jax.Array, updates: Any, state: Any, params: Any) -> Any:
 
 
 @check.public
-def polynomial_averaging(gamma: Scalar = 8.0, *, accumulator_dtype: Any = None) -> Transformation:
+def polynomial_averaging(gamma: Hyperparameter = 8.0, *, accumulator_dtype: Any = None) -> Transformation:
     """Keep an average of the parameters with polynomial weights, as the last link of a chain. The updates pass.
 
     With θ_t = θ_{t−1} + u_t the parameters after update t = 1, 2, …::

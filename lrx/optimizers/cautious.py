@@ -8,7 +8,7 @@ import optax
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
@@ -50,7 +50,7 @@ class Cautious(Rule):
 
 @check.public
 def cautious(
-    inner: optax.GradientTransformation, *, min_share: Scalar = 1e-3, flip_sign: bool = True
+    inner: optax.GradientTransformation, *, min_share: Hyperparameter = 1e-3, flip_sign: bool = True
 ) -> Transformation:
     """Drop the coordinates in which an update and the negative gradient have opposite signs.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -38,7 +38,7 @@ class ClipByBlockRms(Rule):
 
 
 @check.public
-def clip_by_block_rms(threshold: Scalar) -> Transformation:
+def clip_by_block_rms(threshold: Hyperparameter) -> Transformation:
     """Shrink each leaf so that the root of its mean square is at most `threshold`.
 
     With RMS(g) = √(mean of g² over the leaf), in at least float32::

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import global_norm, map_leaves, real, sqrt, squared
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -41,7 +41,7 @@ class ClipByGlobalNorm(Rule):
 
 
 @check.public
-def clip_by_global_norm(max_norm: Scalar) -> Transformation:
+def clip_by_global_norm(max_norm: Hyperparameter) -> Transformation:
     """Shrink the updates, all leaves together, so that their norm is at most `max_norm`.
 
     With ‖g‖ the Euclidean norm of all leaves together, summed in at least float32::
@@ -99,7 +99,7 @@ class Clip(Rule):
 
 
 @check.public
-def clip(max_delta: Scalar) -> Transformation:
+def clip(max_delta: Hyperparameter) -> Transformation:
     """Clip each coordinate of the updates.
 
     ::
@@ -170,7 +170,7 @@ def _unit_norm(x: jax.Array, axis: int | tuple[int, ...] | None) -> jax.Array:
 
 @check.public
 def adaptive_grad_clip(
-    clipping: Scalar, eps: Scalar = 1e-3, axis: int | tuple[int, ...] | None = None
+    clipping: Hyperparameter, eps: Hyperparameter = 1e-3, axis: int | tuple[int, ...] | None = None
 ) -> Transformation:
     """Clip the gradient of each unit in proportion to the unit's own norm.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import full_like_second, map_leaves, real, select, vary_like, wide_zeros_like, zero_count
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
@@ -83,7 +83,9 @@ class ScaleByCocob(SkipsUnusable):
 
 
 @check.public
-def scale_by_cocob(alpha: Scalar = 100.0, eps: Scalar = 1e-8, *, flip_sign: bool = False) -> Transformation:
+def scale_by_cocob(
+    alpha: Hyperparameter = 100.0, eps: Hyperparameter = 1e-8, *, flip_sign: bool = False
+) -> Transformation:
     """Replace the gradient by the change of a coordinate's bet: see `cocob`.
 
     With b_t the bet, whose formula is there::
@@ -122,9 +124,9 @@ def scale_by_cocob(alpha: Scalar = 100.0, eps: Scalar = 1e-8, *, flip_sign: bool
 @check.public
 def cocob(
     learning_rate: LearningRate = 1.0,
-    alpha: Scalar = 100.0,
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 0.0,
+    alpha: Hyperparameter = 100.0,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 0.0,
     mask: Any = None,
 ) -> Transformation:
     """COCOB-Backprop: stochastic optimization by coin betting, without a rate to choose.

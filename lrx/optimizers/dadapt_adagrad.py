@@ -16,7 +16,7 @@ from .._arithmetic import (
     squared,
     widened,
 )
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
@@ -64,13 +64,13 @@ class DadaptAdagrad(Dadapt):
 @check.public
 def dadapt_adagrad(
     learning_rate: LearningRate = 1.0,
-    momentum: Scalar = 0.0,
-    eps: Scalar = 1e-6,
-    estim_lr0: Scalar = 1e-6,
-    weight_decay: Scalar = 0.0,
+    momentum: Hyperparameter = 0.0,
+    eps: Hyperparameter = 1e-6,
+    estim_lr0: Hyperparameter = 1e-6,
+    weight_decay: Hyperparameter = 0.0,
     *,
-    growth_rate: Scalar = float("inf"),
-    initial_accumulator_value: Scalar = 1e-6,
+    growth_rate: Hyperparameter = float("inf"),
+    initial_accumulator_value: Hyperparameter = 1e-6,
 ) -> Transformation:
     """AdaGrad that finds its rate by D-Adaptation: `learning_rate` is a factor of that, normally 1.
 

@@ -16,7 +16,7 @@ from .._arithmetic import (
     sqrt,
     squared,
 )
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
@@ -68,12 +68,12 @@ class DadaptAdamw(Dadapt):
 @check.public
 def dadapt_adamw(
     learning_rate: LearningRate = 1.0,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
-    eps: Scalar = 1e-8,
-    estim_lr0: Scalar = 1e-6,
-    weight_decay: Scalar = 0.0,
+    betas: tuple[Hyperparameter, Hyperparameter] = (0.9, 0.999),
+    eps: Hyperparameter = 1e-8,
+    estim_lr0: Hyperparameter = 1e-6,
+    weight_decay: Hyperparameter = 0.0,
     *,
-    growth_rate: Scalar = float("inf"),
+    growth_rate: Hyperparameter = float("inf"),
 ) -> Transformation:
     """AdamW that finds its rate by D-Adaptation: `learning_rate` is a factor of that, normally 1.
 

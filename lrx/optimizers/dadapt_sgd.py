@@ -12,7 +12,7 @@ from .._arithmetic import (
     map_leaves,
     real,
 )
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._transformation import Transformation, transformation
 from ..controllers._controller import LearningRate
@@ -55,11 +55,11 @@ class DadaptSgd(Dadapt):
 @check.public
 def dadapt_sgd(
     learning_rate: LearningRate = 1.0,
-    momentum: Scalar = 0.0,
-    estim_lr0: Scalar = 1e-6,
-    weight_decay: Scalar = 0.0,
+    momentum: Hyperparameter = 0.0,
+    estim_lr0: Hyperparameter = 1e-6,
+    weight_decay: Hyperparameter = 0.0,
     *,
-    growth_rate: Scalar = float("inf"),
+    growth_rate: Hyperparameter = float("inf"),
 ) -> Transformation:
     """SGD that finds its rate by D-Adaptation: `learning_rate` is a factor of that, normally 1.
 

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real, sqrt, squared, trainable, vary_like, wide_copied, zero_count
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
@@ -80,7 +80,10 @@ class ScaleByDistanceOverGradients(SkipsUnusable):
 
 @check.public
 def scale_by_distance_over_gradients(
-    reps_rel: Scalar = 1e-6, eps: Scalar = 1e-8, param_dtype: Any = jnp.float32, global_scale: Scalar = 1.0
+    reps_rel: Hyperparameter = 1e-6,
+    eps: Hyperparameter = 1e-8,
+    param_dtype: Any = jnp.float32,
+    global_scale: Hyperparameter = 1.0,
 ) -> Transformation:
     """Multiply the update of each leaf by the distance that it travelled, over its gradients so far (L-DoG).
 

@@ -4,7 +4,7 @@ from typing import Any, Literal
 
 from .. import _check as check
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._transformation import Transformation
 from ..controllers import distance
 from ..controllers._controller import LearningRate
@@ -20,7 +20,7 @@ def dog(
     learning_rate: LearningRate = 1.0,
     init_step: tuple[InitStep, Scalar] = ("heuristic", 1e-6),
     eps: Scalar = 1e-8,
-    weight_decay: Scalar | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Any = None,
 ) -> Transformation:
     """Distance over gradients: `sgd(lrx.dog(...))`, with the arguments of `optax.contrib.dog`.
@@ -71,7 +71,7 @@ def dowg(
     learning_rate: LearningRate = 1.0,
     init_estim_sq_dist: Scalar | None = None,
     eps: Scalar = 1e-4,
-    weight_decay: Scalar | None = None,
+    weight_decay: Hyperparameter | None = None,
     mask: Any = None,
 ) -> Transformation:
     """Distance over weighted gradients: `sgd(lrx.dowg(...))`, with the arguments of `optax.contrib.dowg`.
@@ -112,6 +112,6 @@ def dowg(
         return _decayed(distance.dowg(learning_rate, init_distance=square**0.5, eps=eps), weight_decay, mask)
 
 
-def _decayed(rate: Any, weight_decay: Scalar | None, mask: Any) -> Transformation:
+def _decayed(rate: Any, weight_decay: Hyperparameter | None, mask: Any) -> Transformation:
     decay = () if weight_decay is None else (add_decayed_weights(weight_decay, mask),)
     return chain(*decay, scale_by_learning_rate(rate))

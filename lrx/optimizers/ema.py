@@ -1,7 +1,6 @@
 """The exponential moving average of past updates."""
 
 import contextlib
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, one_minus_power, real, zero_count, zeros_like
-from .._numbers import F32, I32, Scalar, is_tracer
+from .._numbers import F32, I32, Hyperparameter, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -124,9 +123,7 @@ def scheduled_decay(schedule: Any) -> Any:
 
 
 @check.public
-def ema(
-    decay: Scalar | Schedule | Callable[[Any], Any], debias: bool = True, accumulator_dtype: Any = None
-) -> Transformation:
+def ema(decay: Hyperparameter, debias: bool = True, accumulator_dtype: Any = None) -> Transformation:
     """Replace the updates by the exponential moving average of past ones.
 
     With g_t the update coming in and m_0 = 0::

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import map_leaves, real, widened
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -56,7 +56,7 @@ class ShrinkByRate(Rule):
 
 
 @check.public
-def fromage(learning_rate: LearningRate, min_norm: Scalar = 1e-6) -> Transformation:
+def fromage(learning_rate: LearningRate, min_norm: Hyperparameter = 1e-6) -> Transformation:
     """Fromage: each leaf moves by a fraction of its own norm, and is kept from growing by that.
 
     With g the gradient of a leaf, η_t the learning rate and ‖·‖ the Euclidean norm of a leaf, or `min_norm` if that is

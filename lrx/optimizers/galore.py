@@ -10,7 +10,7 @@ import optax
 from .. import _check as check
 from .._arithmetic import add_one, is_none, leaves_like, memory_dtype, real, trainable, vary_like, wide, zero_count
 from .._chain import chain
-from .._numbers import Count, Scalar
+from .._numbers import Count, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
@@ -158,7 +158,7 @@ def _adjoint(x: jax.Array) -> jax.Array:
 def scale_by_galore(
     rank: int = 128,
     update_proj_gap: Count = 200,
-    scale: Scalar = 1.0,
+    scale: Hyperparameter = 1.0,
     base_optimizer: optax.GradientTransformation | None = None,
     weight_dimension_numbers: Any = None,
 ) -> Transformation:
@@ -227,9 +227,9 @@ def galore(
     learning_rate: LearningRate,
     rank: int = 128,
     update_proj_gap: Count = 200,
-    scale: Scalar = 1.0,
+    scale: Hyperparameter = 1.0,
     base_optimizer: optax.GradientTransformation | None = None,
-    weight_decay: Scalar = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     mask: Any = None,
     weight_dimension_numbers: Any = None,
 ) -> Transformation:

@@ -22,7 +22,7 @@ from .._arithmetic import (
     zero_count,
     zeros_like,
 )
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -167,7 +167,11 @@ def _from(leaf: Any) -> Any:
 
 @check.public
 def hdm(
-    learning_rate: LearningRate = 0.1, *, momentum: Scalar = 0.95, momentum_rate: Scalar = 1.0, nonnegative: bool = True
+    learning_rate: LearningRate = 0.1,
+    *,
+    momentum: Hyperparameter = 0.95,
+    momentum_rate: Hyperparameter = 1.0,
+    nonnegative: bool = True,
 ) -> Transformation:
     """Hypergradient descent with heavy-ball momentum (HDM-HB): learn a rate for each coordinate while descending.
 

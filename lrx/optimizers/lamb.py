@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import _check as check
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter
 from .._transformation import Transformation
 from ..controllers._controller import LearningRate
 from .adam import scale_by_adam
@@ -16,11 +16,11 @@ from .weight_decay import add_decayed_weights
 @check.public
 def lamb(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-6,
-    eps_root: Scalar = 0.0,
-    weight_decay: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-6,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     mask: Any = None,
     *,
     mu_dtype: Any = None,

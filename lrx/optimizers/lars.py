@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import _check as check
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter
 from .._transformation import Transformation
 from ..controllers._controller import LearningRate
 from ._labels import as_mask
@@ -17,12 +17,12 @@ from .weight_decay import add_decayed_weights
 @check.public
 def lars(
     learning_rate: LearningRate,
-    weight_decay: Scalar = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     weight_decay_mask: Any = True,
-    trust_coefficient: Scalar = 0.001,
-    eps: Scalar = 0.0,
+    trust_coefficient: Hyperparameter = 0.001,
+    eps: Hyperparameter = 0.0,
     trust_ratio_mask: Any = True,
-    momentum: Scalar = 0.9,
+    momentum: Hyperparameter = 0.9,
     nesterov: bool = False,
     *,
     accumulator_dtype: Any = None,

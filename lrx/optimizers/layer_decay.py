@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import scaled
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -45,7 +45,7 @@ class LayerWiseDecay(Rule):
 
 
 @check.public
-def layer_wise_decay(decay_rate: Scalar, depths: Any, *, min_scale: Scalar = 0.0) -> Transformation:
+def layer_wise_decay(decay_rate: Hyperparameter, depths: Any, *, min_scale: Hyperparameter = 0.0) -> Transformation:
     """Scale the learning rate of each layer: the further from the output, the smaller.
 
     With d the depth of a leaf and D the largest of all::

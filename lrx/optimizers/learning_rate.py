@@ -59,7 +59,7 @@ class ScaleByLearningRate(Rule):
 
 @pytree_dataclass
 class ScaleBySchedule(Rule):
-    """See `scale_by_learning_rate`. The rate is a schedule."""
+    """See `scale_by_learning_rate`. The rate is a schedule, which the rule evaluates itself, to keep the value."""
 
     schedule: Any
     flip_sign: bool = static(default=True)

@@ -14,7 +14,7 @@ import optax
 
 from .. import _check as check
 from .._arithmetic import add_one, real_dtype, select, vary_like, zero_count, zeros_like
-from .._numbers import F32, I32, Count, Scalar
+from .._numbers import F32, I32, Count, Hyperparameter, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
 from .._rule import Rule
 from .._skipping import guarded, not_moved_where
@@ -188,12 +188,12 @@ class ScaleByZoomLinesearch(_Search):
 @check.public
 def scale_by_backtracking_linesearch(
     max_backtracking_steps: Count,
-    slope_rtol: Scalar = 1e-4,
-    decrease_factor: Scalar = 0.8,
-    increase_factor: Scalar = 1.5,
-    max_learning_rate: Scalar = 1.0,
-    atol: Scalar = 0.0,
-    rtol: Scalar = 0.0,
+    slope_rtol: Hyperparameter = 1e-4,
+    decrease_factor: Hyperparameter = 0.8,
+    increase_factor: Hyperparameter = 1.5,
+    max_learning_rate: Hyperparameter = 1.0,
+    atol: Hyperparameter = 0.0,
+    rtol: Hyperparameter = 0.0,
     store_grad: bool = False,
     verbose: bool = False,
 ) -> Transformation:
@@ -256,13 +256,13 @@ def scale_by_backtracking_linesearch(
 @check.public
 def scale_by_zoom_linesearch(
     max_linesearch_steps: Count,
-    max_learning_rate: Scalar | None = None,
-    tol: Scalar = 0.0,
-    increase_factor: Scalar = 2.0,
-    slope_rtol: Scalar = 1e-4,
-    curv_rtol: Scalar = 0.9,
-    approx_dec_rtol: Scalar | None = 1e-6,
-    stepsize_precision: Scalar = 1e-5,
+    max_learning_rate: Hyperparameter | None = None,
+    tol: Hyperparameter = 0.0,
+    increase_factor: Hyperparameter = 2.0,
+    slope_rtol: Hyperparameter = 1e-4,
+    curv_rtol: Hyperparameter = 0.9,
+    approx_dec_rtol: Hyperparameter | None = 1e-6,
+    stepsize_precision: Hyperparameter = 1e-5,
     initial_guess_strategy: Guess = "keep",
     verbose: bool = False,
 ) -> Transformation:

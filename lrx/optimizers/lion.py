@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, real, zero_count, zeros_like
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -71,7 +71,12 @@ class ScaleByLion(Rule):
 
 @check.public
 def scale_by_lion(
-    b1: Scalar = 0.9, b2: Scalar = 0.99, mu_dtype: Any = None, *, mode: Mode = "hard", smooth_beta: Scalar = 1.0
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.99,
+    mu_dtype: Any = None,
+    *,
+    mode: Mode = "hard",
+    smooth_beta: Hyperparameter = 1.0,
 ) -> Transformation:
     """Replace the updates by the sign of their mean: see `lion`.
 
@@ -117,10 +122,10 @@ def scale_by_lion(
 @check.public
 def lion(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.99,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.99,
     mu_dtype: Any = None,
-    weight_decay: Scalar = 1e-3,
+    weight_decay: Hyperparameter = 1e-3,
     mask: Any = None,
 ) -> Transformation:
     """Lion: steps of exactly the learning rate in every coordinate, and one moment instead of Adam's two.

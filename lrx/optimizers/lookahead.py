@@ -8,7 +8,7 @@ import optax
 
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, map_present, real, zero_count
-from .._numbers import Count, Scalar
+from .._numbers import Count, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import COUNTS, Rule, is_rule_state
 from .._state_paths import rate_of
@@ -98,7 +98,7 @@ def reset_where(sync: jax.Array, old: Any, fresh: Any) -> Any:
 def lookahead(
     fast_optimizer: optax.GradientTransformation,
     sync_period: Count,
-    slow_step_size: Scalar,
+    slow_step_size: Hyperparameter,
     reset_state: bool = False,
 ) -> Transformation:
     """Let slow parameters follow the fast ones: k steps forward, one step back.

@@ -18,7 +18,7 @@ from .._arithmetic import (
     zero_count,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
@@ -91,7 +91,9 @@ def _cube_root(x: jax.Array) -> jax.Array:
 
 
 @check.public
-def scale_by_madgrad(learning_rate: LearningRate, momentum: Scalar = 0.9, eps: Scalar = 1e-6) -> Transformation:
+def scale_by_madgrad(
+    learning_rate: LearningRate, momentum: Hyperparameter = 0.9, eps: Hyperparameter = 1e-6
+) -> Transformation:
     """Step towards a point of dual averaging: see `madgrad`, of which this is all but the weight decay.
 
     Args:
@@ -126,7 +128,10 @@ def scale_by_madgrad(learning_rate: LearningRate, momentum: Scalar = 0.9, eps: S
 
 @check.public
 def madgrad(
-    learning_rate: LearningRate, momentum: Scalar = 0.9, weight_decay: Scalar = 0.0, eps: Scalar = 1e-6
+    learning_rate: LearningRate,
+    momentum: Hyperparameter = 0.9,
+    weight_decay: Hyperparameter = 0.0,
+    eps: Hyperparameter = 1e-6,
 ) -> Transformation:
     """MADGRAD: adaptive dual averaging with momentum.
 

@@ -18,7 +18,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -87,12 +87,12 @@ class ScaleByMars(Rule):
 
 @check.public
 def scale_by_mars(
-    b1: Scalar = 0.95,
-    b2: Scalar = 0.99,
-    eps: Scalar = 1e-8,
+    b1: Hyperparameter = 0.95,
+    b2: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-8,
     mu_dtype: Any = None,
     *,
-    gamma: Scalar = 0.025,
+    gamma: Hyperparameter = 0.025,
     nu_dtype: Any = None,
 ) -> Transformation:
     """Scale by Adam after the noise of the updates is reduced: see `mars`.
@@ -141,13 +141,13 @@ def scale_by_mars(
 @check.public
 def mars(
     learning_rate: LearningRate,
-    b1: Scalar = 0.95,
-    b2: Scalar = 0.99,
-    eps: Scalar = 1e-8,
+    b1: Hyperparameter = 0.95,
+    b2: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-8,
     mu_dtype: Any = None,
     *,
-    gamma: Scalar = 0.025,
-    weight_decay: Scalar = 0.0,
+    gamma: Hyperparameter = 0.025,
+    weight_decay: Hyperparameter = 0.0,
     mask: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:

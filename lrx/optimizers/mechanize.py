@@ -20,7 +20,7 @@ from .._arithmetic import (
     widened,
     zero_count,
 )
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, as_transformation, transformation
@@ -126,9 +126,9 @@ def _rate(s: jax.Array, inner: Any) -> jax.Array:
 @check.public
 def mechanize(
     base_optimizer: optax.GradientTransformation,
-    weight_decay: Scalar = 1e-2,
-    eps: Scalar = 1e-8,
-    s_init: Scalar = 1e-6,
+    weight_decay: Hyperparameter = 1e-2,
+    eps: Hyperparameter = 1e-8,
+    s_init: Hyperparameter = 1e-6,
     num_betas: int = 6,
 ) -> Transformation:
     """Mechanic: find the scale for the updates of any optimizer while they are made.

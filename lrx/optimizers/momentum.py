@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real, zeros_like
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -50,7 +50,7 @@ class Trace(Rule):
 
 
 @check.public
-def trace(decay: Scalar, nesterov: bool = False, accumulator_dtype: Any = None) -> Transformation:
+def trace(decay: Hyperparameter, nesterov: bool = False, accumulator_dtype: Any = None) -> Transformation:
     """Replace the updates by a decaying sum of past ones (momentum).
 
     With g_t the update coming in and m_0 = 0::

@@ -20,7 +20,7 @@ from .._arithmetic import (
     wide_zeros_like,
     zero_count,
 )
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
@@ -202,9 +202,9 @@ class MomoAdam(_Model):
 @check.public
 def momo(
     learning_rate: LearningRate = 1.0,
-    beta: Scalar = 0.9,
-    lower_bound: Scalar = 0.0,
-    weight_decay: Scalar = 0.0,
+    beta: Hyperparameter = 0.9,
+    lower_bound: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     adapt_lower_bound: bool = False,
 ) -> Transformation:
     """MoMo: SGD with momentum and an adaptive rate from the losses, the largest that they justify.
@@ -255,11 +255,11 @@ def momo(
 @check.public
 def momo_adam(
     learning_rate: LearningRate = 1e-2,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    lower_bound: Scalar = 0.0,
-    weight_decay: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    lower_bound: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     adapt_lower_bound: bool = False,
 ) -> Transformation:
     """MoMo-Adam: Adam with an adaptive rate from the losses, the largest that they justify.

@@ -10,7 +10,7 @@ import numpy as np
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, one_minus_power, real, trainable, zero_count, zeros_like
 from .._chain import chain
-from .._numbers import F32, Count, Scalar
+from .._numbers import F32, Count, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -152,8 +152,8 @@ class MuonLabels:
 def scale_by_muon(
     ns_coeffs: Any = STANDARD,
     ns_steps: Count = 5,
-    beta: Scalar = 0.95,
-    eps: Scalar = 1e-8,
+    beta: Hyperparameter = 0.95,
+    eps: Hyperparameter = 1e-8,
     mu_dtype: Any = None,
     *,
     nesterov: bool = True,
@@ -225,7 +225,9 @@ def scale_by_muon(
 
 
 @check.public
-def scale_by_shape(weight_dimension_numbers: Any = None, consistent_rms: Scalar | None = None) -> Transformation:
+def scale_by_shape(
+    weight_dimension_numbers: Any = None, consistent_rms: Hyperparameter | None = None
+) -> Transformation:
     """Scale the update of a matrix by its shape, so that one rate fits all of them.
 
     For a kernel with n_in inputs and n_out outputs, in JAX (n_in, n_out)::
@@ -270,22 +272,22 @@ def muon(
     learning_rate: LearningRate,
     ns_coeffs: Any = STANDARD,
     ns_steps: Count = 5,
-    beta: Scalar = 0.95,
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 0.0,
+    beta: Hyperparameter = 0.95,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 0.0,
     weight_decay_mask: Any = None,
     mu_dtype: Any = None,
     *,
     nesterov: bool = True,
     adaptive: bool = False,
     preconditioning: Preconditioning = "frobenius",
-    adam_b1: Scalar = 0.9,
-    adam_b2: Scalar = 0.999,
-    adam_eps_root: Scalar = 0.0,
-    adam_weight_decay: Scalar = 0.0,
+    adam_b1: Hyperparameter = 0.9,
+    adam_b2: Hyperparameter = 0.999,
+    adam_eps_root: Hyperparameter = 0.0,
+    adam_weight_decay: Hyperparameter = 0.0,
     adam_learning_rate: LearningRate | None = None,
     muon_weight_dimension_numbers: Any = None,
-    consistent_rms: Scalar | None = None,
+    consistent_rms: Hyperparameter | None = None,
     ns_dtype: Any = None,
 ) -> Transformation:
     """Muon: steps of one size in every direction of a matrix; AdamW for the parameters that are no matrices.

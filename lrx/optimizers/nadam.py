@@ -18,7 +18,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -93,13 +93,13 @@ class ScaleByNadam(Rule):
 
 @check.public
 def scale_by_nadam(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: Any = None,
     *,
-    momentum_decay: Scalar = 0.004,
+    momentum_decay: Hyperparameter = 0.004,
     nu_dtype: Any = None,
 ) -> Transformation:
     """Scale by Adam with Nesterov's momentum, which rises from step to step: see `nadam`.
@@ -146,13 +146,13 @@ def scale_by_nadam(
 
 
 def _rule(
-    b1: Scalar,
-    b2: Scalar,
-    eps: Scalar,
-    eps_root: Scalar,
+    b1: Hyperparameter,
+    b2: Hyperparameter,
+    eps: Hyperparameter,
+    eps_root: Hyperparameter,
     mu_dtype: Any,
     nesterov: bool,
-    momentum_decay: Scalar | None,
+    momentum_decay: Hyperparameter | None,
     nu_dtype: Any,
 ) -> Transformation:
     if momentum_decay is None:
@@ -165,14 +165,14 @@ def _rule(
 @check.public
 def nadam(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: Any = None,
     *,
     nesterov: bool = True,
-    momentum_decay: Scalar | None = None,
+    momentum_decay: Hyperparameter | None = None,
     nu_dtype: Any = None,
 ) -> Transformation:
     """NAdam: Adam that looks one step of momentum ahead.
@@ -222,16 +222,16 @@ def nadam(
 @check.public
 def nadamw(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: Any = None,
-    weight_decay: Scalar = 1e-4,
+    weight_decay: Hyperparameter = 1e-4,
     mask: Any = None,
     *,
     nesterov: bool = True,
-    momentum_decay: Scalar | None = None,
+    momentum_decay: Hyperparameter | None = None,
     nu_dtype: Any = None,
 ) -> Transformation:
     """NAdam with decoupled weight decay.

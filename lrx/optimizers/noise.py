@@ -9,7 +9,7 @@ from .. import _check as check
 from .._arithmetic import add_one, map_leaves, real, sqrt, zero_count
 from .._chain import chain
 from .._keys import key_of, normal_like, seed_and_words
-from .._numbers import F32, Count, Scalar
+from .._numbers import F32, Count, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -58,7 +58,7 @@ class AddNoise(Rule):
 
 
 @check.public
-def add_noise(eta: Scalar, gamma: Scalar, key: Any = None, *, seed: Any = None) -> Transformation:
+def add_noise(eta: Hyperparameter, gamma: Hyperparameter, key: Any = None, *, seed: Any = None) -> Transformation:
     """Add Gaussian noise to the updates, whose variance falls.
 
     With t = 1, 2, … and z_t standard normal, drawn in the dtype of each update::
@@ -98,7 +98,12 @@ def add_noise(eta: Scalar, gamma: Scalar, key: Any = None, *, seed: Any = None) 
 
 @check.public
 def noisy_sgd(
-    learning_rate: LearningRate, eta: Scalar = 0.01, gamma: Scalar = 0.55, key: Any = None, *, seed: Any = None
+    learning_rate: LearningRate,
+    eta: Hyperparameter = 0.01,
+    gamma: Hyperparameter = 0.55,
+    key: Any = None,
+    *,
+    seed: Any = None,
 ) -> Transformation:
     """Gradient descent with Gaussian noise on the gradient, whose variance falls.
 

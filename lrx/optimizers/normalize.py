@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import global_norm, map_leaves, real, scaled
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -38,7 +38,7 @@ class NormalizeByUpdateNorm(Rule):
 
 
 @check.public
-def normalize_by_update_norm(scale_factor: Scalar = 1.0, eps: Scalar = 1e-6) -> Transformation:
+def normalize_by_update_norm(scale_factor: Hyperparameter = 1.0, eps: Hyperparameter = 1e-6) -> Transformation:
     """Scale the updates, all leaves together, to the norm `scale_factor`.
 
     With ‖g‖ the Euclidean norm of all leaves together, summed in at least float32::

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import add_one, map_leaves, real, sqrt, squared, zero_count, zeros_like
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -78,11 +78,11 @@ def _zero(p: Any) -> jax.Array:
 
 @check.public
 def scale_by_novograd(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.25,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    weight_decay: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.25,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     mu_dtype: Any = None,
 ) -> Transformation:
     """Replace the updates by the momentum of their directions: see `novograd`.
@@ -129,11 +129,11 @@ def scale_by_novograd(
 @check.public
 def novograd(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.25,
-    eps: Scalar = 1e-6,
-    eps_root: Scalar = 0.0,
-    weight_decay: Scalar = 0.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.25,
+    eps: Hyperparameter = 1e-6,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     *,
     mu_dtype: Any = None,
 ) -> Transformation:

@@ -9,7 +9,7 @@ import optax
 from .. import _check as check
 from .._arithmetic import map_leaves, real, vary_like, widened, zeros_like
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -96,7 +96,7 @@ class AddOptimism(Rule):
 
 
 @check.public
-def scale_by_optimistic_gradient(alpha: Scalar = 1.0, beta: Scalar = 1.0) -> Transformation:
+def scale_by_optimistic_gradient(alpha: Hyperparameter = 1.0, beta: Hyperparameter = 1.0) -> Transformation:
     """Add to each update what the last one missed.
 
     With g_0 = g_1::
@@ -132,7 +132,9 @@ def scale_by_optimistic_gradient(alpha: Scalar = 1.0, beta: Scalar = 1.0) -> Tra
 
 
 @check.public
-def optimistic_gradient_descent(learning_rate: LearningRate, alpha: Scalar = 1.0, beta: Scalar = 1.0) -> Transformation:
+def optimistic_gradient_descent(
+    learning_rate: LearningRate, alpha: Hyperparameter = 1.0, beta: Hyperparameter = 1.0
+) -> Transformation:
     """Optimistic gradient descent, which converges where two players' plain gradient descent goes round in circles.
 
     With g_t the gradient, η_t the learning rate and g_0 = g_1::
@@ -172,11 +174,11 @@ def optimistic_gradient_descent(learning_rate: LearningRate, alpha: Scalar = 1.0
 @check.public
 def optimistic_adam(
     learning_rate: LearningRate,
-    optimism: Scalar | None = None,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
+    optimism: Hyperparameter | None = None,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: Any = None,
     *,
     nesterov: bool = True,
@@ -230,12 +232,12 @@ def optimistic_adam(
 def optimistic_adam_v2(
     learning_rate: LearningRate,
     *,
-    alpha: Scalar = 1.0,
-    beta: Scalar = 1.0,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
+    alpha: Hyperparameter = 1.0,
+    beta: Hyperparameter = 1.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
     mu_dtype: Any = None,
     nesterov: bool = True,
 ) -> Transformation:

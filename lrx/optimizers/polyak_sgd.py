@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import add_one, global_norm, scaled, vary_like, zero_count
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
@@ -87,7 +87,10 @@ def _check(**arguments: Any) -> None:
 
 @check.public
 def scale_by_polyak(
-    f_min: Scalar = 0.0, max_learning_rate: Scalar = 1.0, eps: Scalar = 0.0, variant: Variant = "sps"
+    f_min: Hyperparameter = 0.0,
+    max_learning_rate: Hyperparameter = 1.0,
+    eps: Hyperparameter = 0.0,
+    variant: Variant = "sps",
 ) -> Transformation:
     """Multiply the updates by Polyak's step size: see `polyak_sgd`.
 
@@ -127,10 +130,10 @@ def scale_by_polyak(
 
 @check.public
 def polyak_sgd(
-    max_learning_rate: Scalar = 1.0,
-    scaling: Scalar = 1.0,
-    f_min: Scalar = 0.0,
-    eps: Scalar = 0.0,
+    max_learning_rate: Hyperparameter = 1.0,
+    scaling: Hyperparameter = 1.0,
+    f_min: Hyperparameter = 0.0,
+    eps: Hyperparameter = 0.0,
     variant: Variant = "sps",
 ) -> Transformation:
     """Gradient descent with Polyak's step size, which follows from the loss.

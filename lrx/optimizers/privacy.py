@@ -9,7 +9,7 @@ from .. import _check as check
 from .._arithmetic import is_tiny, real, squared, trainable, wide
 from .._chain import chain
 from .._keys import key_of, seed_and_words
-from .._numbers import Count, Scalar
+from .._numbers import Count, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -91,7 +91,7 @@ def _batch_size(leaves: list[Any]) -> int:
 
 @check.public
 def differentially_private_aggregate(
-    l2_norm_clip: Scalar, noise_multiplier: Scalar, key: Any = None, *, seed: Any = None
+    l2_norm_clip: Hyperparameter, noise_multiplier: Hyperparameter, key: Any = None, *, seed: Any = None
 ) -> Transformation:
     """Clip the gradient of each example, add them and noise, and divide by their number (DP-SGD).
 
@@ -134,10 +134,10 @@ def differentially_private_aggregate(
 @check.public
 def dpsgd(
     learning_rate: LearningRate,
-    l2_norm_clip: Scalar,
-    noise_multiplier: Scalar,
+    l2_norm_clip: Hyperparameter,
+    noise_multiplier: Hyperparameter,
     seed: Any,
-    momentum: Scalar | None = None,
+    momentum: Hyperparameter | None = None,
     nesterov: bool = False,
 ) -> Transformation:
     """Differentially private gradient descent: of clipped gradients of single examples, with noise.

@@ -24,7 +24,7 @@ from .._arithmetic import (
     widened,
     zero_count,
 )
-from .._numbers import F32, Count, Scalar
+from .._numbers import F32, Count, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
@@ -183,18 +183,18 @@ class Prodigy(SkipsUnusable):
 @check.public
 def prodigy(
     learning_rate: LearningRate = 1.0,
-    betas: tuple[Scalar, Scalar] = (0.9, 0.999),
-    beta3: Scalar | None = None,
-    eps: Scalar = 1e-8,
-    estim_lr0: Scalar = 1e-6,
-    estim_lr_coef: Scalar = 1.0,
-    weight_decay: Scalar = 0.0,
+    betas: tuple[Hyperparameter, Hyperparameter] = (0.9, 0.999),
+    beta3: Hyperparameter | None = None,
+    eps: Hyperparameter = 1e-8,
+    estim_lr0: Hyperparameter = 1e-6,
+    estim_lr_coef: Hyperparameter = 1.0,
+    weight_decay: Hyperparameter = 0.0,
     safeguard_warmup: bool = False,
     *,
     use_bias_correction: bool = True,
     slice_p: int | None = None,
-    growth_rate: Scalar = float("inf"),
-    estim_lr_max: Scalar | None = None,
+    growth_rate: Hyperparameter = float("inf"),
+    estim_lr_max: Hyperparameter | None = None,
     growth_steps: Count | None = None,
 ) -> Transformation:
     """Prodigy, Adam that finds its rate itself: `learning_rate` is a factor of that, normally 1.

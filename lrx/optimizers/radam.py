@@ -19,7 +19,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar, is_tracer
+from .._numbers import F32, Hyperparameter, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -115,11 +115,11 @@ def _degrees_of_freedom(b2: jax.Array, t: jax.Array, c2: jax.Array) -> tuple[jax
 
 @check.public
 def scale_by_radam(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    threshold: Scalar = 5.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    threshold: Hyperparameter = 5.0,
     *,
     nesterov: bool = False,
     mu_dtype: Any = None,
@@ -181,11 +181,11 @@ def scale_by_radam(
 @check.public
 def radam(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    threshold: Scalar = 5.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    threshold: Hyperparameter = 5.0,
     *,
     nesterov: bool = False,
     mu_dtype: Any = None,

@@ -1,6 +1,6 @@
 """Rprop: a step size for each coordinate, growing while the sign of the gradient stays, shrinking when it changes."""
 
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, TypeGuard
 
 import jax
 import jax.numpy as jnp
@@ -8,11 +8,11 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import add_one, full_like_second, map_leaves, zero_count
 from .._chain import chain
-from .._numbers import F32, Scalar, is_tracer
+from .._numbers import F32, Hyperparameter, Scalar, is_tracer
 from .._pytree import arguments, factory_name, pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
-from ..controllers._controller import Controller, LearningRate
+from ..controllers._controller import Controller
 from ._blocks import refuse_complex
 from ._negate import negate
 
@@ -113,11 +113,11 @@ class ScaleByRprop(Rule):
 
 @check.public
 def scale_by_rprop(
-    learning_rate: Scalar | Any,
-    eta_minus: Scalar = 0.5,
-    eta_plus: Scalar = 1.2,
-    min_step_size: Scalar = 1e-6,
-    max_step_size: Scalar = 50.0,
+    learning_rate: Hyperparameter,
+    eta_minus: Hyperparameter = 0.5,
+    eta_plus: Hyperparameter = 1.2,
+    min_step_size: Hyperparameter = 1e-6,
+    max_step_size: Hyperparameter = 50.0,
     *,
     convention: Convention = "optax",
 ) -> Transformation:
@@ -170,26 +170,26 @@ def scale_by_rprop(
     check.non_negative(learning_rate=learning_rate, min_step_size=min_step_size, max_step_size=max_step_size)
     check.below_one(eta_minus=eta_minus)
     check.non_negative(eta_plus=eta_plus)
-    if _known(eta_plus) and eta_plus < 1:
+    if _known(eta_plus) and float(eta_plus) < 1:
         raise check.fail("eta_plus", "must be at least 1", eta_plus)
-    if _known(min_step_size) and _known(max_step_size) and max_step_size < min_step_size:
+    if _known(min_step_size) and _known(max_step_size) and float(max_step_size) < float(min_step_size):
         raise check.fail("max_step_size", f"must be at least min_step_size={min_step_size}", max_step_size)
     check.one_of(Convention, convention=convention)
     numbers = learning_rate, eta_minus, eta_plus, min_step_size, max_step_size
     return transformation(ScaleByRprop(*numbers, convention, follows_schedule=callable(learning_rate)))
 
 
-def _known(x: Any) -> bool:
+def _known(x: Any) -> TypeGuard[Scalar]:
     return not callable(x) and not is_tracer(x)
 
 
 @check.public
 def rprop(
-    learning_rate: LearningRate,
-    eta_minus: Scalar = 0.5,
-    eta_plus: Scalar = 1.2,
-    min_step_size: Scalar = 1e-6,
-    max_step_size: Scalar = 50.0,
+    learning_rate: Hyperparameter,
+    eta_minus: Hyperparameter = 0.5,
+    eta_plus: Hyperparameter = 1.2,
+    min_step_size: Hyperparameter = 1e-6,
+    max_step_size: Hyperparameter = 50.0,
     *,
     convention: Convention = "optax",
 ) -> Transformation:

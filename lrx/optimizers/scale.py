@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import add_one, scaled, zero_count
 from .._first_count import shown_count
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -65,7 +65,7 @@ class ScaleByStepSize(Rule):
 
 
 @check.public
-def scale(step_size: Scalar) -> Transformation:
+def scale(step_size: Hyperparameter) -> Transformation:
     """Multiply the updates by a number.
 
     ::

@@ -21,7 +21,7 @@ from .._arithmetic import (
     zero_count,
 )
 from .._chain import ChainInit
-from .._numbers import F32, Count, Scalar
+from .._numbers import F32, Count, Hyperparameter, Scalar
 from .._pytree import fields_of, pytree_dataclass, static
 from .._rule import Rule, wrapped_by
 from .._skipping import SkipsUnusable
@@ -162,12 +162,12 @@ def _needs(tx: Any) -> tuple[str, ...]:
 def schedule_free(
     base_optimizer: optax.GradientTransformation,
     learning_rate: LearningRate | None = None,
-    b1: Scalar = 0.9,
-    weight_lr_power: Scalar = 2.0,
+    b1: Hyperparameter = 0.9,
+    weight_lr_power: Hyperparameter = 2.0,
     state_dtype: Any = None,
     *,
-    r: Scalar = 0.0,
-    decoupling: Scalar | None = None,
+    r: Hyperparameter = 0.0,
+    decoupling: Hyperparameter | None = None,
     averaging_start: Count = 0,
 ) -> Transformation:
     """Make any optimizer schedule-free: average its iterates, and train between them and their average.

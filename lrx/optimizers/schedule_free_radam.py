@@ -17,7 +17,7 @@ from .._arithmetic import (
     vary_like,
     zero_count,
 )
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._skipping import SkipsUnusable
 from .._transformation import Transformation, transformation
@@ -100,15 +100,15 @@ class RectifiedStep(SkipsUnusable):
 @check.public
 def schedule_free_radam(
     learning_rate: LearningRate = 0.0025,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 0.0,
-    weight_lr_power: Scalar = 2.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 0.0,
+    weight_lr_power: Hyperparameter = 2.0,
     state_dtype: Any = None,
     *,
-    r: Scalar = 0.0,
-    decoupling: Scalar | None = None,
+    r: Hyperparameter = 0.0,
+    decoupling: Hyperparameter | None = None,
 ) -> Transformation:
     """Schedule-free RAdam: no warmup to choose.
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import _check as check
 from .._chain import chain
-from .._numbers import Count, Scalar
+from .._numbers import Count, Hyperparameter
 from .._transformation import Transformation
 from ..controllers._controller import (
     Controller,
@@ -27,13 +27,13 @@ from .with_weight_decay import with_weight_decay
 def schedule_free_sgd(
     learning_rate: LearningRate = 1.0,
     warmup_steps: Count | None = None,
-    b1: Scalar = 0.9,
-    weight_decay: Scalar | None = None,
-    weight_lr_power: Scalar = 2.0,
+    b1: Hyperparameter = 0.9,
+    weight_decay: Hyperparameter | None = None,
+    weight_lr_power: Hyperparameter = 2.0,
     state_dtype: Any = None,
     *,
-    r: Scalar = 0.0,
-    decoupling: Scalar | None = None,
+    r: Hyperparameter = 0.0,
+    decoupling: Hyperparameter | None = None,
 ) -> Transformation:
     """Schedule-free SGD.
 
@@ -84,16 +84,16 @@ def schedule_free_sgd(
 def schedule_free_adamw(
     learning_rate: LearningRate = 0.0025,
     warmup_steps: Count | None = None,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 0.0,
-    weight_lr_power: Scalar = 2.0,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 0.0,
+    weight_lr_power: Hyperparameter = 2.0,
     state_dtype: Any = None,
     *,
-    r: Scalar = 0.0,
-    decoupling: Scalar | None = None,
-    inner_momentum: Scalar = 0.0,
+    r: Hyperparameter = 0.0,
+    decoupling: Hyperparameter | None = None,
+    inner_momentum: Hyperparameter = 0.0,
     polyak: bool = False,
     averaging_start: Count = 0,
 ) -> Transformation:

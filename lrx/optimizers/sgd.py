@@ -4,7 +4,7 @@ from typing import Any
 
 from .. import _check as check
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter
 from .._transformation import Transformation
 from ..controllers._controller import LearningRate
 from ._dtype import dtype_name
@@ -15,7 +15,7 @@ from .momentum import trace
 @check.public
 def sgd(
     learning_rate: LearningRate,
-    momentum: Scalar | None = None,
+    momentum: Hyperparameter | None = None,
     nesterov: bool = False,
     accumulator_dtype: Any = None,
 ) -> Transformation:

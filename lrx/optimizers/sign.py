@@ -7,7 +7,7 @@ import jax.numpy as jnp
 from .. import _check as check
 from .._arithmetic import map_leaves
 from .._chain import chain
-from .._numbers import Scalar
+from .._numbers import Hyperparameter
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -87,7 +87,7 @@ def sign_sgd(learning_rate: LearningRate) -> Transformation:
 
 
 @check.public
-def signum(learning_rate: LearningRate, beta: Scalar = 0.9, accumulator_dtype: Any = None) -> Transformation:
+def signum(learning_rate: LearningRate, beta: Hyperparameter = 0.9, accumulator_dtype: Any = None) -> Transformation:
     """Sign descent along the mean gradient.
 
     With g_t the gradient, η_t the learning rate and m_0 = 0::

@@ -18,7 +18,7 @@ from .._arithmetic import (
     zero_count,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -76,7 +76,11 @@ class ScaleBySimplifiedAdemamix(Rule):
 
 @check.public
 def scale_by_simplified_ademamix(
-    b1: Scalar = 0.99, b2: Scalar = 0.95, alpha: Scalar = 0.0, eps: Scalar = 1e-8, eps_root: Scalar = 0.0
+    b1: Hyperparameter = 0.99,
+    b2: Hyperparameter = 0.95,
+    alpha: Hyperparameter = 0.0,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
 ) -> Transformation:
     """Divide the decaying sum of the updates and the newest one by their root mean square: see `simplified_ademamix`.
 
@@ -119,12 +123,12 @@ def scale_by_simplified_ademamix(
 @check.public
 def simplified_ademamix(
     learning_rate: LearningRate,
-    b1: Scalar = 0.99,
-    b2: Scalar = 0.95,
-    alpha: Scalar = 0.0,
-    eps: Scalar = 1e-8,
-    eps_root: Scalar = 0.0,
-    weight_decay: Scalar = 0.0,
+    b1: Hyperparameter = 0.99,
+    b2: Hyperparameter = 0.95,
+    alpha: Hyperparameter = 0.0,
+    eps: Hyperparameter = 1e-8,
+    eps_root: Hyperparameter = 0.0,
+    weight_decay: Hyperparameter = 0.0,
     mask: Any = None,
 ) -> Transformation:
     """Simplified AdEMAMix: AdEMAMix with one momentum in place of two.

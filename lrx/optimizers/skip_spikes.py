@@ -8,7 +8,7 @@ import optax
 
 from .. import _check as check
 from .._arithmetic import add_one, global_norm, map_leaves, real, sqrt, zero_count
-from .._numbers import F32, Count, Scalar, is_tracer
+from .._numbers import F32, Count, Hyperparameter, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._skipping import taken_where
@@ -155,7 +155,7 @@ def skip_spikes(
     tx: optax.GradientTransformation,
     *,
     window: int = 128,
-    sigmas: Scalar = 6.0,
+    sigmas: Hyperparameter = 6.0,
     on: On = "given",
     action: Action = "skip",
     min_samples: Count | None = None,

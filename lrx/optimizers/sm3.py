@@ -11,7 +11,7 @@ import numpy as np
 from .. import _check as check
 from .._arithmetic import full_like_second, map_leaves, zero_count, zeros_like
 from .._chain import chain
-from .._numbers import F32, Scalar, is_tracer
+from .._numbers import F32, Hyperparameter, Scalar, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -92,7 +92,12 @@ def _others(ndim: int) -> list[tuple[int, ...]]:
 
 @check.public
 def scale_by_sm3(
-    b1: Scalar = 0.9, b2: Scalar = 1.0, eps: Scalar = 1e-8, *, mu_dtype: Any = None, nu_dtype: Any = None
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 1.0,
+    eps: Hyperparameter = 1e-8,
+    *,
+    mu_dtype: Any = None,
+    nu_dtype: Any = None,
 ) -> Transformation:
     """Divide each coordinate by the root of its sum of squares so far, bounded from few numbers: see `sm3`.
 
@@ -142,7 +147,7 @@ def scale_by_sm3(
 
 @check.public
 def sm3(
-    learning_rate: LearningRate, momentum: Scalar = 0.9, *, mu_dtype: Any = None, nu_dtype: Any = None
+    learning_rate: LearningRate, momentum: Hyperparameter = 0.9, *, mu_dtype: Any = None, nu_dtype: Any = None
 ) -> Transformation:
     """SM3: Adagrad with a memory of n + m instead of n × m numbers, and a momentum.
 

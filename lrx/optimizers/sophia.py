@@ -23,7 +23,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Count, Scalar, is_key, is_tracer
+from .._numbers import F32, Count, Hyperparameter, Scalar, is_key, is_tracer
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation, update_where
@@ -230,11 +230,11 @@ def _words(argument: str, seed: Any) -> Any:
 
 @check.public
 def scale_by_sophia(
-    b1: Scalar = 0.965,
-    b2: Scalar = 0.99,
-    eps: Scalar = 1e-8,
-    gamma: Scalar = 0.01,
-    clip_threshold: Scalar | None = 1.0,
+    b1: Hyperparameter = 0.965,
+    b2: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-8,
+    gamma: Hyperparameter = 0.01,
+    clip_threshold: Hyperparameter | None = 1.0,
     update_interval: Count = 10,
     hessian_diagonal_fn: optax.GradientTransformation | None = None,
     mu_dtype: Any = None,
@@ -289,20 +289,22 @@ def scale_by_sophia(
     given = hutchinson_estimator_diag_hessian() if hessian_diagonal_fn is None else hessian_diagonal_fn
     inner = as_transformation("hessian_diagonal_fn", given)
     numbers = b1, b2, eps, gamma, clip_threshold, update_interval
-    shown = verbose, int(print_win_rate_every_n_steps)
-    return transformation(ScaleBySophia(*numbers, inner, dtype_name("mu_dtype", mu_dtype), *shown))
+    every = print_win_rate_every_n_steps if verbose else 0
+    if is_tracer(every):
+        raise check.fail("print_win_rate_every_n_steps", "must be a plain number where it is verbose", every)
+    return transformation(ScaleBySophia(*numbers, inner, dtype_name("mu_dtype", mu_dtype), verbose, int(every)))
 
 
 @check.public
 def sophia(
     learning_rate: LearningRate,
-    b1: Scalar = 0.965,
-    b2: Scalar = 0.99,
-    eps: Scalar = 1e-8,
-    weight_decay: Scalar = 1e-4,
+    b1: Hyperparameter = 0.965,
+    b2: Hyperparameter = 0.99,
+    eps: Hyperparameter = 1e-8,
+    weight_decay: Hyperparameter = 1e-4,
     weight_decay_mask: Any = None,
-    gamma: Scalar = 0.01,
-    clip_threshold: Scalar | None = 1.0,
+    gamma: Hyperparameter = 0.01,
+    clip_threshold: Hyperparameter | None = 1.0,
     update_interval: Count = 10,
     hessian_diagonal_fn: optax.GradientTransformation | None = None,
     mu_dtype: Any = None,

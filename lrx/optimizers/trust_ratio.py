@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import factory_name, pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -84,7 +84,11 @@ class ScaleByParamBlockNorm(ScaleByParamBlockRms):
 
 @check.public
 def scale_by_trust_ratio(
-    min_norm: Scalar = 0.0, trust_coefficient: Scalar = 1.0, eps: Scalar = 0.0, *, mask: Any = None
+    min_norm: Hyperparameter = 0.0,
+    trust_coefficient: Hyperparameter = 1.0,
+    eps: Hyperparameter = 0.0,
+    *,
+    mask: Any = None,
 ) -> Transformation:
     """Scale the update of each leaf to the norm of its parameters.
 
@@ -123,7 +127,7 @@ def scale_by_trust_ratio(
 
 
 @check.public
-def scale_by_param_block_rms(min_scale: Scalar = 1e-3) -> Transformation:
+def scale_by_param_block_rms(min_scale: Hyperparameter = 1e-3) -> Transformation:
     """Multiply the update of each leaf by the root mean square of its parameters.
 
     With RMS(θ) = √(mean of θ² over the leaf)::
@@ -156,7 +160,7 @@ def scale_by_param_block_rms(min_scale: Scalar = 1e-3) -> Transformation:
 
 
 @check.public
-def scale_by_param_block_norm(min_scale: Scalar = 1e-3) -> Transformation:
+def scale_by_param_block_norm(min_scale: Hyperparameter = 1e-3) -> Transformation:
     """Multiply the update of each leaf by the norm of its parameters.
 
     With ‖·‖ the Euclidean norm of a leaf::

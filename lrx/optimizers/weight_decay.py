@@ -7,7 +7,7 @@ import jax.numpy as jnp
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real
-from .._numbers import Scalar
+from .._numbers import Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -56,7 +56,9 @@ def agreeing(p: jax.Array, u: jax.Array) -> jax.Array:
 
 
 @check.public
-def add_decayed_weights(weight_decay: Scalar = 0.0, mask: Any = None, *, cautious: bool = False) -> Transformation:
+def add_decayed_weights(
+    weight_decay: Hyperparameter = 0.0, mask: Any = None, *, cautious: bool = False
+) -> Transformation:
     """Add a fraction of the parameters to the updates.
 
     ::

@@ -8,7 +8,7 @@ import optax
 
 from .. import _check as check
 from .._arithmetic import map_leaves, real
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, as_transformation, transformation
@@ -76,11 +76,11 @@ class WithWeightDecay(Rule):
 @check.public
 def with_weight_decay(
     tx: optax.GradientTransformation,
-    weight_decay: Scalar,
+    weight_decay: Hyperparameter,
     mask: Any = None,
     *,
     law: Law = "rate",
-    max_learning_rate: Scalar | None = None,
+    max_learning_rate: Hyperparameter | None = None,
     cautious: bool = False,
 ) -> Transformation:
     """Add decoupled weight decay to any optimizer, with one of three couplings to its learning rate.

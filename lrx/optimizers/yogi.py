@@ -20,7 +20,7 @@ from .._arithmetic import (
     zeros_like,
 )
 from .._chain import chain
-from .._numbers import F32, Scalar
+from .._numbers import F32, Hyperparameter, Scalar
 from .._pytree import pytree_dataclass, static
 from .._rule import Rule
 from .._transformation import Transformation, transformation
@@ -85,11 +85,11 @@ class ScaleByYogi(Rule):
 
 @check.public
 def scale_by_yogi(
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-3,
-    eps_root: Scalar = 0.0,
-    initial_accumulator_value: Scalar = 1e-6,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-3,
+    eps_root: Hyperparameter = 0.0,
+    initial_accumulator_value: Hyperparameter = 1e-6,
     *,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
@@ -139,11 +139,11 @@ def scale_by_yogi(
 @check.public
 def yogi(
     learning_rate: LearningRate,
-    b1: Scalar = 0.9,
-    b2: Scalar = 0.999,
-    eps: Scalar = 1e-3,
+    b1: Hyperparameter = 0.9,
+    b2: Hyperparameter = 0.999,
+    eps: Hyperparameter = 1e-3,
     *,
-    initial_accumulator_value: Scalar = 1e-6,
+    initial_accumulator_value: Hyperparameter = 1e-6,
     mu_dtype: Any = None,
     nu_dtype: Any = None,
 ) -> Transformation:

@@ -50,8 +50,9 @@ def power_schedule(max_value: Scalar, warmup_steps: Steps, *, a: Scalar, b: Scal
       η(t) = p(w) · t / w      for t < w
       η(t) = p(t)              for t ≥ w
 
-    a and b are fitted to runs, in one unit of data with `batch_size` (tokens, sequences or examples); the paper's
-    exponent is near −½. To end a run, add `with_cooldown`.
+    a and b are fitted to runs, in one unit of data with `batch_size` (tokens, sequences or examples). The paper has
+    a = 4 and b = −0.51 for data in tokens and batches in sequences of 4,096; with both in sequences that is
+    a = 4 · 4096^−0.51 = 0.0575. Its cap is 0.02. To end a run, add `with_cooldown`.
 
     Args:
       max_value: the cap.

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Callable
 
 import numpy as np
 
@@ -9,12 +10,16 @@ import numpy as np
 class Done(int):
     """A number of updates, those of each member and seed counted, and what is known when they are completed."""
 
-    loss: float
+    loss: float = math.inf
     """The lowest loss now: of the members, the mean over seeds and over the last chunk; inf if none is finite."""
-    best: float
+    best: float = math.inf
     """The lowest of these so far."""
-    seconds_left: float
+    seconds_left: float = math.nan
     """At the pace so far; nan before there is one."""
+
+
+Progress = Callable[[Done], None]
+"""Called after each chunk with the number of updates that are completed, those of each member and seed counted."""
 
 
 class Losses:

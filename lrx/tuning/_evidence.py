@@ -36,9 +36,17 @@ def error_of(parts: np.ndarray) -> np.ndarray:
     """The standard error of a mean over parts, [..., parts] -> [...]; 0 where fewer than two are known."""
     known = np.isfinite(parts)
     n = known.sum(axis=-1)
-    mean = np.where(known, parts, 0).sum(axis=-1, keepdims=True) / np.maximum(1, n)[..., None]
-    squares = np.where(known, parts - mean, 0) ** 2
-    return np.sqrt(squares.sum(axis=-1) / np.maximum(1, n - 1) / np.maximum(1, n))
+    size, values = scaled(np.where(known, parts, 0))
+    mean = values.sum(axis=-1, keepdims=True) / np.maximum(1, n)[..., None]
+    squares = np.where(known, values - mean, 0) ** 2
+    return size * np.sqrt(squares.sum(axis=-1) / np.maximum(1, n - 1) / np.maximum(1, n))
+
+
+def scaled(x: np.ndarray) -> tuple[float, np.ndarray]:
+    """A power of two, and the values over it: at most 1, so that their squares are finite and the large ones not 0."""
+    _, exponent = np.frexp(abs(x).max(initial=0.0))
+    exponent = max(int(exponent), -1000)
+    return math.ldexp(1.0, exponent), np.ldexp(x, -exponent)
 
 
 def lowest_of(losses: np.ndarray) -> int:
@@ -65,8 +73,9 @@ def heights(losses: np.ndarray, initial: float = math.nan, noise: float = 0.0) -
         return np.where(np.isfinite(above), 0.0, np.inf)
     higher = finite[finite > 0]
     gain = initial - losses.min()
-    unit = max(higher[0] if higher.size else 0.0, GAIN * gain if gain > 0 else 0.0, noise)
-    return np.log1p(above / unit) if unit > 0 else above
+    unit = max(higher[0] if higher.size else 0.0, GAIN * gain if 0 < gain < math.inf else 0.0, noise)
+    with np.errstate(over="ignore"):  # where the unit is next to nothing
+        return np.log1p(above / unit) if unit > 0 else above
 
 
 def lowest(x: np.ndarray, losses: np.ndarray, initial: float = math.nan, noise: float = 0.0) -> tuple[float, float]:
@@ -85,10 +94,10 @@ def lowest(x: np.ndarray, losses: np.ndarray, initial: float = math.nan, noise: 
     low, high = x[max(0, k - 1)], x[min(len(x) - 1, k + 1)]
     reach = max(NEAR * math.log(10) * 1.001, x[k] - low, high - x[k])
     near = np.flatnonzero((abs(x - x[k]) <= reach) & (y < 3.0))
-    if len(near) < 3:
+    if len(np.unique(x[near])) < 3:
         return float(x[k]), 0.0
-    a, b, _ = np.polyfit(x[near] - x[k], y[near], 2, w=np.exp(-y[near] / 2))
-    if a <= 0:
+    (a, b, _), _, rank, *_ = np.polyfit(x[near] - x[k], y[near], 2, w=np.exp(-y[near] / 2), full=True)
+    if a <= 0 or rank < 3:  # rates that are next to equal show no parabola
         return float(x[k]), 0.0
     return float(np.clip(x[k] - b / (2 * a), low, high)), float(2 * a)
 

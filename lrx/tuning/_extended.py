@@ -7,8 +7,9 @@ import jax
 import numpy as np
 
 from ._checkpoint import Checkpoint
+from ._done import Progress
 from ._engine import Engine
-from ._full_runs import Progress, train
+from ._full_runs import train
 from ._grid import Grid
 from ._layout import Layout
 

@@ -13,11 +13,9 @@ from ._range_test import RangeTest
 from ._rate_search import expected
 from ._round import Round
 
-WIDE = 2.0
+WIDE = 2.4
 """Standard errors on each side of the suggestion that the interval covers, beside half the width of the valley. On real
 tasks it covers all swept rates within 5 % of the best one in about nine cases of ten."""
-ROUNDING = 1e-6
-"""Differences of losses that say nothing, as a share of the loss: a few roundings in float32."""
 UNSURE = 10.0
 """Factor on each side of the suggestion from which on the interval is a doubt."""
 
@@ -97,18 +95,19 @@ def judged(
     flat = math.sqrt(2 * math.log(1.05) / last.curvature) if last.curvature > 0 else 0.0
     flat = min(flat, math.log(10))
     reach = WIDE * line.error + flat  # the whole valley, wherever it may lie
-    alike = first.finite and np.ptp(first.losses) <= ROUNDING * abs(first.initial)
     found = {
         "the loss did not fall by more than its noise": not all(r.fell for r in rounds if r.finite),
-        "the loss is the same at every rate": alike,
+        "the loss is the same at every rate": first.alike or last.alike,
         "the best rate is at an end of the range": at_end or not 1.05 * start < rate < stop / 1.05,
         "the longer runs ask for a rate beyond those that were tried": last.finite and last.beyond != 0,
         f"the rounds do not show the best rate to a factor of {UNSURE:g}": max(WIDE * line.error, flat)
         > math.log(UNSURE),
         "the longer runs all diverged": not last.finite,
+        "the losses over the rates are no single valley": any(r.rugged for r in rounds),
         "the runs were shorter than 20 steps": last.steps < 20,
     }
     doubt = "; ".join([*(text for text, true in found.items() if true), *doubts])
-    test = RangeTest(np.asarray(first.learning_rates, np.float32), np.asarray(first.losses, np.float32))
+    with np.errstate(over="ignore"):
+        test = RangeTest(np.asarray(first.learning_rates, np.float32), np.asarray(first.losses, np.float32))
     interval = (rate * math.exp(-reach), rate * math.exp(reach))
     return Found(rate, interval, not doubt, test, rounds, gradients, doubt)

@@ -1,6 +1,5 @@
 """Training runs of many members to the end: one group after another, with a file from which a stopped run goes on."""
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -8,12 +7,9 @@ import numpy as np
 from .. import _check as check
 from ._checkpoint import Checkpoint, leaves, restored
 from ._digest import arguments_of
-from ._done import Done, Meter
+from ._done import Meter, Progress
 from ._engine import Engine, Group
 from ._layout import Layout, lay_out
-
-Progress = Callable[[Done], None]
-"""Called after each chunk with the number of updates that are completed, those of each member and seed counted."""
 
 
 def open_checkpoint(

@@ -12,10 +12,10 @@ from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import By, check_by, check_kinds
 from ._checkpoint import Checkpoint, leaves, restored
-from ._done import Meter
+from ._done import Meter, Progress
 from ._end_losses import end_losses
 from ._engine import Engine, Group, as_key, part_of
-from ._full_runs import Progress, open_checkpoint
+from ._full_runs import open_checkpoint
 from ._grid import Grid, MakeSchedule, grid
 from ._halving_plan import FORWARD, Rung, halving_plan
 from ._layout import Layout, Method, lay_out

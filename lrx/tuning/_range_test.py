@@ -12,6 +12,7 @@ from .. import charts
 from ..problems._problem import Problem
 from ..schedules.exponential import exponential_decay
 from ._arguments import check_kinds
+from ._done import Progress
 from ._engine import Engine
 from ._full_runs import train
 
@@ -38,6 +39,7 @@ def ramps(
     num_steps: int,
     key: Any,
     seeds: int,
+    progress: Progress | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Rates [num_steps] and losses [seeds, num_steps] of ramps from `seeds` starts, in one program."""
     check.finite(start=start, stop=stop)
@@ -49,7 +51,7 @@ def ramps(
     ramp = exponential_decay(start, num_steps - 1, stop / start)
     rates = np.asarray(ramp(np.arange(num_steps)))
     check_kinds(problem, make_optimizer)
-    losses, _ = train(Engine(problem, make_optimizer, key=key, seeds=seeds), rates[None])
+    losses, _ = train(Engine(problem, make_optimizer, key=key, seeds=seeds), rates[None], progress=progress)
     return rates, losses[0]
 
 

@@ -29,6 +29,8 @@ TOGETHER = (6, 3, 2)
 """How many of them are made side by side at first."""
 KEPT = (0.6, 0.4, 0.0)
 """The share of the budget that must be left after rates beyond those that were planned, by round."""
+MOST = 1e300
+"""A loss farther from zero counts as this, so that differences and sums of losses are finite."""
 SCORED = (0.5, 0.25, 0.25)
 """The end of a run, as a share of it, whose mean training loss is its score; by round."""
 
@@ -193,8 +195,8 @@ class RateSearch:
             return None
         rates, losses, initial, parts = zip(*runs, strict=True)
         initial = np.asarray(initial)
-        known = initial[~np.isnan(initial)]
-        first = float(np.median(known)) if known.size else np.nan
+        known = initial[np.isfinite(initial)]
+        first = float(np.median(known)) if known.size else float(initial[0])
         steps, n = some[0].steps, max(map(len, parts))
         parts = np.asarray([x if len(x) == n else (np.nan,) * n for x in parts]).reshape(len(runs), n)
         return Round(steps, np.asarray(rates), np.asarray(losses), first, parts, max(1, round(SCORED[number] * steps)))
@@ -225,8 +227,15 @@ def drive(search: RateSearch, measure: Measure, rounds: int = ROUNDS) -> None:
 
 def summary(losses: np.ndarray, number: int) -> Told:
     """What whole runs [seeds, steps] at one rate say, in the round of that number."""
+    losses = bounded(losses)
     score = float(scores(losses[None], SCORED[number])[0])
     return Told(losses.size, score, initial_of(losses), parts_told(losses, score, number))
+
+
+def bounded(losses: np.ndarray) -> np.ndarray:
+    """Losses as float64, those that are finite at most `MOST` from zero."""
+    x = np.asarray(losses, np.float64)
+    return np.where(np.isfinite(x), np.clip(x, -MOST, MOST), x)
 
 
 def parts_told(losses: np.ndarray, score: float, number: int) -> tuple[float, ...]:
@@ -239,7 +248,8 @@ def parts_told(losses: np.ndarray, score: float, number: int) -> tuple[float, ..
 def initial_of(losses: np.ndarray) -> float:
     """The mean over seeds of the first loss that is finite, [seeds, steps] -> []; not finite if a seed has none."""
     first = np.isfinite(losses).argmax(axis=-1)
-    return float(np.take_along_axis(losses, first[:, None], axis=-1).mean())
+    with np.errstate(invalid="ignore"):
+        return float(np.take_along_axis(losses, first[:, None], axis=-1).mean())
 
 
 def unit_of(gradients: int, seeds: int) -> int:

@@ -8,9 +8,10 @@ import jax
 
 from ..problems._problem import Problem
 from ._arguments import By
+from ._done import Done, Progress
 from ._journal import Journal
 
-Progress = Callable[[str, int, int], None]
+StageProgress = Callable[[str, Done, int], None]
 """(stage, updates done, updates in the stage), an update of each member counted."""
 
 
@@ -29,11 +30,16 @@ class Request:
     seeds: int
     key: jax.Array
     by: By
-    progress: Progress | None
+    progress: StageProgress | None
     journal: Journal
     """Of what was measured, for a call that goes on."""
 
-    def report_progress(self, stage: str, done: int, total: int) -> None:
-        """Call `progress`, if there is one."""
-        if self.progress is not None:
-            self.progress(stage, done, total)
+    def progress_of(self, stage: str, total: int) -> Progress:
+        """What to call with the updates done in a stage, of which none is yet: it is called with 0 first."""
+
+        def report(done: Done) -> None:
+            if self.progress is not None:
+                self.progress(stage, done, total)
+
+        report(Done(0))
+        return report

@@ -6,7 +6,10 @@ import math
 
 import numpy as np
 
-from ._evidence import CLEAR, IDLE_ERROR, error_of, jackknife, lowest, lowest_of
+from ._evidence import CLEAR, IDLE_ERROR, error_of, jackknife, lowest, lowest_of, scaled
+
+ROUNDING = 1e-6
+"""Differences of losses that say nothing, as a share of the loss before training: a few roundings in float32."""
 
 
 def _unknown() -> np.ndarray:
@@ -79,12 +82,13 @@ class Round:
         if not differences.size:
             return 0.0
         batches = max(1.0, self.scored / self.parts.shape[1])
-        return float(np.sqrt(np.mean(differences**2) / 2 * batches))
+        size, differences = scaled(differences)
+        return float(size * np.sqrt(np.mean(differences**2) / 2 * batches))
 
     @property
     def change(self) -> float:
         """By how many times the noise of the single batch that measured it before the best rate changed the loss."""
-        change = self.losses.min() - self.initial
+        change = float(self.losses.min()) - float(self.initial)
         if not math.isfinite(change) or not change:
             return change
         return change / self.noise_of_one if self.noise_of_one else math.copysign(math.inf, change)
@@ -98,6 +102,29 @@ class Round:
     def idle(self) -> bool:
         """Whether the best that a run has done is nothing, but for noise."""
         return self.finite and abs(self.change) <= CLEAR
+
+    @property
+    def rugged(self) -> bool:
+        """Whether the losses are no single valley.
+
+        They are none if a run diverged at a rate below one whose run did not, or if farther from the best rate the loss
+        falls again by half of what was gained at that one.
+        """
+        if (np.diff(np.isfinite(self.losses).astype(int)) > 0).any():
+            return True
+        gain = float(self.initial) - float(self.losses[self.best])
+        if not (self.finite and 0 < gain < math.inf):
+            return False
+        seen = np.minimum(self.losses, self.initial)
+        sides = seen[self.best :], seen[self.best :: -1]
+        return any((np.maximum.accumulate(x) - x).max() > gain / 2 for x in sides)
+
+    @property
+    def alike(self) -> bool:
+        """Whether the losses that are finite differ by roundings alone."""
+        finite = self.losses[np.isfinite(self.losses)]
+        scale = abs(self.initial) if math.isfinite(self.initial) else float(abs(finite).max(initial=0.0))
+        return len(finite) > 1 and float(np.ptp(finite)) <= ROUNDING * scale
 
     @property
     def vertex(self) -> float:

@@ -17,7 +17,7 @@ from ._fixed_size import BY_NAME
 from ._found import Found, judged
 from ._grid import MakeSchedule, learning_rate_of
 from ._presets import SCHEDULES, linear
-from ._rate_search import ROUNDS, Batch, RateSearch, Told, initial_of, least, summary
+from ._rate_search import ROUNDS, Batch, RateSearch, Told, bounded, initial_of, least, summary
 from ._shortened import Shortened
 
 
@@ -336,7 +336,7 @@ def curve_of(schedule: Any, steps: int) -> Callable[[Any, int], Any]:
 
 def summary_of(losses: Any, batch: Batch) -> Told:
     """What the losses of a run say, which may have failed or have been cut short."""
-    x = _real(losses)
+    x = bounded(_real(losses))
     if not x.ndim:
         if np.isfinite(x):
             rule = "must be the loss before each update, or float('nan') for a run that failed"
@@ -350,7 +350,8 @@ def summary_of(losses: Any, batch: Batch) -> Told:
         return Told(0, None, np.nan)
     if len(x) == batch.steps:
         return summary(x[None], batch.number)
-    doubled = not np.isfinite(x[-1]) or x[-max(1, len(x) // 4) :].mean() > 2 * x[0] > 0
+    with np.errstate(invalid="ignore"):
+        doubled = not np.isfinite(x[-1]) or x[-max(1, len(x) // 4) :].mean() > 2 * x[0] > 0
     return Told(len(x), np.inf if doubled else None, initial_of(x[None]))
 
 

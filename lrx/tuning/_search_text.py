@@ -12,7 +12,7 @@ from .._json_text import parsed, short
 from ..schedules import _text
 from ..schedules._schedule import Schedule
 from ._evidence import PARTS
-from ._rate_search import ROUNDS, Batch, RateSearch, Told
+from ._rate_search import MOST, ROUNDS, Batch, RateSearch, Told
 
 VERSION = 2
 """The version of the JSON form."""
@@ -21,7 +21,7 @@ FUNCTION = "a function"
 DIVERGED = "diverged"
 """What is written for a score that is infinite."""
 ARGUMENTS = {"steps": int, "optimizer": str, "budget": float, "start": float, "stop": float, "seed": int}
-MOST = 1000
+MOST_RUNS = 1000
 """Batches of runs: more than any search has."""
 
 
@@ -73,7 +73,7 @@ def read(text: Any, schedule: Any) -> tuple[dict[str, Any], list[Batch], list[in
         if type(given[name]) is not kind:
             _wrong(f"its {name} must be of type {kind.__name__}, got {short(given[name])}")
     arguments = {**given, "schedule": _schedule(given["schedule"], schedule)}
-    if len(batches) > MOST:
+    if len(batches) > MOST_RUNS:
         _wrong("there are too many trials")
     runs = [_batch(x) for x in batches]
     return arguments, [batch for batch, _ in runs], [n for _, times in runs for n in times]
@@ -114,7 +114,7 @@ def _batch(x: Any) -> tuple[Batch, list[int]]:
     number, steps, runs = x["round"], x["steps"], x["runs"]
     if type(number) is not int or not 0 <= number < ROUNDS or type(steps) is not int or not 0 < steps < 2**31:
         _wrong("a batch of trials must have a round and steps")
-    if not isinstance(runs, list) or not 0 < len(runs) <= MOST:
+    if not isinstance(runs, list) or not 0 < len(runs) <= MOST_RUNS:
         _wrong("a batch of trials must have runs")
     rates, asked, told = [], [], []
     for run in runs:
@@ -143,7 +143,7 @@ def as_told(x: Any, steps: int) -> Told:
 
 
 def _is_finite(x: Any) -> bool:
-    return type(x) is float and math.isfinite(x)
+    return type(x) is float and abs(x) <= 2 * MOST
 
 
 def _wrong(why: str) -> NoReturn:

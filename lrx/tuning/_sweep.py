@@ -11,10 +11,11 @@ from .. import _check as check
 from .. import charts
 from ..problems._problem import Problem
 from ._arguments import By, check_kinds
+from ._done import Progress
 from ._end_losses import end_losses
 from ._engine import Engine, as_key, part_of
 from ._extended import extend, record_of
-from ._full_runs import Progress, open_checkpoint, train
+from ._full_runs import open_checkpoint, train
 from ._grid import MakeSchedule, grid
 from ._layout import Method, lay_out
 

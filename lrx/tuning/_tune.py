@@ -11,7 +11,7 @@ from ._arguments import By, check_by, check_kinds, is_validated
 from ._engine import as_key
 from ._journal import key_bits, open_journal
 from ._presets import DEFAULT_OPTIMIZERS, MAIN_SCHEDULES, OPTIMIZERS, SCHEDULES, chosen
-from ._request import Progress, Request
+from ._request import Request, StageProgress
 from ._tune_all import tune_all
 from ._tune_budget import tune_within
 from ._tuned import Tuned
@@ -29,7 +29,7 @@ def tune(
     seeds: int | None = None,
     by: By | None = None,
     key: jax.Array | None = None,
-    progress: Progress | None = None,
+    progress: StageProgress | None = None,
     checkpoint: Any = None,
 ) -> Tuned:
     """Choose an optimizer, a schedule and a learning rate by training, and say how sure it is.
@@ -61,7 +61,8 @@ def tune(
       seeds: runs of each combination; if None, 1 within a budget and 3 without one. The budget counts each.
       by: the loss that decides, "training" or "validation"; if None, that of the problem's `evaluate` if it gives one.
       key: a JAX random key; `jax.random.key(0)` if None.
-      progress: called now and then with (stage, updates done, updates in the stage).
+      progress: called now and then with (stage, updates done, updates in the stage), of which the second also knows
+        `.loss`, `.best` and `.seconds_left`, those of the stage, as in `lrx.sweep`.
       checkpoint: path of a folder, made if it is not there, from which the same call goes on after a stop and comes to
         the same choice. A stop loses a batch of short runs, or of a whole run what it loses of a sweep.
 

@@ -8,7 +8,8 @@ import numpy as np
 
 from ..optimizers.adam import adam
 from ..schedules._schedule import as_schedule
-from ._find import ShortRuns, found_by
+from ._done import Done
+from ._find import ShortRuns, found_by, usual
 from ._found import Found
 from ._presets import BASELINE_RATE, MAIN_SCHEDULES, constant, linear
 from ._request import Request
@@ -27,7 +28,7 @@ def tune_all(request: Request, whole_grid: bool) -> Tuned:
     run = _Runs(request, sweep_key)
 
     main, *others = makers
-    found = _found(request, makers[main], ramp_key)
+    found = _found(request, main, ramp_key)
     given = request.learning_rates
     grid = _around(found.learning_rate, 100, 10**1.5, 16) if given is None else np.unique(np.asarray(given))
     full = {k: f for k, f in curves.items() if whole_grid or k in MAIN_SCHEDULES} or curves
@@ -41,7 +42,7 @@ def tune_all(request: Request, whole_grid: bool) -> Tuned:
         run.sweep(main, makers[main], first.learning_rates[near], extra)
     spent = found.gradients
     for i, name in enumerate(others):
-        other = _found(request, makers[name], jax.random.fold_in(ramp_key, i))
+        other = _found(request, name, jax.random.fold_in(ramp_key, i))
         spent += other.gradients
         grid = _around(other.learning_rate, 10, 10, 7)
         run.sweep(name, makers[name], grid, {best.schedule: full[best.schedule]})
@@ -81,9 +82,15 @@ def _around(centre: float, below: float, above: float, num: int) -> np.ndarray:
     return np.asarray([float(f"{rate:.3g}") for rate in logspace(centre / below, centre * above, num)], np.float32)
 
 
-def _found(request: Request, make: Any, key: jax.Array) -> Found:
+def _found(request: Request, name: str, key: jax.Array) -> Found:
     """What `lrx.find` suggests."""
-    return found_by(ShortRuns(request.problem, make, linear, key, 1, request.steps, journal=request.journal))
+    make, gradients = request.makers[name], usual(1, request.steps)
+    progress = request.progress_of(f"{name}: short runs", gradients)
+    runs = ShortRuns(request.problem, make, linear, key, 1, request.steps, journal=request.journal)
+    runs.report_to(progress, gradients)
+    found = found_by(runs, 1e-7, 10.0, gradients)
+    progress(Done(gradients))
+    return found
 
 
 class _Runs:
@@ -99,11 +106,6 @@ class _Runs:
         request = self.request
         runs = len(np.atleast_1d(rates)) * len(schedules) * request.seeds
         stage = stage or f"{name}: {', '.join(schedules)}"
-
-        def progress(done: int) -> None:
-            request.report_progress(stage, done, runs * request.steps)
-
-        progress(0)
         result = sweep(
             request.problem,
             make,
@@ -112,7 +114,7 @@ class _Runs:
             seeds=request.seeds,
             steps=request.steps,
             key=self.key,
-            progress=progress,
+            progress=request.progress_of(stage, runs * request.steps),
             checkpoint=request.journal.path(),
         )
         self.sweeps.setdefault(name, []).append(result)

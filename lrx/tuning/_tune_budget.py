@@ -10,6 +10,7 @@ import numpy as np
 from .. import _check as check
 from ..schedules._schedule import as_schedule
 from ._arguments import By
+from ._done import Done
 from ._engine import Engine, part_of
 from ._find import QUARTER, ShortRuns, check_initial, rounded_up
 from ._found import Found, judged
@@ -136,19 +137,20 @@ def _short_runs(
     curve, steps = request.curves[schedule], request.steps
     searches = {}
     for name, make in request.makers.items():
-        request.report_progress(f"{name}: short runs", 0, gradients)
+        progress = request.progress_of(f"{name}: short runs", gradients)
         runs = ShortRuns(request.problem, make, curve, key, starts, steps, journal=request.journal)
+        runs.report_to(progress, gradients)
         search = RateSearch(*span, gradients, starts, steps, runs.drift)
         drive(search, runs, rounds=2)
         check_initial(search.rounds[0])
-        searches[name] = search, runs
-    longest = min(search.longest for search, _ in searches.values())
+        searches[name] = search, runs, progress
+    longest = min(search.longest for search, *_ in searches.values())
     found = {}
-    for name, (search, runs) in searches.items():
+    for name, (search, runs, progress) in searches.items():
         search.last_steps = longest
         drive(search, runs)
         found[name] = judged(search.rounds, *span, runs.gradients, whole=steps, drift=runs.drift)
-        request.report_progress(f"{name}: short runs", gradients, gradients)
+        progress(Done(gradients))
     return found
 
 
@@ -175,11 +177,7 @@ class _WholeRuns:
         make, curve = request.makers[member.optimizer], request.curves[member.schedule]
         rows = grid(make, member.learning_rate, {member.schedule: curve}, {}, request.steps).rows
         stage = f"{member.optimizer}, {member.schedule}, {member.learning_rate:.3g}"
-
-        def progress(done: int) -> None:
-            request.report_progress(stage, done, request.seeds * request.steps)
-
-        progress(0)
+        progress = request.progress_of(stage, request.seeds * request.steps)
         updates = part_of(request.steps)
         engine = Engine(request.problem, make, key=self.key, seeds=request.seeds, updates=updates)
         path, file = request.journal.path(), None

@@ -168,18 +168,18 @@ def test_hdm_goes_back_from_a_proposal_that_failed_and_halves_its_rates():
 
 
 @pytest.mark.parametrize("name", ["polyak", "alig", "l4", "line_search", "plateau"])
-@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_a_loss_that_is_not_finite_touches_no_moment(name, value):
+def test_a_loss_that_is_not_finite_touches_no_moment(name):
     tx = lrx.adam(CONTROLLERS[name]())
     grads = jax.grad(loss)(PARAMS)
     _, state = tx.update(grads, tx.init(PARAMS), PARAMS, value=loss(PARAMS), value_fn=loss)
-    updates, after = tx.update(grads, state, PARAMS, value=jnp.float32(value), value_fn=loss)
-    assert not any(np.any(u) for u in jax.tree.leaves(updates))
-    for x, y in zip(jax.tree.leaves(after["scale_by_adam"]), jax.tree.leaves(state["scale_by_adam"]), strict=True):
-        np.testing.assert_array_equal(x, y)
-    assert skips(after).max() == 1
-    if name == "plateau":  # to which it is no improvement
-        assert after["scale_by_learning_rate"].memory.controller.watch.plateau_count == 1
+    for value in (np.nan, np.inf, -np.inf):
+        updates, after = tx.update(grads, state, PARAMS, value=jnp.float32(value), value_fn=loss)
+        assert not any(np.any(u) for u in jax.tree.leaves(updates)), value
+        for x, y in zip(jax.tree.leaves(after["scale_by_adam"]), jax.tree.leaves(state["scale_by_adam"]), strict=True):
+            np.testing.assert_array_equal(x, y)
+        assert skips(after).max() == 1, value
+        if name == "plateau":  # to which it is no improvement
+            assert after["scale_by_learning_rate"].memory.controller.watch.plateau_count == 1, value
 
 
 def test_a_metric_that_is_not_there_makes_an_update_like_any_other():

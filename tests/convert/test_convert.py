@@ -167,9 +167,9 @@ ERRORS = {
     ),
     "torch_chain": (
         lambda: from_torch(
-            "ChainedScheduler", learning_rate=0.1, schedulers=[{"name": "CosineAnnealingWarmRestarts", "T_0": 3}]
+            "ChainedScheduler", learning_rate=0.1, schedulers=[{"name": "OneCycleLR", "max_lr": 0.1, "total_steps": 9}]
         ),
-        "which multiply, or CosineAnnealingLR, got",
+        "CosineAnnealingWarmRestarts, got 'OneCycleLR'",
     ),
     "torch_object": (lambda: from_torch(3), "must be a scheduler of torch, its name, or its config"),
     "keras_name": (lambda: from_keras({"class_name": "Cosine"}), "There are: ExponentialDecay, PiecewiseConstantDecay"),
@@ -188,6 +188,10 @@ ERRORS = {
     ),
     "keras_kind": (lambda: from_keras(3), "from_keras(schedule=...) must be a schedule of Keras"),
     "transformers_name": (lambda: from_transformers("cos", learning_rate=1), "There are: linear, cosine"),
+    "transformers_greedy": (
+        lambda: from_transformers("greedy", learning_rate=1),
+        "from_transformers(name=...) must be a curve or a plateau",
+    ),
     "transformers_length": (lambda: from_transformers("linear", **LINEAR), "num_training_steps=...) must be given"),
     "transformers_least": (
         lambda: from_transformers("cosine_with_min_lr", **LINEAR, num_training_steps=9),

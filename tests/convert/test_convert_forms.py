@@ -53,6 +53,43 @@ def test_one_cycle_of_torch_without_a_rise_begins_past_its_top(anneal, of):
 
 STEP = {"name": "StepLR", "step_size": 3}
 COSINE = {"name": "CosineAnnealingLR", "T_max": 9}
+FUNCTIONS = {"third": lambda t: 0.8 + 0.1 * (t % 3), "branch": lambda t: 1.0 if t < 7 else 0.3}
+LAMBDA = {"name": "LambdaLR", "lr_lambda": FUNCTIONS["branch"]}
+
+
+def with_functions(config):
+    """A recorded config, in which functions have names."""
+    config = dict(config)
+    if "lr_lambda" in config:
+        config["lr_lambda"] = FUNCTIONS[config["lr_lambda"]]
+    if "schedulers" in config:
+        config["schedulers"] = [with_functions(s) for s in config["schedulers"]]
+    return config
+
+
+@pytest.mark.parametrize("case", RECORD["torch_with_length"], ids=label)
+def test_torch_where_a_rate_follows_from_the_one_before(case):
+    same(from_torch(with_functions(case["config"]), learning_rate=0.1, total_steps=31), case["values"])
+
+
+def test_live_schedulers_of_functions_take_a_length():
+    groups = [{"lr": 0.1}, {"lr": 0.2}]
+    held = {"base_lrs": [0.1, 0.2], "lr_lambdas": [FUNCTIONS["third"], FUNCTIONS["branch"]]}
+    for name in ("LambdaLR", "MultiplicativeLR"):
+        live = type(name, (), {**held, "optimizer": SimpleNamespace(param_groups=groups)})()
+        for schedule, lr, f in zip(from_torch(live, total_steps=31), held["base_lrs"], held["lr_lambdas"], strict=True):
+            factors = np.array([f(t) for t in range(31)])
+            same(schedule, lr * (factors if name == "LambdaLR" else np.cumprod([1.0, *factors[1:]])))
+    with pytest.raises(ValueError, match=r"total_steps=...\) must be given for MultiplicativeLR"):
+        from_torch(live)
+
+
+def test_many_factors_multiply_in_float64():
+    """Those of float32 would be 1e-4 off."""
+    n = 10_000
+    schedule = from_torch("MultiplicativeLR", learning_rate=0.1, lr_lambda=lambda t: 0.9999, total_steps=n)
+    np.testing.assert_allclose(schedule(np.arange(n)), 0.1 * 0.9999 ** np.arange(n), rtol=1e-6)
+    assert schedule(3 * n) == schedule(n - 1)
 
 
 def test_a_constant_of_no_iterations_counts_as_the_first_of_a_sequence_alone():
@@ -146,15 +183,37 @@ ERRORS = {
     ),
     "chain_cosine": (
         lambda: from_torch("ChainedScheduler", learning_rate=0.1, schedulers=[COSINE, STEP]),
-        "schedulers=...) must be over after T_max=9 steps",
+        "from_torch(total_steps=...) must be given for a ChainedScheduler of CosineAnnealingLR, StepLR",
     ),
-    "chain_floor": (
-        lambda: from_torch("ChainedScheduler", learning_rate=0.1, schedulers=[{**COSINE, "eta_min": 0.01}, STEP]),
-        "eta_min=...) must be 0 for CosineAnnealingLR beside others",
+    "chain_function": (
+        lambda: from_torch("ChainedScheduler", learning_rate=0.1, schedulers=[{**LAMBDA, "lr_lambda": 3}, STEP]),
+        "from_torch(total_steps=...) must be given for a ChainedScheduler of LambdaLR, StepLR",
     ),
-    "chain_cosines": (
-        lambda: from_torch("ChainedScheduler", learning_rate=0.1, schedulers=[COSINE, COSINE]),
-        "schedulers=...) must hold at most one CosineAnnealingLR",
+    "multiplicative": (
+        lambda: from_torch({**LAMBDA, "name": "MultiplicativeLR"}, learning_rate=0.1),
+        "from_torch(total_steps=...) must be given for MultiplicativeLR",
+    ),
+    "function": (
+        lambda: from_torch({**LAMBDA, "lr_lambda": 3}, learning_rate=0.1),
+        "from_torch(lr_lambda=...) must be a function of the step, got 3",
+    ),
+    "branches": (
+        lambda: from_torch(LAMBDA, learning_rate=0.1),
+        "Give total_steps=, and it is evaluated step by step",
+    ),
+    "branches_in_cycles": (
+        lambda: from_torch("CyclicLR", base_lr=0.1, max_lr=0.2, scale_fn=FUNCTIONS["branch"]),
+        "from_torch(scale_fn=...) must be a function that JAX can trace",
+    ),
+    "nested": (
+        lambda: from_torch(
+            "SequentialLR", learning_rate=0.1, schedulers=[{"name": "SequentialLR"}, STEP], milestones=[3]
+        ),
+        "schedulers=...) must not begin with a SequentialLR",
+    ),
+    "sequence_momentum": (
+        lambda: from_torch("SequentialLR", of="momentum", schedulers=[STEP], milestones=[]),
+        "of=...) must be 'learning_rate' for SequentialLR",
     ),
     "turns": (
         lambda: from_torch("OneCycleLR", max_lr=0.1, total_steps=10, pct_start=1.0),

@@ -1,9 +1,4 @@
-"""The core on two processes with two devices each, on this machine. `test_mesh.py` starts both.
-
-python -m tests.core.on_two_processes PORT PROCESS DIRECTORY
-"""
-
-import sys
+"""The core on two processes with two devices each: states that are spread over both, and their checkpoints."""
 
 import jax
 import jax.numpy as jnp
@@ -15,20 +10,11 @@ from jax.sharding import PartitionSpec as P
 import lrx
 from tests.common import one_step, same, warmup_cosine
 
-from ..conftest import cheaply
 from ..loops.common import IMAGES, LABELS
 from ..loops.frameworks import Bare, bare_logits, cross_entropy
 
 
-def main(port, process, directory):
-    jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(process))
-    assert len(jax.devices()) == 4
-    with cheaply():
-        ask(directory)
-    print("both done")
-
-
-def ask(directory):
+def ask(folder):
     mesh = jax.make_mesh((4,), ("x",), axis_types=(AxisType.Auto,))
     replicated, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("x"))
 
@@ -53,13 +39,13 @@ def ask(directory):
         assert int(lrx.count(state)) == 4
         float(lrx.learning_rate(state))
         with ocp.StandardCheckpointer() as checkpointer:
-            checkpointer.save(f"{directory}/{i}", state)
+            checkpointer.save(f"{folder}/{i}", state)
             checkpointer.wait_until_finished()
-            restored = checkpointer.restore(f"{directory}/{i}", tx.init(params))
+            restored = checkpointer.restore(f"{folder}/{i}", tx.init(params))
         step(params, restored, params)
         assert int(lrx.count(restored)) == 4
     refuses_numbers_that_differ(params)
-    trains_on_digits(placed, split, replicated, f"{directory}/digits")
+    trains_on_digits(placed, split, replicated, f"{folder}/digits")
     rates = placed(np.logspace(-4, -1, 8).astype(np.float32), split)
     population = {"w": placed(np.ones((8, 3), np.float32), split)}
     states = jax.jit(jax.vmap(lambda rate, p: lrx.adam(rate).init(p)))(rates, population)
@@ -105,7 +91,3 @@ def refuses_numbers_that_differ(params):
         assert "not the same on each process" in str(error)
     else:
         raise AssertionError("two processes with two rates went unnoticed")
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -13,6 +13,7 @@ from flax.training.train_state import TrainState
 
 import lrx
 from tests.common import GRADS, PARAMS, avals, distance, same, train, warmup_cosine, words
+from tests.operations import by_operations
 from tests.optimizers.cases import CASES, VARIANTS
 
 MASK = {"w": True, "b": False}
@@ -32,13 +33,13 @@ def test_new_code_counts_and_an_edit_of_the_old_lasts(case):
     edited = lrx.with_hyperparams(state, **lrx.hyperparams(fresh))
 
     def two_steps(tx):
-        """One program of an optimizer, in which the state is carried: the scan refuses one whose types change."""
+        """One trace of an optimizer, in which the state is carried: the scan refuses one whose types change."""
 
         def step(state, _):
             updates, state = tx.update(GRADS, state, PARAMS, **case.extra)
             return state, updates
 
-        return jax.jit(lambda state: jax.lax.scan(step, state, None, length=2)[::-1])
+        return by_operations(lambda state: jax.lax.scan(step, state, None, length=2)[::-1])
 
     by_new, by_old = two_steps(new), two_steps(old)
     by_code, expected, by_edit, unchanged = by_new(state), by_new(fresh), by_old(edited), by_old(state)

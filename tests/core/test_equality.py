@@ -181,7 +181,7 @@ def test_pickle_in_another_process_is_equal_and_hashes_equal(tmp_path):
     """Strings hash differently there. A class written in a notebook is shipped by value and must register itself."""
     file = tmp_path / "optimizers.pkl"
     write = """
-import sys, cloudpickle, lrx
+import cloudpickle, lrx
 from lrx._pytree import pytree_dataclass
 @pytree_dataclass
 class Mine:
@@ -190,7 +190,7 @@ class Mine:
         return self.peak * 1.0
 mine, known = lrx.adam(Mine(0.5)), lrx.adam(lrx.linear_schedule(1.0, 0.0, 10))
 hash(mine), hash(known)
-cloudpickle.dump((mine, known), open(sys.argv[1], "wb"))
+cloudpickle.dump((mine, known), open(file, "wb"))
 """
     read = """
 import sys, pickle, jax.numpy as jnp, lrx
@@ -201,7 +201,7 @@ state = mine.init(jnp.ones(3))
 mine.update(jnp.ones(3), state)
 print(lrx.learning_rate(state), lrx.hyperparams(state)["scale_by_learning_rate.learning_rate.peak"])
 """
-    python(write, file)
+    exec(write, {"__name__": "__main__", "file": file})
     assert python(read, file) == "0.5 0.5"
 
 

@@ -88,6 +88,19 @@ def test_50_steps_with_edits_agree_with_optax(twin):
         np.testing.assert_allclose(a, b, rtol=0, atol=twin.tolerance * went)
 
 
+def test_sophia_takes_its_numbers_injected():
+    """Also the interval of its prints, which decides what is compiled and is of no account while it is silent."""
+    injected, plain = optax.inject_hyperparams(lrx.sophia)(0.1), lrx.sophia(0.1)
+
+    def first(tx):
+        return tx.update(jax.grad(loss)(PARAMS), tx.init(PARAMS), PARAMS, obj_fn=loss)[0]
+
+    ours, expected = jax.jit(lambda: (first(injected), first(plain)))()
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), ours, expected)
+    with pytest.raises(ValueError, match=r"every_n_steps=...\) must be a plain number where it is verbose"):
+        jax.eval_shape(optax.inject_hyperparams(lrx.sophia)(0.1, verbose=True).init, PARAMS)
+
+
 def test_every_factory_of_both_libraries_is_a_twin():
     """What both have and takes numbers is in the list above; wrappers take transformations, not numbers."""
     shared = set()

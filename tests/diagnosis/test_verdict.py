@@ -1,5 +1,6 @@
 """Labels of recorded training on digits and of what people met; properties and the contract of `diagnose`."""
 
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -241,9 +242,22 @@ def test_the_evidence_is_numbers_and_the_text_two_sentences():
         assert isinstance(found, Diagnosis) and all(type(x) is float for x in found.evidence.values())
         assert found.interval[0] <= found.factor <= found.interval[1]
         assert found.text.endswith(".") and found.text.count(". ") == 1, found.text
-        assert repr(found).startswith(f"Diagnosis({found.label!r}, factor=") and "gap" not in repr(found)
     assert len(shown) >= 4
-    assert "gap=" in repr(diagnose(STEPS[::-1], 1.0))
+    assert "gap" in diagnose(STEPS[::-1], 1.0).evidence and "gap" not in found.evidence
+
+
+def test_a_verdict_is_shown_in_a_line():
+    form = re.compile(r"Diagnosis\('(\w+)', factor=([\d.e+-]+)(?:, probability=(0\.\d\d|1\.00))?\)")
+    for losses, rates in curves():
+        found = diagnose(losses, learning_rates=rates)
+        label, factor, share = form.fullmatch(repr(found)).groups()
+        assert label == found.label and float(factor) == pytest.approx(found.factor, rel=0.01)
+        assert (share is None) == (label == "unknown")
+        if share is not None:
+            seen = label if label in ("too_low", "fine") else "too_high"
+            assert float(share) == pytest.approx(found.evidence[f"probability_{seen}"], abs=0.005)
+    assert repr(diagnose([2.3, 2.2, 2.1])) == "Diagnosis('unknown', factor=1)"
+    assert repr(diagnose([2.0**i for i in range(9)])) == "Diagnosis('diverging', factor=0.1)"
 
 
 def test_a_fine_rate_is_told_a_factor_only_where_one_is_excluded():

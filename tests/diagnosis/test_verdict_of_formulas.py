@@ -173,6 +173,26 @@ def test_mini_batch_noise_is_not_oscillation(steps):
         assert label(1 - 1e-4 * np.arange(steps) / steps + noise(seed, steps, 0.1)) in ("too_low", "unknown")
 
 
+BESIDE_A_GOOD_ONE = {
+    "the same": (lambda t: 0.3 + 2 * np.exp(-t / 0.04), ("fine",)),
+    "twice as fast": (lambda t: 0.3 + 2 * np.exp(-t / 0.02), ("fine",)),
+    "a line": (lambda t: 2.3 - 0.6 * t, ("too_low",)),
+    "a slow exponential": (lambda t: 0.3 + 2 * np.exp(-t), ("too_low",)),
+    "a rise": (lambda t: 0.8 + 1.5 * np.exp(-t / 0.04) + t, RISES),
+    "swings above it": (lambda t: 0.8 + 1.5 * np.exp(-t / 0.04) + 0.3 * np.sin(300 * t), SWINGS),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE_A_GOOD_ONE)
+@pytest.mark.parametrize("size", [0.0, 0.01, 0.05, 0.15])
+def test_beside_a_good_run(name, size):
+    curve, expected = BESIDE_A_GOOD_ONE[name]
+    for seed in range(3):
+        best = 0.3 + 2 * np.exp(-T / 0.04) + noise(seed + 9, 1000, size)
+        found = diagnose(curve(T) + noise(seed, 1000, size), best)
+        assert found.label in expected, found
+
+
 # ---------------------------------------------------------------- gradient descent
 
 EIGENVALUES = np.geomspace(0.01, 1.0, 10)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from types import SimpleNamespace
 
 import jax
@@ -13,7 +14,7 @@ import lrx
 from lrx.evidence._best_schedule import Task, final_loss
 from lrx.evidence._drops import drops_of, padded
 from lrx.evidence._laws import LAWS
-from lrx.evidence._robust_fit import _values, on_the_host
+from lrx.evidence._robust_fit import _values, on_the_host, together
 from lrx.evidence._runs import run_at
 from tests.reference import laws as reference
 
@@ -130,6 +131,27 @@ def test_a_fitted_law_predicts_runs_that_it_has_not_seen(laws, law):
     np.testing.assert_allclose(laws[law].predict(RATES["waves"], N), known(law).predict(RATES["waves"], N), rtol=1e-4)
 
 
+def test_exponents_that_the_losses_leave_open_stay_near_a_half():
+    """Of one cosine with errors that come in waves: the least sum of squares is at the bound, where beta is 20."""
+    steps = np.arange(10, N, 10)
+    losses = known("multi-power").predict(RATES["cosine"], steps) * (1 + 1e-3 * np.sin(steps / 30))
+    law = lrx.fit_loss_law([(steps, RATES["cosine"], losses)] * 3)  # as long as the runs above: one program
+    assert 0.25 < law.params["beta"] < 1
+    assert 0.25 < law.params["gamma"] < 1
+    assert law.mean_error < 1e-3
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.8])
+def test_losses_that_err_together_count_as_fewer(rho):
+    """Of an autoregression it is (1 + ρ) / (1 − ρ); the noise of the correlations adds some more."""
+    draw = np.random.default_rng(0).normal(size=(4, 4000)) * 1e-5
+    for i in range(1, 4000):
+        draw[:, i] += rho * draw[:, i - 1]
+    first = np.arange(16000) % 4000 == 0
+    assert together(draw.ravel(), first) == pytest.approx((1 + rho) / (1 - rho), rel=0.2)
+    assert together(np.zeros(8), np.arange(8) == 0) == 1
+
+
 def test_one_loss_far_off_moves_no_prediction(laws):
     steps = np.arange(10, N, 10)
     logs = [(steps, RATES[name], known("momentum").predict(RATES[name], steps)) for name in ("cosine", "one drop")]
@@ -148,6 +170,44 @@ def test_a_law_prints_and_goes_to_json_and_back(laws):
     for text in ("[]", '{"law": "multi-power"}', json.dumps({"law": "momentum", "params": {"L0": 1}}), '{"law": "x"}'):
         with pytest.raises(ValueError, match=r"from_json\(text=...\)"):
             lrx.LossLaw.from_json(text)
+
+
+@every_law
+def test_a_law_made_by_hand_means_the_same_in_any_order_of_its_parameters(law):
+    backwards = lrx.LossLaw(law, dict(reversed(PARAMS[law].items())))
+    by_letter = lrx.LossLaw(law, {name: np.float32(PARAMS[law][name]) for name in sorted(PARAMS[law])})
+    assert list(backwards.params) == list(by_letter.params) == list(PARAMS[law])
+    assert repr(backwards) == repr(known(law))
+    want = known(law).predict(RATES["one drop"], [3, 300])
+    np.testing.assert_array_equal(backwards.predict(RATES["one drop"], [3, 300]), want)
+    np.testing.assert_allclose(by_letter.predict(RATES["one drop"], [3, 300]), want, rtol=1e-6)
+    backwards.params["L0"] = backwards.params.pop("L0")  # whoever moves one afterwards changes nothing either
+    np.testing.assert_array_equal(backwards.predict(RATES["one drop"], [3, 300]), want)
+
+
+M, FEW = PARAMS["momentum"], {"L0": 1.0, "alpha": 1.0, "horizon": 9.0}
+
+
+@pytest.mark.parametrize(
+    ("error", "match", "call"),
+    [
+        (ValueError, "params=...) must have the parameters L0, A, alpha, C, horizon .* Add A, C.$", ("momentum", FEW)),
+        (ValueError, "params=...) must have .* Leave out beta.$", ("momentum", M | {"beta": 0.5})),
+        (ValueError, "params=...) must have .* Add B, beta, gamma. Leave out horizon.$", ("multi-power", M)),
+        (TypeError, "params=...) must be a dict", ("momentum", list(M.values()))),
+        (ValueError, "params['A']=...) must be positive and finite, got -1", ("momentum", M | {"A": -1})),
+        (ValueError, "params['A']=...) must be positive and finite, got nan", ("momentum", M | {"A": math.nan})),
+        (TypeError, "params['A']=...) must be a number, got '1'", ("momentum", M | {"A": "1"})),
+        (ValueError, "params['A']=...) must be a scalar", ("momentum", M | {"A": np.ones(2)})),
+        (ValueError, "law=...) must be one of 'multi-power', 'momentum', got 'power'", ("power", M)),
+        (ValueError, "warmup_steps=...) must not be negative", ("momentum", M, 1.0, 0.0, 0.0, -1)),
+        (ValueError, "warmup_sum=...) must be finite", ("momentum", M, 1.0, 0.0, 0.0, 1, math.inf)),
+    ],
+)
+def test_a_law_made_by_hand_says_what_is_wrong_at_once(error, match, call):
+    begin, end = match.split("=...)")
+    with pytest.raises(error, match="^" + re.escape(f"LossLaw({begin}=...)") + end):
+        lrx.LossLaw(*call)
 
 
 LETTERS = {"L0": 2.0, "A": 0.5, "alpha": 0.5, "C": 1.0, "horizon": 10.0}

@@ -49,13 +49,18 @@ class ScaleBySoftSign(extend.Rule):
 
 
 @extend.public
-def scale_by_soft_sign(decay: Any = 0.9, eps: Any = 1e-3, nesterov=False):
+def scale_by_soft_sign(decay: extend.Hyperparameter = 0.9, eps: extend.Hyperparameter = 1e-3, nesterov=False):
     """m ← decay·m + (1 − decay)·g,  u = m / √(|m|² + eps²)."""
     return extend.transformation(ScaleBySoftSign(decay, eps, nesterov))
 
 
 @extend.public
-def soft_sign(learning_rate: extend.LearningRate, decay: Any = 0.9, eps: Any = 1e-3, nesterov=False):
+def soft_sign(
+    learning_rate: extend.LearningRate,
+    decay: extend.Hyperparameter = 0.9,
+    eps: extend.Hyperparameter = 1e-3,
+    nesterov=False,
+):
     """The same, times the negative learning rate."""
     return extend.chain(scale_by_soft_sign(decay, eps, nesterov), lrx.scale_by_learning_rate(learning_rate))
 

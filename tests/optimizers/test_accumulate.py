@@ -81,6 +81,21 @@ def test_weights_flush_and_their_edges():
     np.testing.assert_allclose(states.value, [1.0, 1.5, 0, 0, 0, 0, 0, 0])
 
 
+def test_a_weight_in_an_array_that_is_none_is_skipped_and_counted():
+    """As an error is raised for a number that is negative or not finite; a weight of 0 is the user's own choice."""
+    weights = jnp.array([3.0, -1.0, 0.0, jnp.nan, jnp.inf, -jnp.inf, -0.0, 1.0])
+    grads, tx = random_gradients(len(weights)), lrx.accumulate(lrx.sgd(1.0), len(weights))
+
+    def body(state, x):
+        updates, state = tx.update(x[0], state, PARAMS, weight=x[1])
+        return state, (updates, state.skipped)
+
+    _, (updates, skipped) = jax.jit(lambda: jax.lax.scan(body, tx.init(PARAMS), (grads, weights)))()
+    assert skipped.tolist() == [0, 1, 1, 2, 3, 4, 4, 4]
+    expected = jax.tree.map(lambda g: -(3 * g[0] + g[7]) / 4, grads)
+    assert distance(jax.tree.map(lambda u: u[-1], updates), expected) < 1e-6
+
+
 def test_the_weight_of_a_window_reaches_an_accumulation_inside():
     grads = random_gradients(4)
     tx = lrx.accumulate(lrx.accumulate(lrx.sgd(1.0), 2), 2)

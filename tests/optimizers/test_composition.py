@@ -10,6 +10,7 @@ import pytest
 
 import lrx
 from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, random_gradients, same, scan, train
+from tests.operations import by_operations
 from tests.optimizers.wrappers import JOINED, LABELS, MASK, WRAPPERS
 
 wrapped = pytest.mark.parametrize("wrap", [*WRAPPERS.values(), *JOINED.values()], ids=[*WRAPPERS, *JOINED])
@@ -67,8 +68,8 @@ def test_equal_wrappers_are_equal_and_other_numbers_are_not(name):
 def test_vmap_over_the_rate_is_the_loop(wrap):
     grads = random_gradients(4)
     rates = jnp.array([1e-3, 1e-1])
-    swept = jax.jit(jax.vmap(lambda rate: scan(wrap(lrx.adam(rate)), PARAMS, grads)))(rates)
-    alone = jax.jit(lambda: [scan(wrap(lrx.adam(float(rate))), PARAMS, grads) for rate in np.asarray(rates)])()
+    swept = by_operations(jax.vmap(lambda rate: scan(wrap(lrx.adam(rate)), PARAMS, grads)))(rates)
+    alone = by_operations(lambda: [scan(wrap(lrx.adam(float(rate))), PARAMS, grads) for rate in (1e-3, 1e-1)])()
     for i in range(2):
         assert distance(jax.tree.map(lambda x, i=i: x[i], swept), alone[i]) < 1e-6
 
@@ -80,7 +81,9 @@ def test_gradient_with_respect_to_the_rate(wrap):
     def loss(rate):
         return sum(jnp.sum(x[-1] ** 2) for x in jax.tree.leaves(scan(wrap(lrx.sgd(rate, momentum=0.9)), PARAMS, grads)))
 
-    (low, high), slope = jax.jit(lambda rates: (jax.vmap(loss)(rates), jax.grad(loss)(0.01)))(jnp.array([0.009, 0.011]))
+    low, high, slope = by_operations(lambda a, x, b: (loss(a), loss(b), jax.grad(loss)(x)))(
+        *map(jnp.float32, (0.009, 0.01, 0.011))
+    )
     assert float(slope) == pytest.approx(float((high - low) / 0.002), rel=5e-2)
 
 
@@ -103,7 +106,7 @@ def test_resume_through_it(wrap):
     """Constant to scheduled and back."""
     grads = random_gradients(4)
     constant, scheduled = wrap(lrx.adam(1e-3)), wrap(lrx.adam(lrx.linear_schedule(1.0, 0.0, 8)))
-    _, state = train(constant, grads=GRADS, steps=4)
+    _, state = train_from(constant, constant.init(PARAMS), grads)
     resumed = lrx.resume(scheduled, PARAMS, state)
     assert lrx.count(resumed) == lrx.count(state)
     _, after = train_from(scheduled, resumed, grads)
@@ -118,7 +121,7 @@ def train_from(tx, state, grads):
     def body(carry, g):
         return one_step(tx, *carry, g), None
 
-    return jax.lax.scan(body, (jax.tree.map(jnp.asarray, PARAMS), state), grads)[0]
+    return by_operations(lambda carry: jax.lax.scan(body, carry, grads)[0])((PARAMS, state))
 
 
 @shaped

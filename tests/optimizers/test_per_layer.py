@@ -9,6 +9,7 @@ import pytest
 import lrx
 from tests.common import avals, one_step
 from tests.extend import outside
+from tests.operations import by_operations
 
 RNG = np.random.default_rng(0)
 STACKS = {"w": (3, 2, 4), "b": (2, 3)}
@@ -65,7 +66,7 @@ OPTIMIZERS = {
 def test_it_is_the_optimizer_on_the_layers(name):
     """With the state of the optimizer itself: its names, and in place of each leaf's part a stack of them."""
     tx, stacked = OPTIMIZERS[name](), lrx.per_layer(OPTIMIZERS[name](), where=WHERE)
-    (alone, state_alone), (ours, state) = jax.jit(
+    (alone, state_alone), (ours, state) = by_operations(
         lambda: (run(tx, apart(PARAMS, 0), apart(GRADS, 1)), run(stacked, PARAMS, GRADS))
     )()
     for k, x in together(alone).items():
@@ -79,7 +80,7 @@ def test_it_is_the_optimizer_on_the_layers(name):
         assert names == [k.removeprefix("inner.") for k in lrx.hyperparams(whole)]
     if name in ("adafactor", "novograd", "dog"):
         assert jax.tree.structure(state.inner) == jax.tree.structure(whole)
-        plain, _ = jax.jit(lambda: run(tx, PARAMS, GRADS))()
+        plain, _ = by_operations(lambda: run(tx, PARAMS, GRADS))()
         assert np.max(np.abs(plain["w"] - ours["w"])) > 1e-3
         np.testing.assert_allclose(plain["head"], ours["head"], rtol=1e-5)
 
@@ -88,7 +89,7 @@ def test_another_axis_and_all_leaves_by_default():
     """Memory that is shaped as the parameters has its layers where they have them, other memory in front."""
     rule = lrx.chain(lrx.scale_by_factored_rms(min_dim_size_to_factor=2), lrx.novograd(0.1))
     params, grads = {"w": PARAMS["w"]}, {"w": GRADS["w"]}
-    (first, state), (second, other) = jax.jit(
+    (first, state), (second, other) = by_operations(
         lambda: (
             run(lrx.per_layer(rule), params, grads),
             run(lrx.per_layer(rule, axis=1), {"w": params["w"].swapaxes(0, 1)}, {"w": grads["w"].swapaxes(1, 2)}),

@@ -10,6 +10,7 @@ import pytest
 
 import lrx
 from tests.common import avals, distance
+from tests.operations import by_operations
 from tests.optimizers.cases import CASES, VARIANTS
 
 RATE = lrx.linear_schedule(0.01, 0.001, 10)
@@ -91,10 +92,10 @@ OPTIMIZERS |= {f"{name}_wrapped": (tx, ()) for name, tx in WRAPPED.items()}
 
 def two_updates(tx, grads, start, params, **extra):
     """The updates, the state before and after."""
-    state = before = tx.init(start)
-    for _ in range(2):
-        updates, state = tx.update(grads, state, params, **extra)
-    return updates, before, state
+    before = tx.init(start)
+    step = by_operations(lambda state: tx.update(grads, state, params, **extra))
+    updates, after = step(step(before)[1])
+    return updates, before, after
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)

@@ -2,7 +2,8 @@
 
 They are in `tests/data/convert_more.json`.
 It prints the JSON of chains with a cosine, cycles inside sequences, SWALR, timm's poly with k-decay and a WSD that is
-longer than its run. It needs what `record_convert.py` needs; recorded with torch 2.14.1 on CPU.
+longer than its run, and of rates of torch that follow from the one before. It needs what `record_convert.py` needs;
+recorded with torch 2.14.1 on CPU, the last with 2.13.0.
 """
 
 import json
@@ -40,6 +41,31 @@ TORCH = [
     sequence(WARM, CYCLIC, FALL, ONE, COSINE, at=[4, 8, 12, 15]),
     sequence(ONE, CYCLIC, at=[8]),
 ]
+FUNCTIONS = {"third": lambda t: 0.8 + 0.1 * (t % 3), "branch": lambda t: 1.0 if t < 7 else 0.3}
+LAMBDA = {"name": "LambdaLR", "lr_lambda": "branch"}
+MULTIPLY = {"name": "MultiplicativeLR", "lr_lambda": "third"}
+RISE = {"name": "LinearLR", "start_factor": 0.1, "total_iters": 5}
+FLOOR = {"name": "CosineAnnealingLR", "T_max": 9, "eta_min": 0.01}
+STEP = {"name": "StepLR", "step_size": 4, "gamma": 0.5}
+HALF = {"name": "ConstantLR", "factor": 0.5, "total_iters": 6}
+SQUARE = {"name": "PolynomialLR", "total_iters": 12, "power": 2.0}
+AGAIN = {"name": "CosineAnnealingWarmRestarts", "T_0": 5, "T_mult": 2, "eta_min": 0.001}
+WITH_LENGTH = [
+    LAMBDA,
+    MULTIPLY,
+    chained(FLOOR),
+    chained(RISE, FLOOR),
+    chained(FLOOR, STEP, HALF),
+    chained(FLOOR, {**FLOOR, "T_max": 4, "eta_min": 0.0}, SQUARE),
+    chained({**FLOOR, "eta_min": 0.0}, {"name": "MultiStepLR", "milestones": [3, 7, 7], "gamma": 0.5}, FALL),
+    chained(FALL, LAMBDA),
+    chained(LAMBDA, STEP),
+    chained(FALL, AGAIN, MULTIPLY),
+    chained(MULTIPLY, chained(SQUARE, RISE)),
+    sequence(RISE, MULTIPLY, at=[5]),
+    sequence(MULTIPLY, LAMBDA, MULTIPLY, at=[4, 9]),
+    sequence(chained(FALL, SQUARE, FLOOR, MULTIPLY), STEP, at=[8]),
+]
 SWA = [
     {"swa_lr": 0.02},
     {"swa_lr": 0.5, "anneal_epochs": 5, "anneal_strategy": "linear"},
@@ -58,6 +84,30 @@ WSD = [
     (25, 20, {"num_decay_steps": 15, "min_lr_ratio": 0.1}),
     (10, 10, {"num_decay_steps": 15}),
 ]
+
+
+def with_functions(config):
+    """The config, in which functions have names."""
+    config = dict(config)
+    if "lr_lambda" in config:
+        config["lr_lambda"] = FUNCTIONS[config["lr_lambda"]]
+    if "schedulers" in config:
+        config["schedulers"] = [with_functions(s) for s in config["schedulers"]]
+    return config
+
+
+def swa_after_a_rise():
+    """SWALR starts from the rate that it finds."""
+    import torch
+
+    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.1)
+    parts = [record.torch_scheduler(optimizer, RISE), torch.optim.swa_utils.SWALR(optimizer, swa_lr=0.02)]
+    scheduler, values = torch.optim.lr_scheduler.SequentialLR(optimizer, parts, [5]), []
+    for _ in COUNTS:
+        values.append(float(optimizer.param_groups[0]["lr"]))
+        optimizer.step()
+        scheduler.step()
+    return sequence(RISE, {"name": "SWALR", "swa_lr": 0.02}, at=[5]), values
 
 
 def swa_values(arguments):
@@ -88,4 +138,7 @@ if __name__ == "__main__":
     torch_cases += [({"name": "SWALR", **arguments}, swa_values(arguments)) for arguments in SWA]
     timm_cases = [(config, record.timm_values(config, COUNTS)) for config in TIMM]
     wsd_cases = [wsd_case(*case) for case in WSD]
-    print(json.dumps({"torch": shown(torch_cases), "timm": shown(timm_cases), "wsd": shown(wsd_cases)}))
+    long_cases = [(config, record.torch_values(with_functions(config), COUNTS)) for config in WITH_LENGTH]
+    long_cases += [swa_after_a_rise()]
+    found = {"torch": torch_cases, "timm": timm_cases, "wsd": wsd_cases, "torch_with_length": long_cases}
+    print(json.dumps({key: shown(cases) for key, cases in found.items()}))

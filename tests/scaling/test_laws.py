@@ -18,6 +18,34 @@ def test_deepseek_gives_the_settings_of_deepseek_llm():
         assert guess.batch_tokens == pytest.approx(sequences * 4096, rel=0.1)
 
 
+MOONLIGHT = {0.399: (8.92, 9.503e-4, 96), 0.822: (20.76, 8.825e-4, 160), 1.5: (38.91, 8.305e-4, 256)}
+"""Billions of parameters -> billions of tokens, rate, batch in sequences of 8,192."""
+
+
+def test_moonlight_gives_the_settings_of_its_scaling_experiments():
+    """Table 2 of arXiv:2502.16982, with C = 6 N D."""
+    for n, (d, rate, sequences) in MOONLIGHT.items():
+        guess = laws.moonlight(6 * n * d * 1e18)
+        assert guess.learning_rate == pytest.approx(rate, rel=0.04)
+        assert guess.batch_tokens == pytest.approx(sequences * 8192, rel=0.2)
+
+
+def test_minicpm_gives_the_settings_of_minicpm():
+    """Section 6.2 of arXiv:2404.06395: a rate of 0.01 and 3.93 million tokens, which are those of a loss of 2.5."""
+    guess = laws.minicpm(2.5)
+    assert guess.learning_rate == 0.01
+    assert guess.batch_tokens == pytest.approx(3.93e6, rel=0.02)
+    with pytest.warns(UserWarning, match=r"minicpm\(loss=...\) was fitted from 2.5 on, got 2"):
+        laws.minicpm(2.0)
+
+
+def test_the_power_scheduler_says_what_its_paper_does():
+    """Section 3.2 of arXiv:2408.13359: 0.0011 for 10 trillion tokens and a batch of 1,024, which is beyond the fit."""
+    with pytest.warns(UserWarning, match="was fitted"):
+        assert float(laws.power_scheduler(1e13, 1024)) == pytest.approx(0.0011, abs=5e-5)
+    assert float(laws.power_scheduler(8e9, 64)) == pytest.approx(2 * float(laws.power_scheduler(8e9, 32)))
+
+
 def test_rules_against_their_logarithms():
     """The same formulas as straight lines of logarithms, written anew."""
     n, d, c = 4.3e8, 1.7e10, 3e18
@@ -25,6 +53,11 @@ def test_rules_against_their_logarithms():
     assert math.log(step.learning_rate) == pytest.approx(math.log(1.79) - 0.713 * math.log(n) + 0.307 * math.log(d))
     assert math.log(step.batch_tokens) == pytest.approx(math.log(0.58) + 0.571 * math.log(d))
     assert math.log(float(laws.deepseek(c))) == pytest.approx(math.log(0.3118) - 0.125 * math.log(c))
+    moonlight = laws.moonlight(1e20)
+    assert math.log(moonlight.learning_rate) == pytest.approx(math.log(0.0127339) - 0.0574752 * math.log(1e20))
+    assert math.log(moonlight.batch_tokens) == pytest.approx(math.log(0.0065202) + 0.4137915 * math.log(1e20))
+    assert math.log(laws.minicpm(3.0).batch_tokens) == pytest.approx(math.log(1.21e9) - 6.24 * math.log(3.0))
+    assert math.log(float(laws.power_scheduler(d, 100))) == pytest.approx(math.log(460) - 0.51 * math.log(d))
     small = 9e7
     porian = laws.porian(small)
     assert math.log(porian.learning_rate) == pytest.approx(math.log(3.7) - 0.36 * math.log(small))
@@ -52,6 +85,9 @@ def test_the_module_is_public_and_every_rule_names_its_source():
     rules = [
         laws.step_law(1e8, 1e10),
         laws.deepseek(1e18),
+        laws.moonlight(1e20),
+        laws.minicpm(3.0),
+        laws.power_scheduler(1e10, 64),
         laws.kaplan(1e8),
         laws.porian(1e8),
         laws.horizon(1, 1e11, 2e11),

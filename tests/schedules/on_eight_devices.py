@@ -1,4 +1,4 @@
-"""Populations of schedules on a mesh of eight devices. Not collected by itself: `test_mesh.py` runs it in a process.
+"""Populations of schedules on a mesh of eight devices. Not collected by itself: `test_eight_devices.py` runs it.
 
 JAX decides while it traces whether arrays that are spread over an explicit axis fit together: most of this is traced,
 and only what has values to compare is compiled, many schedules in one program.

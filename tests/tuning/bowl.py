@@ -47,6 +47,15 @@ def validated() -> lrx.Problem:
     )
 
 
+def flat(noise=0.01):
+    """Nothing to learn, for any rate."""
+    return lrx.Problem(
+        init=lambda key: jnp.zeros(2),
+        loss=lambda params, batch, key=None: 0.0 * jnp.sum(params) + batch,
+        sample=lambda key: 1 + noise * jax.random.normal(key),
+    )
+
+
 def lone_run(problem, tx, steps, key, seeds=1, seed=0):
     """The losses of one run in a plain loop, with the keys that a sweep gives to its seed."""
     init_key, data_key = jax.random.split(key, (seeds, 2))[seed]

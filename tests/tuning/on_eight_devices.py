@@ -1,4 +1,4 @@
-"""A population on a mesh of eight devices. Not collected by itself: `test_layout.py` runs it."""
+"""A population on a mesh of eight devices. Not collected by itself: `test_eight_devices.py` runs it."""
 
 import contextlib
 from typing import Any

@@ -1,10 +1,4 @@
-"""A search in two processes that train one sharded model. `test_search_loops.py` starts both.
-
-python -m tests.tuning.search_on_two_processes PORT PROCESS FILE
-"""
-
-import sys
-from pathlib import Path
+"""A search in two processes that train one sharded model."""
 
 import jax
 import jax.numpy as jnp
@@ -15,18 +9,20 @@ from jax.sharding import PartitionSpec as P
 
 import lrx
 
-from ..conftest import cheaply
+
+def stopped():
+    """A search after three trials."""
+    search = lrx.Search(steps=200)
+    for _ in range(3):
+        trial = search.ask()
+        search.tell(trial, np.full(trial.steps, 4.0))
+    return search
 
 
-def main(port, process, file):
-    jax.distributed.initialize(f"127.0.0.1:{port}", 2, int(process))
-    with cheaply():
-        train(Path(file))
-    print("both done")
-
-
-def train(file):
-    sharding = NamedSharding(jax.make_mesh((2,), ("x",)), P("x"))
+def ask(folder):
+    # one device of each: steps that wait for one another can block each other on those that one CPU plays
+    devices = [jax.local_devices(process_index=i)[0] for i in range(2)]
+    sharding = NamedSharding(jax.sharding.Mesh(np.array(devices), ("x",)), P("x"))
     tx = lrx.sgd(1.0)
 
     def start(seed):
@@ -38,7 +34,8 @@ def train(file):
         updates, state = tx.update(grads, lrx.with_hyperparams(state, learning_rate=rate), params)
         return lrx.apply_updates(params, updates), state, loss
 
-    # process 0 alone has the file, of a search that was stopped after three trials
+    # process 0 alone has the file
+    file = folder / "search.json"
     search = lrx.Search.from_json(file.read_text()) if jax.process_index() == 0 else lrx.Search(steps=200)
     for _ in range(2):  # also in the middle of a search
         text = np.frombuffer(search.to_json().encode().ljust(2**16), np.uint8)
@@ -58,7 +55,3 @@ def train(file):
     assert rates[0] == rates[1]
     assert 0.1 < rates[0] < 1.0
     assert search.cost == sum(len(r.losses) * r.steps for r in search.result.rounds)
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -124,7 +124,8 @@ def test_an_optimizer_with_other_numbers_in_jit():
     assert one == again != other
 
 
-def test_the_digest_is_the_same_in_another_process():
+def test_the_digest_is_the_same_in_another_process(capsys):
+    """Where strings hash differently."""
     code = (
         "import sys; sys.path.insert(0, '.'); import jax; from tests.tuning import test_digest as t\n"
         "kinds = ('jit', 'custom_vjp, backward', 'custom_jvp, tangent', 'callback, object', 'callback, method')\n"
@@ -132,7 +133,9 @@ def test_the_digest_is_the_same_in_another_process():
         "def loss(x): return x * len({'one', 'two', 'three'} & {str(x.dtype)})\n"
         "print(t.digest(t.stopped(t.called_back(loss))))"
     )
-    assert python(code, PYTHONHASHSEED="1") == python(code, PYTHONHASHSEED="2")
+    exec(code, {})
+    seed = "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"
+    assert python(code, PYTHONHASHSEED=seed) == capsys.readouterr().out.strip()
 
 
 # ---------------------------------------------------------------- the file

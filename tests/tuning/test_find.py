@@ -9,22 +9,11 @@ import pytest
 
 import lrx
 from lrx.tuning._find import ShortRuns, rounded_up
-from lrx.tuning._found import judged
 from lrx.tuning._presets import linear
 from lrx.tuning._rate_search import least
-from lrx.tuning._round import Round
 from tests.tuning.bowl import bowl
 
 BOWL = bowl(0.1)
-
-
-def flat(noise=0.01):
-    """Nothing to learn, for any rate."""
-    return lrx.Problem(
-        init=lambda key: jnp.zeros(2),
-        loss=lambda params, batch, key=None: 0.0 * jnp.sum(params) + batch,
-        sample=lambda key: 1 + noise * jax.random.normal(key),
-    )
 
 
 def on_host(batches):
@@ -242,79 +231,6 @@ def test_an_iterator_that_runs_out_is_told():
         lrx.find(on_host(iter(normal(20))), lrx.sgd, steps=200)
 
 
-# ---------------------------------------------------------------- doubts
-
-
-def test_nothing_is_learned():
-    found = lrx.find(flat(), lrx.sgd)
-    assert not found.confident
-    assert "the loss did not fall by more than its noise" in found.doubt
-
-
-def test_another_start_is_no_progress():
-    """The runs of a round are compared with their own start."""
-    problem = lrx.Problem(
-        init=lambda key: 1 + jax.random.uniform(key, (1,)),
-        loss=lambda params, batch, key=None: jax.lax.stop_gradient(params[0]) + 0.0 * params[0],
-        sample=lambda key: jnp.zeros(()),
-    )
-    assert "the loss did not fall by more than its noise" in lrx.find(problem, lrx.sgd).doubt
-
-
-def test_an_optimizer_that_ignores_the_rate():
-    found = lrx.find(BOWL, lambda rate: lrx.sgd(0.3))
-    assert found.doubt == "the loss is the same at every rate"
-    assert 1e-3 < found.learning_rate < 1.0
-
-
-@pytest.mark.parametrize(("start", "stop", "end"), [(1e-4, 1e-2, 1e-2), (0.02, 0.2, 0.2), (1e-9, 2e-9, None)])
-def test_the_end_of_the_range(start, stop, end):
-    found = lrx.find(bowl(), lrx.sgd, start=start, stop=stop)
-    assert not found.confident
-    assert start <= found.learning_rate <= stop
-    assert end is None or found.learning_rate == pytest.approx(end, rel=0.05)
-
-
-def test_nothing_stays_finite():
-    steep = lrx.Problem(lambda key: jnp.ones(2), lambda p, b, key=None: 1e20 * jnp.sum(p**2), lambda key: jnp.zeros(()))
-    with pytest.raises(ValueError, match=r"find\(start=...\) must be lower: not one of the short runs stayed finite"):
-        lrx.find(steep, lrx.sgd)
-
-
-@pytest.mark.parametrize("rule", [None, "minimum"])
-@pytest.mark.parametrize("value", [jnp.nan, jnp.inf])
-def test_a_loss_that_is_not_finite_at_the_start(rule, value):
-    wrong = lrx.Problem(lambda key: jnp.ones(2), lambda p, b, key=None: value * p.sum(), lambda key: jnp.zeros(()))
-    with pytest.raises(ValueError, match=r"find\(problem=...\) must have a finite loss before the first update"):
-        lrx.find(wrong, lrx.sgd, rule=rule)
-
-
-def rounds(*losses, initial=10.0):
-    rates = np.array([0.01, 0.02, 0.04])
-    return tuple(Round(40, rates, np.array(x), initial) for x in losses)
-
-
-def test_a_last_round_that_diverged_is_no_evidence():
-    found = judged(rounds([2.0, 1.0, 2.0], [2.0, 1.0, 2.0], [np.inf] * 3), 1e-7, 10.0, 0)
-    assert found.doubt == "the longer runs all diverged"
-    assert found.learning_rate == pytest.approx(0.005)  # below all that diverged
-
-
-def test_rounds_that_agree_leave_no_doubt():
-    found = judged(rounds(*[[2.0, 1.0, 2.0]] * 3), 1e-7, 10.0, 0)
-    assert found.doubt == ""
-    assert found.learning_rate == pytest.approx(0.02)
-    low, high = found.interval
-    assert low < 0.02 < high
-    assert low * high == pytest.approx(0.02**2)
-
-
-def test_the_interval_is_wide_where_the_valley_is_flat():
-    narrow = judged(rounds(*[[2.0, 1.0, 2.0]] * 3), 1e-7, 10.0, 0).interval
-    wide = judged(rounds(*[[1.01, 1.0, 1.01]] * 3), 1e-7, 10.0, 0).interval
-    assert wide[0] < narrow[0] and narrow[1] < wide[1]
-
-
 # ---------------------------------------------------------------- what users of other finders ran into
 
 
@@ -375,67 +291,6 @@ def test_lr_finder_89_no_plot_is_needed(found, monkeypatch):
     assert lrx.find(BOWL, lrx.sgd, steps=200).learning_rate == found.learning_rate
 
 
-# ---------------------------------------------------------------- named rules, on ramps
-
-
-@pytest.mark.parametrize("rule", ["minimum", "steep", "valley", "slide"])
-def test_a_rule_is_asked_on_the_trimmed_smoothed_median(rule):
-    found = lrx.find(BOWL, lrx.sgd, rule=rule, seeds=1)
-    test = found.range_test
-    asked = lrx.suggest(test.learning_rates, test.losses, rule, smoothing=0.98, skip_start=10, skip_end=5)
-    assert found.learning_rate == asked
-    assert found.interval == (asked, asked)
-    assert found.rounds == ()
-    assert found.gradients == 100
-
-
-def test_three_ramps_agree_on_the_bowl():
-    found = lrx.find(bowl(), lrx.sgd, rule="minimum")
-    assert 0.01 < found.learning_rate < 2.0
-    assert found.confident, found.doubt
-    assert found.gradients == 300
-
-
-def test_a_rule_has_doubts_too():
-    assert not lrx.find(flat(), lrx.sgd, rule="valley").confident
-
-
-def ramp_of(losses):
-    """A problem without parameters to speak of, whose losses in a ramp are these, whatever the rates."""
-    return lrx.Problem(
-        init=lambda key: jnp.zeros(()), loss=lambda p, batch, key=None: batch + 0.0 * p, batches=lambda: iter(losses)
-    )
-
-
-def curve(lowest, again, last, seed=0):
-    """Losses of a ramp of 100 steps: level, a fall, a rise, and a fall again."""
-    x = np.interp(np.arange(100), [0, 40, 60, 75, 100], [2.5, 2.5, lowest, again, last])
-    return np.float32(x + 0.02 * np.random.default_rng(seed).standard_normal(100))
-
-
-@pytest.mark.parametrize("offset", [0.0, 100.0, -100.0])
-def test_a_rule_says_the_same_of_losses_with_an_offset(offset):
-    fell = lrx.find(ramp_of(curve(0.5, 0.6, 0.7) + np.float32(offset)), lrx.sgd, rule="valley", seeds=1)
-    assert fell.confident, fell.doubt
-    rose = lrx.find(ramp_of(curve(2.0, 60.0, 0.0) + np.float32(offset)), lrx.sgd, rule="steep", seeds=1)
-    assert rose.learning_rate > 1.0  # where the loss comes back from a rise, which is no place to train at
-    assert "the loss had risen again below that rate" in rose.doubt
-
-
-@pytest.mark.parametrize("rule", ["minimum", "steep", "valley", "slide"])
-def test_the_interval_of_a_rule_holds_its_suggestion(rule):
-    """The suggestion is that of the median ramp, which may lie outside of those of the ramps."""
-    stream = np.concatenate([curve(0.5, 4.0, 2.3, seed) for seed in range(3)])
-    found = lrx.find(ramp_of(stream), lrx.sgd, rule=rule)
-    low, high = found.interval
-    assert low <= found.learning_rate <= high
-
-
-@pytest.mark.parametrize("num_steps", [7, 20])
-def test_a_short_ramp_is_not_confident(num_steps):
-    assert not lrx.find(bowl(), lrx.sgd, rule="valley", num_steps=num_steps).confident
-
-
 # ---------------------------------------------------------------- wrong arguments
 
 
@@ -490,3 +345,38 @@ def test_the_least_budget_that_is_told_suffices(steps):
     told = rounded_up(least(1) / steps)
     assert int(float(told) * steps + 1e-6) >= least(1)
     assert float(told) == pytest.approx(least(1) / steps, rel=1e-3)
+
+
+# ---------------------------------------------------------------- how far it is, and going on after a stop
+
+
+@pytest.mark.parametrize("kwargs", [{}, dict(seeds=2, lanes=1), dict(rule="minimum", num_steps=60)])
+def test_progress_is_that_of_a_sweep(kwargs):
+    told = []
+    found = lrx.find(bowl(), lrx.sgd, progress=told.append, **kwargs)
+    assert told == sorted(set(told)) and len(told) > (0 if kwargs.get("rule") else 2)
+    assert told[-1] == found.gradients and isinstance(told[0] + 1, int)
+    assert [x.best for x in told] == np.minimum.accumulate([x.loss for x in told]).tolist()
+    assert all(x.seconds_left > 0 for x in told[:-1]) and told[-1].seconds_left >= 0
+
+
+def test_a_search_that_was_stopped_goes_on(tmp_path):
+    plain, told = lrx.find(bowl(), lrx.adam, seeds=2), []
+
+    def stop(done):
+        told.append(int(done))
+        if done >= 150 * len(stops):
+            raise KeyboardInterrupt
+
+    stops = [1]
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            lrx.find(bowl(), lrx.adam, seeds=2, checkpoint=tmp_path / "state", progress=stop)
+        stops.append(1)
+    again = []
+    found = lrx.find(bowl(), lrx.adam, seeds=2, checkpoint=tmp_path / "state", progress=again.append)
+    assert repr(found) == repr(plain) and found.gradients == plain.gradients == again[-1]
+    for one, other in zip(found.rounds, plain.rounds, strict=True):
+        np.testing.assert_array_equal(one.losses, other.losses)
+    with pytest.raises(ValueError, match=r"find\(checkpoint=...\) must be of a find with the same arg.*start"):
+        lrx.find(bowl(), lrx.adam, seeds=2, checkpoint=tmp_path / "state", start=1e-6)

@@ -51,7 +51,7 @@ def test_a_choice_stopped_again_and_again_is_that_of_a_call_that_was_not(tmp_pat
             again = lrx.tune(validated(), checkpoint=tmp_path / "state", progress=stop_after(calls), **WAYS[way])
             break
         except Stop:
-            stops, calls = stops + 1, calls + 10
+            stops, calls = stops + 1, calls + 15
     assert stops > 2
     same(again, plain)
 
@@ -90,3 +90,15 @@ def test_wrong_places_are_told_before_training(tmp_path):
     once = lrx.Problem(bowl().init, bowl().loss, batches=iter(np.ones((900, 2), np.float32)))
     with pytest.raises(ValueError, match=r"tune\(checkpoint=...\) must be None if the batches are an iterator"):
         lrx.tune(once, checkpoint=tmp_path / "state", budget=1.25)
+
+
+def test_progress_is_told_chunk_by_chunk_in_every_stage():
+    told = []
+    lrx.tune(bowl(), budget=2.0, steps=200, progress=lambda *args: told.append(args))
+    stages = list(dict.fromkeys(stage for stage, *_ in told))
+    assert stages[0] == "adam: short runs" and len(stages) > 1
+    for name in stages:
+        done, totals = zip(*((done, total) for stage, done, total in told if stage == name), strict=True)
+        assert done == tuple(sorted(done)) and len(done) > 3
+        assert done[0] == 0 and done[-1] == totals[-1] and len(set(totals)) == 1
+        assert done[1].best >= done[-2].best and done[0].best == np.inf

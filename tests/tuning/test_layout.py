@@ -1,8 +1,5 @@
 """How a population is laid out changes where and when members are trained, and no number."""
 
-import socket
-import subprocess
-import sys
 from typing import Any
 
 import jax
@@ -12,7 +9,6 @@ import pytest
 
 import lrx
 from lrx.tuning._layout import LANES, lay_out
-from tests.common import REPOSITORY, environment
 from tests.tuning.bowl import bowl, validated
 
 SCHEDULES = {"constant": lambda peak, steps: peak, "cosine": lrx.cosine_decay_schedule}
@@ -128,28 +124,3 @@ def test_an_iterator_cannot_serve_several_groups():
 def test_wrong_arguments(kwargs, error, message):
     with pytest.raises(error, match=message):
         lrx.sweep(bowl(), lrx.sgd, learning_rate=0.1, **kwargs)
-
-
-def test_eight_devices():
-    """Runs `on_eight_devices.py`; its report is in the message of a failure."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/tuning/on_eight_devices.py"]
-    result = subprocess.run(
-        command, env=environment(8), cwd=REPOSITORY, capture_output=True, text=True, timeout=300, check=False
-    )
-    assert result.returncode == 0, result.stdout[-5000:] + result.stderr[-1000:]
-
-
-def test_two_processes():
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tests.tuning.sweep_on_two_processes", str(port)]
-    pipes: dict[str, Any] = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    both = [subprocess.Popen([*command, str(i)], env=environment(2), cwd=REPOSITORY, **pipes) for i in range(2)]
-    try:
-        outputs = [process.communicate(timeout=180)[0] for process in both]
-    finally:
-        for process in both:
-            process.kill()
-    for process, output in zip(both, outputs, strict=True):
-        assert process.returncode == 0 and "both done" in output, output[-3000:]

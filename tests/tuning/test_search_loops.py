@@ -1,9 +1,6 @@
-"""`Search` in training loops as people write them: Flax with a loader of NumPy batches, a mesh in two processes."""
+"""`Search` in training loops as people write them: Flax with a loader of NumPy batches."""
 
 import math
-import socket
-import subprocess
-import sys
 
 import flax.linen as nn
 import jax
@@ -12,7 +9,6 @@ import optax
 from flax.training.train_state import TrainState
 
 import lrx
-from tests.common import REPOSITORY, environment
 
 
 class Network(nn.Module):
@@ -63,27 +59,3 @@ def test_a_flax_loop_with_a_loader_finds_its_rate(tmp_path):
         losses = losses_of(curves["x"](factor * found.learning_rate, 600), 600, seed=1)
         final[factor] = np.mean(np.nan_to_num(np.float32(losses[-50:]), nan=math.inf))
     assert min(final, key=final.__getitem__) == 1.0
-
-
-def test_two_processes_that_train_one_sharded_model_ask_one_search(tmp_path):
-    search = lrx.Search(steps=200)
-    for _ in range(3):
-        trial = search.ask()
-        search.tell(trial, np.full(trial.steps, 4.0))
-    file = tmp_path / "search.json"
-    file.write_text(search.to_json())
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    command = [sys.executable, "-m", "tests.tuning.search_on_two_processes", str(port)]
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
-    both = [
-        subprocess.Popen([*command, str(i), str(file)], env=environment(1), cwd=REPOSITORY, **pipes) for i in range(2)
-    ]
-    try:
-        outputs = [process.communicate(timeout=180)[0] for process in both]
-    finally:
-        for process in both:
-            process.kill()
-    for process, output in zip(both, outputs, strict=True):
-        assert process.returncode == 0 and "both done" in output, output[-3000:]

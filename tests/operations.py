@@ -1,0 +1,161 @@
+"""Functions traced by JAX and run by NumPy, operation by operation, so that nothing is compiled.
+
+`jax.jit` compiles each function anew, which takes most of a test that asks hundreds of short functions for numbers. A
+trace has all that JAX knows of a function: shapes, dtypes, batches and derivatives. What is asked of the program that
+XLA makes of it, such as buffers, devices and digits, is not for here.
+"""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.extend.core import Literal
+
+
+def by_operations(function):
+    """The function, traced once for arguments of the same types, as `jax.jit` traces it, and run by `evaluate`."""
+    traces = {}
+
+    def call(*arguments):
+        leaves, structure = jax.tree.flatten(arguments)
+        types = structure, tuple(map(jax.typeof, leaves))
+        if types not in traces:
+            closed, out = jax.make_jaxpr(function, return_shape=True)(*arguments)
+            traces[types] = closed, jax.tree.structure(out)
+        closed, out = traces[types]
+        with np.errstate(all="ignore"):
+            values = evaluate(closed, leaves)
+        assert not any(aval.weak_type for aval in closed.out_avals), "NumPy has no weak types"
+        if jax.config.jax_debug_nans and any(map(is_nan, values, closed.out_avals)):
+            raise FloatingPointError("an output is not a number")
+        return out.unflatten(map(jnp.asarray, values))
+
+    return call
+
+
+def is_nan(x, aval):
+    return bool(jnp.issubdtype(aval.dtype, jnp.inexact) and np.isnan(x).any())
+
+
+def evaluate(closed, values):
+    """The outputs of a closed jaxpr; of a condition only the branch that is taken is run."""
+    known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
+    known.update(zip(closed.jaxpr.invars, values, strict=True))
+
+    def read(x):
+        return np.asarray(x.val, x.aval.dtype) if isinstance(x, Literal) else known[x]
+
+    for equation in closed.jaxpr.eqns:
+        outputs = perform(equation, [read(x) for x in equation.invars])
+        known.update(zip(equation.outvars, outputs, strict=True))
+    return [read(x) for x in closed.jaxpr.outvars]
+
+
+def perform(equation, values):
+    """The outputs of one operation: by NumPy, of the functions that it calls, or by JAX."""
+    name, options = equation.primitive.name, equation.params
+    if name in CALLS:
+        return evaluate(options[CALLS[name]], values)
+    if name == "cond":
+        return evaluate(options["branches"][int(values[0])], values[1:])
+    if name in LOOPS:
+        return LOOPS[name](options, values)
+    plain = not any(jnp.issubdtype(x.aval.dtype, jax.dtypes.extended) for x in equation.invars)
+    if name in NUMPY and plain:
+        return [np.asarray(NUMPY[name](*map(np.asarray, values), **options), equation.outvars[0].aval.dtype)]
+    outputs = equation.primitive.bind(*values, **options)
+    return outputs if equation.primitive.multiple_results else [outputs]
+
+
+CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
+"""Operations that call a function, and where they hold it."""
+
+
+def while_loop(options, values):
+    to_ask, to_step = options["cond_nconsts"], options["cond_nconsts"] + options["body_nconsts"]
+    asked, stepped, carry = values[:to_ask], values[to_ask:to_step], values[to_step:]
+    while (goes_on := np.asarray(evaluate(options["cond_jaxpr"], asked + carry)[0])).any():
+        new = evaluate(options["body_jaxpr"], stepped + carry)
+        # in a batch the members that have ended stay as they are
+        pairs = zip(new, carry, strict=True)
+        carry = new if goes_on.ndim == 0 else [np.where(column(goes_on, x), x, y) for x, y in pairs]
+    return carry
+
+
+def column(x, like):
+    return x.reshape(*x.shape, *[1] * (np.ndim(like) - x.ndim))
+
+
+def scan(options, values):
+    to_carry, to_rows, length = options["num_consts"], options["num_consts"] + options["num_carry"], options["length"]
+    consts, carry, columns = values[:to_carry], values[to_carry:to_rows], [np.asarray(x) for x in values[to_rows:]]
+    rows = [None] * length
+    for i in reversed(range(length)) if options["reverse"] else range(length):
+        out = evaluate(options["jaxpr"], [*consts, *carry, *(x[i] for x in columns)])
+        carry, rows[i] = out[: len(carry)], out[len(carry) :]
+    return [*carry, *map(np.stack, zip(*rows, strict=True))]
+
+
+LOOPS = {"while": while_loop, "scan": scan}
+
+
+def with_options(function):
+    """What NumPy's function gives, whatever else JAX's operation says, such as the accuracy that it wants."""
+    return lambda *values, **_: function(*values)
+
+
+def over_axes(function):
+    return lambda x, axes, **_: function(x, axis=tuple(axes))
+
+
+def broadcast_in_dim(x, *, shape, broadcast_dimensions, **_):
+    kept = [shape[i] if i in broadcast_dimensions else 1 for i in range(len(shape))]
+    for axis, n in zip(broadcast_dimensions, x.shape, strict=True):
+        kept[axis] = n
+    return np.broadcast_to(x.reshape(kept), shape)
+
+
+def select_n(which, *cases, **_):
+    return np.where(which, *reversed(cases)) if which.dtype == bool else np.choose(which, cases)
+
+
+def divide(x, y, **_):
+    return x / y if x.dtype.kind != "i" else np.trunc(x / y)
+
+
+SAME_NAME = (
+    *("sign", "sqrt", "cbrt", "square", "abs", "exp", "log", "log1p", "expm1", "sin", "cos", "tanh", "floor", "ceil"),
+    *("conj", "real", "imag", "copy"),
+)
+OTHER_NAME = {
+    **dict(add="add", add_any="add", sub="subtract", mul="multiply", neg="negative", pow="power", rem="fmod"),
+    **dict(max="maximum", min="minimum", is_finite="isfinite", xor="bitwise_xor"),
+    **dict(eq="equal", ne="not_equal", lt="less", le="less_equal", gt="greater", ge="greater_equal"),
+    "and": "bitwise_and",
+    "or": "bitwise_or",
+    "not": "invert",
+}
+NUMPY = {
+    **{
+        name: with_options(getattr(np, ours))
+        for name, ours in {**dict(zip(SAME_NAME, SAME_NAME, strict=True)), **OTHER_NAME}.items()
+    },
+    "div": divide,
+    "rsqrt": lambda x, **_: 1 / np.sqrt(x),
+    "integer_pow": lambda x, y: x**y,
+    "convert_element_type": lambda x, new_dtype, **_: x.astype(new_dtype),
+    "select_n": select_n,
+    "broadcast_in_dim": broadcast_in_dim,
+    "reshape": lambda x, new_sizes, **_: x.reshape(new_sizes),
+    "squeeze": lambda x, dimensions: x.squeeze(tuple(dimensions)),
+    "transpose": lambda x, permutation: x.transpose(permutation),
+    "slice": lambda x, start_indices, limit_indices, strides: x[
+        tuple(map(slice, start_indices, limit_indices, strides or [1] * x.ndim))
+    ],
+    "concatenate": lambda *xs, dimension: np.concatenate(xs, dimension),
+    "reduce_sum": over_axes(np.sum),
+    "reduce_max": over_axes(np.max),
+    "reduce_min": over_axes(np.min),
+    "reduce_and": over_axes(np.all),
+    "reduce_or": over_axes(np.any),
+}
+"""Operations as NumPy has them. Others, and those of random keys, are run by JAX."""
