@@ -4,6 +4,7 @@ from ._equinox import from_equinox as from_equinox
 from ._haiku import from_haiku as from_haiku
 from ._linen import from_linen as from_linen
 from ._load import load as load
+from ._loop import as_loop as as_loop
 from ._nnx import from_nnx as from_nnx
 from ._problem import Problem as Problem
 from .diabetes import diabetes as diabetes
