@@ -1,5 +1,6 @@
 """For all tests."""
 
+import collections
 import contextlib
 import ctypes
 import functools
@@ -43,6 +44,15 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    if hasattr(config.option, "loadscopereorder"):  # workers take the files in the order of the next function
+        config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items):
+    """First the files with a slow test, then those of many: no worker is left with a long file at the end."""
+    tests = collections.Counter(item.path for item in items)
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
 
 
 ROOM = 1_200_000_000

@@ -92,9 +92,11 @@ def test_a_loss_that_is_never_finite_is_told():
 def test_progress_tells_the_stages(tuned):
     result, stages = tuned
     names = list(dict.fromkeys(stage for stage, _, _ in stages))
-    assert names[0].startswith("adam: constant")
+    assert names[0] == "adam: short runs" and names[1].startswith("adam: constant")
     assert names[-2:] == ["retraining", "baseline"]
     last = {stage: (done, total) for stage, done, total in stages}
+    short = [last.pop(name) for name in names if name.endswith(": short runs")]
+    assert len(short) == 4 and all(0 < done <= total == 250 for done, total in short)
     assert all(done == total for done, total in last.values())
     whole = sum(total for _, total in last.values()) / result.steps
     sweeps = [s for some in result.sweeps.values() for s in some] + list(result.confirmation.values())
