@@ -9,6 +9,7 @@ import pytest
 
 import lrx
 from lrx.convert import from_keras, from_timm, from_torch, from_transformers, recognised
+from tests.reference.record_convert import FUNCTIONS, with_functions
 
 RECORD = json.loads((Path(__file__).parent.parent / "data" / "convert_more.json").read_text())
 COUNTS = np.arange(31, dtype=np.int32)
@@ -53,18 +54,7 @@ def test_one_cycle_of_torch_without_a_rise_begins_past_its_top(anneal, of):
 
 STEP = {"name": "StepLR", "step_size": 3}
 COSINE = {"name": "CosineAnnealingLR", "T_max": 9}
-FUNCTIONS = {"third": lambda t: 0.8 + 0.1 * (t % 3), "branch": lambda t: 1.0 if t < 7 else 0.3}
 LAMBDA = {"name": "LambdaLR", "lr_lambda": FUNCTIONS["branch"]}
-
-
-def with_functions(config):
-    """A recorded config, in which functions have names."""
-    config = dict(config)
-    if "lr_lambda" in config:
-        config["lr_lambda"] = FUNCTIONS[config["lr_lambda"]]
-    if "schedulers" in config:
-        config["schedulers"] = [with_functions(s) for s in config["schedulers"]]
-    return config
 
 
 @pytest.mark.parametrize("case", RECORD["torch_with_length"], ids=label)

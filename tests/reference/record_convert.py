@@ -23,6 +23,20 @@ FAR = [*range(16), 99, 100, 101, 999, 1000, 1001, 4999, 5000, 9999, 10_000, 10_0
 FAR = [*FAR, 99_999, 100_000, 100_001, 142_999, 143_000, 150_000, 250_000, 300_000, 499_999, 500_000, 600_000, 777_777]
 FAR = [*FAR, 10**6, 10**6 + 1, 2 * 10**6, 3 * 10**6, 10**7]
 
+FUNCTIONS = {"third": lambda t: 0.8 + 0.1 * (t % 3), "branch": lambda t: 1.0 if t < 7 else 0.3}
+"""What a recorded `lr_lambda` is, by name."""
+
+
+def with_functions(config):
+    """A recorded config, in which functions have names."""
+    config = dict(config)
+    if "lr_lambda" in config:
+        config["lr_lambda"] = FUNCTIONS[config["lr_lambda"]]
+    if "schedulers" in config:
+        config["schedulers"] = [with_functions(s) for s in config["schedulers"]]
+    return config
+
+
 STEP = {"name": "StepLR", "step_size": 7, "gamma": 0.3}
 WARM = {"name": "LinearLR", "start_factor": 0.1, "total_iters": 10}
 TORCH = [

@@ -41,7 +41,6 @@ TORCH = [
     sequence(WARM, CYCLIC, FALL, ONE, COSINE, at=[4, 8, 12, 15]),
     sequence(ONE, CYCLIC, at=[8]),
 ]
-FUNCTIONS = {"third": lambda t: 0.8 + 0.1 * (t % 3), "branch": lambda t: 1.0 if t < 7 else 0.3}
 LAMBDA = {"name": "LambdaLR", "lr_lambda": "branch"}
 MULTIPLY = {"name": "MultiplicativeLR", "lr_lambda": "third"}
 RISE = {"name": "LinearLR", "start_factor": 0.1, "total_iters": 5}
@@ -86,16 +85,6 @@ WSD = [
 ]
 
 
-def with_functions(config):
-    """The config, in which functions have names."""
-    config = dict(config)
-    if "lr_lambda" in config:
-        config["lr_lambda"] = FUNCTIONS[config["lr_lambda"]]
-    if "schedulers" in config:
-        config["schedulers"] = [with_functions(s) for s in config["schedulers"]]
-    return config
-
-
 def swa_after_a_rise():
     """SWALR starts from the rate that it finds."""
     import torch
@@ -138,7 +127,7 @@ if __name__ == "__main__":
     torch_cases += [({"name": "SWALR", **arguments}, swa_values(arguments)) for arguments in SWA]
     timm_cases = [(config, record.timm_values(config, COUNTS)) for config in TIMM]
     wsd_cases = [wsd_case(*case) for case in WSD]
-    long_cases = [(config, record.torch_values(with_functions(config), COUNTS)) for config in WITH_LENGTH]
+    long_cases = [(config, record.torch_values(record.with_functions(config), COUNTS)) for config in WITH_LENGTH]
     long_cases += [swa_after_a_rise()]
     found = {"torch": torch_cases, "timm": timm_cases, "wsd": wsd_cases, "torch_with_length": long_cases}
     print(json.dumps({key: shown(cases) for key, cases in found.items()}))
