@@ -46,6 +46,7 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    COMPILER.use(real=False)  # modules of tests make arrays when they are imported
     if hasattr(config.option, "loadscopereorder"):  # workers take the files in the order of the next function
         config.option.loadscopereorder = False
 
