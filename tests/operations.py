@@ -143,7 +143,23 @@ def shift_right_logical(x, y):
 
 
 SAME_NAME = (
-    *("sign", "sqrt", "cbrt", "square", "abs", "exp", "exp2", "log", "log1p", "expm1", "sin", "cos", "tanh", "floor", "ceil"),
+    *(
+        "sign",
+        "sqrt",
+        "cbrt",
+        "square",
+        "abs",
+        "exp",
+        "exp2",
+        "log",
+        "log1p",
+        "expm1",
+        "sin",
+        "cos",
+        "tanh",
+        "floor",
+        "ceil",
+    ),
     *("conj", "real", "imag", "copy"),
 )
 OTHER_NAME = {
