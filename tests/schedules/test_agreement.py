@@ -12,6 +12,7 @@ import lrx
 from tests.common import same
 from tests.operations import by_operations
 from tests.schedules.cases import CASES, INT32_MAX, VARIANTS, at, ulps
+from tests.schedules.test_questions import SCHEDULES
 
 pytestmark = pytest.mark.real_compiler
 
@@ -53,6 +54,14 @@ def test_values_are_those_of_optax(case):
     counts, theirs = np.arange(150, dtype=np.int32), getattr(optax, case.factory.__name__)(**case.arguments)
     wanted = by_operations(lambda n: jnp.broadcast_to(jax.vmap(theirs)(n), n.shape).astype(jnp.float32))(counts)
     np.testing.assert_allclose(at(case.build(), counts), wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_no_rate_is_greater_than_that_at_the_peak():
+    for name, (schedule, marks) in SCHEDULES.items():
+        if "peak" in marks:
+            near = np.arange(max(0, marks["peak"] - 70), marks["peak"] + 70)
+            values = at(schedule, [marks["peak"], *near, *range(0, 4096, 41)])
+            assert values[0] == values.max(), name
 
 
 # ---------------------------------------------------------------- long horizons
