@@ -139,7 +139,7 @@ LONG_SCHEDULES = {
 
 @pytest.mark.parametrize("name", LONG_SCHEDULES)
 def test_quadrature_agrees_with_adding_all(name, monkeypatch):
-    monkeypatch.setattr(questions, "SIZES", questions.SIZES[:2])  # NumPy is faster on short arrays
+    monkeypatch.setattr(questions, "SIZES", (2**12, 2**14))  # NumPy is faster on short arrays
     schedule = LONG_SCHEDULES[name]
     exact = sum(schedule.integral(i, min(i + questions.MOST_EXACT, LONG)) for i in range(0, LONG, questions.MOST_EXACT))
     assert schedule.integral(0, LONG) == pytest.approx(exact, rel=1e-5)
