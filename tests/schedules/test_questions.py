@@ -1,5 +1,7 @@
 """What a schedule can be asked, against counting everything."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,8 +11,19 @@ from hypothesis import strategies as st
 
 import lrx
 from lrx.schedules import _questions as questions
+from tests.operations import by_operations
 
-pytestmark = pytest.mark.real_compiler
+
+@functools.cache
+def traced(schedule):
+    return by_operations(jax.vmap(schedule))
+
+
+@pytest.fixture(autouse=True)
+def numpy_gives_the_rates(monkeypatch):
+    """What is asked is where they are looked for, and how they are added up."""
+    monkeypatch.setattr(questions, "_rates", lambda schedule, counts: np.asarray(traced(schedule)(counts)))
+
 
 LAST = 2**31 - 1
 BILLION = 10**9
@@ -100,6 +113,13 @@ def test_sums_and_crossings_are_those_of_counting(name):
                 assert schedule.first_below(level) == top + below[0]
 
 
+def test_values_are_found_in_pieces_of_a_few_sizes(monkeypatch):
+    whole = questions.values(warm, np.arange(700))
+    monkeypatch.setattr(questions, "SIZES", (16, 300))
+    np.testing.assert_array_equal(questions.values(warm, np.arange(700)), whole)
+    np.testing.assert_array_equal(questions.values(warm, np.arange(93, 98)), whole[93:98])
+
+
 def test_integral_of_nothing_is_zero_and_of_one_count_its_value():
     assert warm.integral(7, 7) == 0.0
     assert warm.integral(100, 101) == float(warm(100))
@@ -118,7 +138,8 @@ LONG_SCHEDULES = {
 
 
 @pytest.mark.parametrize("name", LONG_SCHEDULES)
-def test_quadrature_agrees_with_adding_all(name):
+def test_quadrature_agrees_with_adding_all(name, monkeypatch):
+    monkeypatch.setattr(questions, "SIZES", (2**12, 2**14))  # NumPy is faster on short arrays
     schedule = LONG_SCHEDULES[name]
     exact = sum(schedule.integral(i, min(i + questions.MOST_EXACT, LONG)) for i in range(0, LONG, questions.MOST_EXACT))
     assert schedule.integral(0, LONG) == pytest.approx(exact, rel=1e-5)
