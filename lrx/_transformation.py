@@ -255,6 +255,7 @@ def update_where(
     if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
         types = jax.eval_shape(update, state)[0]
         return update(state) if wanted else (jax.tree.map(_zeros, types, like), otherwise(state))
+    update = jax.jit(update, inline=True)  # traced once, for its types and for the branch
     types, new_types = jax.eval_shape(update, state)
 
     def take(state: Any) -> tuple[Any, Any]:
