@@ -130,6 +130,14 @@ def final(case, numbers, grads):
 
 
 @every
+def test_a_schedule_of_one_value_gives_the_path_of_the_number(case):
+    """Each of its steps: the path of the number is compared with others."""
+    rate = lrx.linear_schedule(case.rate, case.rate, 3)
+    path = by_operations(lambda: final(case, {"learning_rate": rate}, UNEVEN))()
+    assert distance(path, narrow_path(case.name)) < 1e-6
+
+
+@every
 def test_vmap_over_every_hyperparameter(case):
     grid = {k: jnp.stack([jnp.float32(v), jnp.float32(v * 0.9)]) for k, v in case.numbers().items()}
     swept = by_operations(jax.vmap(lambda numbers: final(case, numbers, UNEVEN)))(grid)
