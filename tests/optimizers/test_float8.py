@@ -15,10 +15,16 @@ DTYPES = [
     for name in dir(jnp)
     if name.startswith(("float8_", "float4_")) and name != "float8_e8m0fnu" and "scale" not in name
 ]
-RATE = lrx.linear_schedule(0.01, 0.001, 10)
-OPTIMIZERS = {case.name: (case.build(RATE), case.needs) for case in CASES + VARIANTS}
-OPTIMIZERS |= {f"{name}_around": (wrap(lrx.adamw(RATE)), ()) for name, wrap in WRAPPERS.items()}
-OPTIMIZERS["pack"] = lrx.pack(lrx.adam(RATE)), ()
+
+
+def falling(count):
+    """A rate that takes few operations."""
+    return 0.01 / (1 + count)
+
+
+OPTIMIZERS = {case.name: (case.build(falling), case.needs) for case in CASES + VARIANTS}
+OPTIMIZERS |= {f"{name}_around": (wrap(lrx.adamw(falling)), ()) for name, wrap in WRAPPERS.items()}
+OPTIMIZERS["pack"] = lrx.pack(lrx.adam(falling)), ()
 
 
 def params(dtype):
