@@ -64,12 +64,13 @@ def around(search: RateSearch, updates: int) -> np.ndarray:
 def followed(rounds: tuple[Round, ...], whole: int, drift: Drift) -> Trend:
     """The best rate of whole runs from that of the last round alone, where its runs have learned something.
 
-    The rounds before are of runs so much shorter that their mean with it would be farther off. What all of them say is
-    how the best rate moves with the length.
+    The rounds before are of runs so much shorter that their mean with it would be farther off, and how the best rate
+    moves from one of them to the next says nothing of how it moves beyond half of a run: that is as expected of the
+    kind of the optimizer, or not at all where this is not known.
     """
-    line, last = expected(rounds, whole, drift), rounds[-1]
+    last = rounds[-1]
     if not (last.fell and last.finite):
-        return line
-    further = math.log(whole / last.steps)
+        return expected(rounds, whole, drift)
+    slope, further = drift.mean if drift.certain else 0.0, math.log(whole / last.steps)
     error = math.sqrt(START_ERROR**2 + last.error**2 + drift.far**2 * further + (drift.error * further) ** 2)
-    return Trend(math.log(last.vertex) + line.slope * further, error, line.slope)
+    return Trend(math.log(last.vertex) + slope * further, error, slope)
