@@ -65,8 +65,8 @@ def followed(rounds: tuple[Round, ...], whole: int, drift: Drift) -> Trend:
     """The best rate of whole runs from that of the last round alone, where its runs have learned something.
 
     The rounds before are of runs so much shorter that their mean with it would be farther off, and how the best rate
-    moves from one of them to the next says nothing of how it moves beyond half of a run: that is as expected of the
-    kind of the optimizer, or not at all where this is not known.
+    moves from one of them to the next says nothing of how it moves beyond a quarter of a run: that is as expected of
+    the kind of the optimizer, or not at all where this is not known.
     """
     last = rounds[-1]
     if not (last.fell and last.finite):

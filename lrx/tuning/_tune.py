@@ -38,16 +38,16 @@ def tune(
 
     1. Short runs of each optimizer, as `lrx.find` makes them, for a quarter of a run, under the schedule of which
        theory promises most (a convex bound, see `lrx.transfer_schedule`).
-    2. Longer runs of each optimizer, if the budget leaves three of a quarter of a run beside the whole ones, at three
-       rates a factor 1.8 apart around that suggestion. They go through the same schedule in half of the updates or
-       more, and the lowest point of the parabola through their losses, as in `lrx.find`, is the rate. With a smaller
-       budget the short runs are made from up to four starts instead.
+    2. Longer runs of each optimizer, where the budget pays for three of a quarter of a run at least: at three rates a
+       factor 1.8 apart around that suggestion, through the same schedule in fewer updates. The lowest point of the
+       parabola through their losses, as in `lrx.find`, is the rate. With a smaller budget the short runs are made from
+       up to four starts instead.
     3. Whole runs: at that rate (of the two best optimizers), then around the best one, then under the other schedules
        at the rates that the bound transfers to them, while the budget lasts.
 
     If the validation loss decides, there are no longer runs, and far below the suggested rate is tried first, which is
     of the training loss. Of one optimizer and one seed there are longer runs from a budget of 2 on; 3 pays for three of
-    0.58 of a run and a whole one, and what is more for further whole ones.
+    a quarter of a run and two whole ones.
 
     With `budget=None` everything is tried:
 

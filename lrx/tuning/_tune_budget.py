@@ -164,7 +164,7 @@ def _more(candidates: Candidates, done: dict[Member, float], plan: Plan, optimiz
     """What a larger budget would be spent on, and the least one that would."""
     if plan.next:
         each = "" if optimizers == 1 else " of each optimizer"
-        return f"A budget of {plan.next} runs would also make three runs{each} half as long, at rates side by side."
+        return f"A budget of {plan.next} runs would also make three longer runs{each}, at rates side by side."
     member = next(candidates.in_order(done), None)
     if member is None:
         return "All that could be tried was tried."

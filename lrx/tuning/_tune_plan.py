@@ -11,8 +11,6 @@ SHORT = 1.0
 """The cost of all short runs together, at most, in whole runs, where there are no longer ones."""
 STARTS = 4
 """From how many starts each rate is tried in short runs, at most, where there are no longer ones."""
-HALF = 0.5
-"""Of a run: what a longer run has before a further member gets a whole one."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,9 +26,9 @@ class Plan:
     longer: int
     """Updates of each of the longer runs that each optimizer has; 0 if there are none."""
     one_more: str
-    """The budget that trains one more member after the same runs; empty if a larger one changes these first."""
+    """The budget that trains one more member after the same runs."""
     next: str
-    """The least budget with which the longer runs are half as long as whole ones; empty if they are, or can't be."""
+    """The least budget with longer runs; empty if there are some, or can't be."""
 
 
 def divided(budget: float, optimizers: int, steps: int, seeds: int, longer: bool = True) -> Plan:
@@ -45,14 +43,11 @@ def divided(budget: float, optimizers: int, steps: int, seeds: int, longer: bool
     """
     shortest = max(QUARTER, least(1) / steps) * optimizers
     compared, of_all = min(optimizers, 2), RATES * optimizers
-    wanted = shortest + HALF * of_all + compared * seeds
-    if longer and budget - shortest - compared * seeds >= QUARTER * of_all - 1e-9:
-        whole = max(compared, int((budget - shortest - HALF * of_all) / seeds + 1e-9))
+    before = shortest + QUARTER * of_all
+    if longer and budget >= before + compared * seeds - 1e-9:
+        whole = int((budget - before) / seeds + 1e-9)
         updates = min(steps, int((budget - shortest - whole * seeds) * steps / of_all + 1e-6))
-        gradients = int(shortest * steps / optimizers + 1e-6)
-        grown = budget < wanted - 1e-9
-        one_more, after = "" if grown else rounded_up(budget + seeds), rounded_up(wanted) if grown else ""
-        return Plan(whole, gradients, 1, updates, one_more, after)
+        return Plan(whole, int(shortest * steps / optimizers + 1e-6), 1, updates, rounded_up(budget + seeds), "")
     whole = int((budget - shortest) / seeds + 1e-9)
     if whole < 1:
         many = "an optimizer" if optimizers == 1 else f"{optimizers} optimizers"
@@ -62,7 +57,7 @@ def divided(budget: float, optimizers: int, steps: int, seeds: int, longer: bool
     share = _share(budget, whole, shortest, seeds)
     gradients = int(share * steps / optimizers + 1e-6)
     starts = max(1, min(STARTS, gradients // max(int(QUARTER * steps), least(1))))
-    after = rounded_up(wanted) if longer else ""
+    after = rounded_up(before + compared * seeds) if longer else ""
     return Plan(whole, gradients, starts, 0, rounded_up((whole + 1) * seeds + share), after)
 
 
