@@ -95,6 +95,9 @@ def judged(
     at_end = last.finite and not 1.05 * start < last.vertex < stop / 1.05
     if at_end:  # where else it may move for longer runs was not seen
         rate = min(max(last.vertex, start), stop)
+    stable = np.isfinite(last.losses)
+    if last.finite and not stable[-1]:  # a whole run gives a rate more time to diverge
+        rate = min(rate, float(rates[stable][-1]))
     flat = math.sqrt(2 * math.log(1.05) / last.curvature) if last.curvature > 0 else 0.0
     flat = min(flat, math.log(10))
     reach = WIDE * line.error + flat  # the whole valley, wherever it may lie
