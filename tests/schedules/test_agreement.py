@@ -11,8 +11,8 @@ import pytest
 import lrx
 from tests.common import same
 from tests.operations import by_operations
+from tests.schedules.asked import SCHEDULES
 from tests.schedules.cases import CASES, INT32_MAX, VARIANTS, at, ulps
-from tests.schedules.test_questions import SCHEDULES
 
 pytestmark = pytest.mark.real_compiler
 
