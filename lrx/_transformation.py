@@ -253,8 +253,11 @@ def update_where(
 ) -> tuple[Any, Any]:
     """`update(state) -> (updates, state)` where `wanted`; elsewhere zeros, placed as `like`, and `otherwise(state)`."""
     if not is_tracer(wanted):  # outside `jit`, `cond` would compile its two closures anew in every step
+        if wanted:
+            return update(state)
         types = jax.eval_shape(update, state)[0]
-        return update(state) if wanted else (jax.tree.map(_zeros, types, like), otherwise(state))
+        return jax.tree.map(_zeros, types, like), otherwise(state)
+    update = jax.jit(update, inline=True)  # traced once, for its types and for the branch
     types, new_types = jax.eval_shape(update, state)
 
     def take(state: Any) -> tuple[Any, Any]:

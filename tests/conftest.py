@@ -8,12 +8,14 @@ import gc
 import os
 import resource
 import tempfile
+import threading
 from pathlib import Path
 
 import jax
 import jax.experimental
 import pytest
 from jax._src import compiler
+from jax._src.interpreters import mlir
 
 from lrx.optimizers.adam import ScaleByAdam
 
@@ -44,6 +46,7 @@ def pytest_configure(config):
     jax.config.update("jax_compilation_cache_dir", os.environ["JAX_COMPILATION_CACHE_DIR"])
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    COMPILER.use(real=False)  # modules of tests make arrays when they are imported
     if hasattr(config.option, "loadscopereorder"):  # workers take the files in the order of the next function
         config.option.loadscopereorder = False
 
@@ -55,7 +58,13 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
 
 
-ROOM = 1_200_000_000
+def pytest_collection_finish(session):
+    """No collection of garbage need walk what was imported: it lives as long as the session."""
+    gc.collect()
+    gc.freeze()
+
+
+ROOM = 1_700_000_000
 """Bytes of a worker above which the programs of the tests so far are dropped."""
 
 
@@ -91,6 +100,26 @@ OPTIONS = {
     "xla_cpu_use_fusion_emitters": False,  # the older way from fused loops to LLVM, without MLIR: half the time
     "xla_cpu_parallel_codegen_split_count": 1,  # one LLVM module to a program: the tests share few cores anyway
 }
+
+
+class Contexts(threading.local):
+    """An MLIR context for many programs: JAX makes one for each, which takes half the time of lowering a small one."""
+
+    programs = 200
+    """How many a context is for: it keeps the types and constants of all of them."""
+
+    def __init__(self, make):
+        self.make, self.context, self.left = make, None, 0
+
+    def __call__(self):
+        if not self.left:
+            self.context, self.left = self.make(), self.programs
+        self.left -= 1
+        return self.context
+
+
+if hasattr(mlir, "make_ir_context"):  # private to JAX, which may rename it
+    mlir.make_ir_context = Contexts(mlir.make_ir_context)
 
 
 class Compiler:

@@ -67,6 +67,7 @@ def perform(equation, values):
 
 
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
+CALLS["custom_vmap_call"] = "call"
 """Operations that call a function, and where they hold it."""
 
 
@@ -122,8 +123,43 @@ def divide(x, y, **_):
     return x / y if x.dtype.kind != "i" else np.trunc(x / y)
 
 
+def rounded(x, *, rounding_method, **_):
+    """Ties to the even one, or away from 0."""
+    if rounding_method:
+        return np.round(x)
+    floor = np.floor(np.abs(x))
+    return np.copysign(floor + (np.abs(x) - floor >= 0.5), x)
+
+
+def bitcast(x, new_dtype):
+    if x.itemsize != np.dtype(new_dtype).itemsize:
+        return jax.lax.bitcast_convert_type(x, new_dtype)
+    return np.ascontiguousarray(x).view(new_dtype).reshape(x.shape)
+
+
+def shift_right_logical(x, y):
+    unsigned = x.dtype.str.replace("i", "u")
+    return (x.view(unsigned) >> y.astype(unsigned)).view(x.dtype)
+
+
 SAME_NAME = (
-    *("sign", "sqrt", "cbrt", "square", "abs", "exp", "log", "log1p", "expm1", "sin", "cos", "tanh", "floor", "ceil"),
+    *(
+        "sign",
+        "sqrt",
+        "cbrt",
+        "square",
+        "abs",
+        "exp",
+        "exp2",
+        "log",
+        "log1p",
+        "expm1",
+        "sin",
+        "cos",
+        "tanh",
+        "floor",
+        "ceil",
+    ),
     *("conj", "real", "imag", "copy"),
 )
 OTHER_NAME = {
@@ -133,6 +169,8 @@ OTHER_NAME = {
     "and": "bitwise_and",
     "or": "bitwise_or",
     "not": "invert",
+    "shift_left": "left_shift",
+    "shift_right_arithmetic": "right_shift",
 }
 NUMPY = {
     **{
@@ -140,6 +178,9 @@ NUMPY = {
         for name, ours in {**dict(zip(SAME_NAME, SAME_NAME, strict=True)), **OTHER_NAME}.items()
     },
     "div": divide,
+    "round": rounded,
+    "shift_right_logical": shift_right_logical,
+    "bitcast_convert_type": bitcast,
     "rsqrt": lambda x, **_: 1 / np.sqrt(x),
     "integer_pow": lambda x, y: x**y,
     "convert_element_type": lambda x, new_dtype, **_: x.astype(new_dtype),

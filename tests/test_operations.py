@@ -22,6 +22,10 @@ def elementary(x, n):
     z = x + 1j * size
     tests = [jnp.isfinite(1 / x), x == 0, x != 0, x < 0, x <= 0, x > 0, x >= 0, (x > 0) & (size < 2), ~(x > 0)]
     ints = [n // 2, jax.lax.div(n, np.int32(2)), jax.lax.rem(n, np.int32(4)), n ^ 3, n | 8, x.astype(jnp.int32)]
+    ints += [n << 2, jax.lax.shift_right_arithmetic(n, np.int32(1)), jax.lax.shift_right_logical(n, np.int32(3))]
+    ints += [jax.lax.bitcast_convert_type(x, jnp.int32), jax.lax.bitcast_convert_type(n, jnp.float32)]
+    ints += [jax.lax.bitcast_convert_type(x, jnp.uint16)]
+    floats += [jnp.exp2(x), jnp.round(x), jax.lax.round(x)]
     narrow = [x.astype(jnp.bfloat16) * jnp.bfloat16(0.3), x.astype(jnp.float16) + n.astype(jnp.float16)]
     return floats, [z * jnp.conj(z), jnp.real(z), jnp.imag(z)], [*tests, (x > 0) | (x < -1)], ints, narrow
 
@@ -34,11 +38,22 @@ def shapes(x, n):
     return rows, sums, which, x @ x.T, jnp.sort(x, 1), jax.random.normal(jax.random.key(3), (2,))
 
 
+@jax.custom_batching.custom_vmap
+def doubled(x):
+    return 2 * x
+
+
+@doubled.def_vmap
+def doubled_batch(size, batched, x):
+    return doubled(x), True
+
+
 def control(x, n):
-    """Loops and conditions."""
+    """Loops, conditions and functions with a rule of their own."""
     ran = jax.lax.scan(lambda c, row: (c + row, c * row), x[0], x, reverse=True)
     last = jax.lax.while_loop(lambda c: c[0] < 4, lambda c: (c[0] + 1, c[1] * 0.5), (n[0] - 7, x))
     return (
+        doubled(x),
         ran,
         last,
         jax.lax.cond(n[0] > 0, lambda: x, lambda: -x),

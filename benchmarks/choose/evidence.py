@@ -4,7 +4,7 @@
 
 A case is a task with an optimizer, from a fresh or from a trained start. Its table is a sweep of 25 rates a factor 1.8
 apart, two seeds, under the schedule of all runs; the loss is that of the final parameters over the training set. `find`
-is asked with other keys, and scored by the table, between two rates by interpolation of both logarithms.
+is asked with other keys, and what it suggests is trained as the table was.
 
 - ratio: the loss at the suggested rate over that at the best one.
 - regret: the share of the possible decrease that was missed.
@@ -31,7 +31,7 @@ from .cases import CASES
 from .measure import plain
 from .score import WITHIN
 from .tasks import Task
-from .train import RATES, consult, finite, linear
+from .train import RATES, Oracle, consult, finite, linear
 from .users import USERS
 
 SHARES = np.array([0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0])
@@ -64,11 +64,6 @@ class Table:
         good = self.rates[self.losses <= WITHIN * self.losses[self.best]]
         return float(good.min()), float(good.max())
 
-    def at(self, rate: float) -> float:
-        """The loss at a rate."""
-        known = np.log(np.clip(self.losses, LEAST, 1e30))
-        return float(np.exp(np.interp(np.log(rate), np.log(self.rates), known)))
-
     def lost(self, loss: float) -> float:
         """The share of its updates that the best rate could do without and still end at a loss."""
         falling = np.minimum.accumulate(np.log(np.clip(self.shorter, LEAST, 1e30)))
@@ -98,7 +93,7 @@ def swept(make_task: Callable[[], Task], make: Callable[[Any], Any], steps: int)
     """Train the table of a case."""
     task = make_task()
     oracle = consult(task, 2, steps, RATES, make)
-    losses = np.minimum(oracle.swept["training"], 1e30).mean(axis=-1)
+    losses = means(oracle)
     rate = RATES[np.argmin(losses)]
     shorter = [
         finite(
@@ -109,6 +104,11 @@ def swept(make_task: Callable[[], Task], make: Callable[[Any], Any], steps: int)
         for share in SHARES
     ]
     return Table(RATES, losses, float(oracle.initial["training"].mean()), np.asarray(shorter))
+
+
+def means(oracle: Oracle) -> np.ndarray:
+    """The training losses of a sweep, means over seeds, [rates]."""
+    return np.minimum(oracle.swept["training"], 1e30).mean(axis=-1)
 
 
 def kept(folder: str | None, name: str, ask: Callable[[], Table]) -> Table:
@@ -125,9 +125,9 @@ def kept(folder: str | None, name: str, ask: Callable[[], Table]) -> Table:
     return table
 
 
-def answer(found: Any, table: Table, steps: int) -> Answer:
-    """What a suggestion is worth."""
-    best, loss = table.best, table.at(found.learning_rate)
+def answer(found: Any, loss: float, table: Table, steps: int) -> Answer:
+    """What a suggestion is worth that ended at a loss."""
+    best = table.best
     lowest, (low, high), (first, last) = table.losses[best], found.interval, table.valley
     return Answer(
         learning_rate=found.learning_rate,
@@ -206,15 +206,10 @@ def main() -> None:
     for name, (make_task, make) in cases.items():
         begin = time.perf_counter()
         table = kept(args.tables, f"{name}, {args.steps}", lambda t=make_task, m=make: swept(t, m, args.steps))
-        task = make_task()
-        answers[name] = [
-            answer(
-                lrx.find(task.problem, make, key=jax.random.key(1000 + k), steps=args.steps, schedule=linear),
-                table,
-                args.steps,
-            )
-            for k in range(args.keys)
-        ]
+        task, keys = make_task(), [jax.random.key(1000 + k) for k in range(args.keys)]
+        found = [lrx.find(task.problem, make, key=key, steps=args.steps, schedule=linear) for key in keys]
+        losses = means(consult(task, 2, args.steps, np.array([f.learning_rate for f in found]), make))
+        answers[name] = [answer(f, x, table, args.steps) for f, x in zip(found, losses.tolist(), strict=True)]
         jax.clear_caches()
         rates = ", ".join(f"{a.learning_rate:.2g}{'' if a.confident else '?'}" for a in answers[name])
         print(f"{name}: {rates}; best {table.rates[table.best]:.2g}; {time.perf_counter() - begin:.0f} s", flush=True)

@@ -93,12 +93,19 @@ def by_halving(budget: float, task: Task, key: jax.Array, steps: int) -> tuple[t
     return (best.learning_rate, best.schedule), result.runs
 
 
+def by_sweep(task: Task, key: jax.Array, steps: int) -> tuple[tuple[float, str], float]:
+    """`lrx.sweep` over the whole grid from one seed: what no choice from single runs can be expected to surpass."""
+    best = lrx.sweep(task.problem, lrx.adam, learning_rate=RATES, schedule=SCHEDULES, steps=steps, key=key).best()
+    return (best.learning_rate, best.schedule), float(RATES.size * len(SCHEDULES))
+
+
 PICKS: dict[str, Pick] = {
     "lrx.tune, 3 runs": lambda *a: by_tune(3.0, "training", *a),
     "lrx.tune, 5 runs": lambda *a: by_tune(5.0, "training", *a),
     "lrx.tune, 3 runs, by validation": lambda *a: by_tune(3.0, "validation", *a),
     "lrx.tune, 5 runs, by validation": lambda *a: by_tune(5.0, "validation", *a),
     "lrx.halving, 8 runs": lambda *a: by_halving(8.0, *a),
+    "lrx.sweep, one seed": by_sweep,
 }
 """A new method is one more line."""
 

@@ -32,8 +32,12 @@ def values(schedule: Any, counts: Any) -> np.ndarray:
         for i in range(0, counts.size, size):
             some = counts[i : i + size]
             padded = jnp.asarray(np.pad(some, (0, size - some.size), mode="edge"), jnp.int32)
-            found[i : i + size] = np.asarray(jax.vmap(schedule)(padded))[: some.size]
+            found[i : i + size] = _rates(schedule, padded)[: some.size]
     return found
+
+
+def _rates(schedule: Any, counts: jax.Array) -> np.ndarray:
+    return np.asarray(jax.vmap(schedule)(counts))
 
 
 # ---------------------------------------------------------------- marks

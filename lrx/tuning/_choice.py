@@ -29,19 +29,20 @@ class Choice:
     table: tuple[Row, ...]
     """Every combination at its best rate, best first; after those with whole runs, those with short runs alone."""
     found: Found
-    """The short runs of the chosen optimizer that suggested a rate (those of the first one, without a budget)."""
+    """The short runs of the chosen optimizer that suggested a rate, and its longer ones, the last round (those of the
+    first optimizer, without a budget)."""
     sweeps: dict[str, tuple[Sweep, ...]]
     """All whole runs that were made, by optimizer."""
     steps: int
     seeds: int
     runs: float
-    """What it cost in runs of `steps` gradients, short runs included."""
+    """What it cost in runs of `steps` gradients, short and longer runs included."""
     seconds: float
     make_optimizer: Callable[..., Any]
     budget: float | None = None
     """What it was allowed to cost, in runs; None if all combinations were tried."""
     larger_budget: str = ""
-    """What one more run would have been spent on."""
+    """What a larger budget would have been spent on."""
     retrained: Row | None = None
     """Without a budget: the choice, trained again from seeds that had no part in choosing it."""
     baseline: Row | None = None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from .. import charts
-from ._evidence import UNKNOWN, Drift
+from ._evidence import UNKNOWN, Drift, Trend
 from ._range_test import RangeTest
 from ._rate_search import expected
 from ._round import Round
@@ -71,20 +71,23 @@ def judged(
     *,
     whole: int | None = None,
     drift: Drift = UNKNOWN,
+    line: Trend | None = None,
 ) -> Found:
     """The suggestion for the training to come, and how far to trust it.
 
     Args:
-      rounds: what was measured: three rounds, fewer where a search is not at its end. At least one.
+      rounds: what was measured: three rounds, fewer where a search is not at its end, more where longer runs followed.
+        At least one.
       start: the lowest rate that could be tried.
       stop: the highest.
       gradients: what it cost.
       doubts: what else is wrong with the evidence.
       whole: updates of the training to come; those of the last round if None.
       drift: how the best rate of the optimizer is expected to move with the length of the run.
+      line: where the best rate is; as the rounds together show it if None.
     """
     first, last = rounds[0], rounds[-1]
-    line = expected(rounds, last.steps if whole is None else whole, drift)
+    line = line or expected(rounds, last.steps if whole is None else whole, drift)
     rates = last.learning_rates
     # where even its lowest rate diverged, the next lower one
     rate = math.exp(line.log_rate) if last.finite else float(rates[0] ** 2 / rates[min(1, len(rates) - 1)])
@@ -92,6 +95,9 @@ def judged(
     at_end = last.finite and not 1.05 * start < last.vertex < stop / 1.05
     if at_end:  # where else it may move for longer runs was not seen
         rate = min(max(last.vertex, start), stop)
+    stable = np.isfinite(last.losses)
+    if last.finite and not stable[-1]:  # a whole run gives a rate more time to diverge
+        rate = min(rate, float(rates[stable][-1]))
     flat = math.sqrt(2 * math.log(1.05) / last.curvature) if last.curvature > 0 else 0.0
     flat = min(flat, math.log(10))
     reach = WIDE * line.error + flat  # the whole valley, wherever it may lie

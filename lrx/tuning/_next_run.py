@@ -18,6 +18,9 @@ LOWER = 6.0
 """By which a rate is lowered at first to see whether the validation loss asks for less than the training loss does, and
 where a whole run diverged."""
 
+SAME = 0.02
+"""Difference of two distances of rates from another, in logarithms, up to which the lower rate comes first."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Member:
@@ -83,8 +86,9 @@ class Candidates:
             up = [self._near(best.optimizer, math.sqrt(best.learning_rate * higher[0]))] if higher else []
             rates = [down, *up]
         else:
-            beside = [float(lattice[i]) for i in (place + 1, place - 1) if 0 <= i < len(lattice)]
-            beside.sort(key=lambda r: abs(math.log(r / self.suggested[best.optimizer])))
+            beside = [float(lattice[i]) for i in (place - 1, place + 1) if 0 <= i < len(lattice)]
+            suggested = math.log(self.suggested[best.optimizer])
+            beside.sort(key=lambda r: abs(math.log(r) - suggested) + SAME * (math.log(r) > suggested))
             rates = beside
         return [Member(best.optimizer, best.schedule, r) for r in rates]
 
@@ -102,6 +106,6 @@ def bound_of(name: str, make: Any, curve: Any, steps: int) -> ConvexBound:
 
 
 def lattice_around(centre: float) -> np.ndarray:
-    """Rates around a suggestion, in three digits each, for people; the suggestion is half-way between two."""
-    rates = centre * SPACING ** (np.arange(-40, 40) + 0.5)
+    """Rates around a suggestion, which is one of them, in three digits each, for people."""
+    rates = centre * SPACING ** np.arange(-40.0, 41.0)
     return np.asarray([float(f"{r:.3g}") for r in rates])

@@ -1,7 +1,7 @@
 """Where a loss is lowest over learning rates, from few short runs: bookkeeping alone, which nothing here trains."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -184,22 +184,7 @@ class RateSearch:
 
     def _round(self, number: int) -> Round | None:
         """What the runs of a round were told, or None where none has a score."""
-        some = [b for b in self.batches if b.number == number]
-        runs = sorted(
-            (rate, told.score, told.initial, told.parts)
-            for b in some
-            for rate, told in zip(b.rates.tolist(), b.told, strict=True)
-            if told is not None and told.score is not None
-        )
-        if not runs:
-            return None
-        rates, losses, initial, parts = zip(*runs, strict=True)
-        initial = np.asarray(initial)
-        known = initial[np.isfinite(initial)]
-        first = float(np.median(known)) if known.size else float(initial[0])
-        steps, n = some[0].steps, max(map(len, parts))
-        parts = np.asarray([x if len(x) == n else (np.nan,) * n for x in parts]).reshape(len(runs), n)
-        return Round(steps, np.asarray(rates), np.asarray(losses), first, parts, max(1, round(SCORED[number] * steps)))
+        return round_of([b for b in self.batches if b.number == number])
 
     def _around(self, number: int, steps: int) -> np.ndarray:
         """Rates around the best for runs of so many steps, moved into the range if they reach over its end."""
@@ -215,6 +200,25 @@ def expected(rounds: tuple[Round, ...], steps: int, drift: Drift = UNKNOWN) -> T
     some = [r for r in rounds if r.fell and r.finite] or list(rounds[-1:])
     vertices, errors = [np.log(r.vertex) for r in some], [r.error for r in some]
     return trend([r.steps for r in some], vertices, errors, steps, drift)
+
+
+def round_of(batches: Sequence[Batch]) -> Round | None:
+    """What the runs of some batches of one round were told, or None where none has a score."""
+    runs = sorted(
+        (rate, told.score, told.initial, told.parts)
+        for b in batches
+        for rate, told in zip(b.rates.tolist(), b.told, strict=True)
+        if told is not None and told.score is not None
+    )
+    if not runs:
+        return None
+    rates, losses, initial, parts = zip(*runs, strict=True)
+    initial = np.asarray(initial)
+    known = initial[np.isfinite(initial)]
+    first = float(np.median(known)) if known.size else float(initial[0])
+    number, steps, n = batches[0].number, batches[0].steps, max(map(len, parts))
+    parts = np.asarray([x if len(x) == n else (np.nan,) * n for x in parts]).reshape(len(runs), n)
+    return Round(steps, np.asarray(rates), np.asarray(losses), first, parts, max(1, round(SCORED[number] * steps)))
 
 
 def drive(search: RateSearch, measure: Measure, rounds: int = ROUNDS) -> None:

@@ -36,11 +36,18 @@ def tune(
 
     With a budget:
 
-    1. Short runs of each optimizer, as `lrx.find` makes them, for a quarter of a run or more, under the schedule of
-       which theory promises most (a convex bound, see `lrx.transfer_schedule`).
-    2. Whole runs: at the suggested rate (of the two best optimizers), then around the best one, then under the other
-       schedules at the rates that the bound transfers to them, while the budget lasts. If the validation loss decides,
-       far below the suggested rate first, which is of the training loss.
+    1. Short runs of each optimizer, as `lrx.find` makes them, for a quarter of a run, under the schedule of which
+       theory promises most (a convex bound, see `lrx.transfer_schedule`).
+    2. Longer runs of each optimizer, where the budget pays for three of a quarter of a run at least: at three rates a
+       factor 1.8 apart around that suggestion, through the same schedule in fewer updates. The lowest point of the
+       parabola through their losses, as in `lrx.find`, is the rate. With a smaller budget the short runs are made from
+       up to four starts instead.
+    3. Whole runs: at that rate (of the two best optimizers), then around the best one, then under the other schedules
+       at the rates that the bound transfers to them, while the budget lasts.
+
+    If the validation loss decides, there are no longer runs, and far below the suggested rate is tried first, which is
+    of the training loss. Of one optimizer and one seed there are longer runs from a budget of 2 on; 3 pays for three of
+    a quarter of a run and two whole ones.
 
     With `budget=None` everything is tried:
 
@@ -56,7 +63,7 @@ def tune(
       schedules: names ("constant", "step", "cosine", "linear", "exponential", "triangular", "cyclic") or a dict name ->
         function of (peak, steps). If None, the first four within a budget and all of them without one.
       learning_rates: the rates that may be used (without a budget, by the first optimizer); from short runs if None.
-      budget: what it may cost in runs of `steps` gradients, short runs included, or None.
+      budget: what it may cost in runs of `steps` gradients, short and longer runs included, or None.
       steps: updates in one run.
       seeds: runs of each combination; if None, 1 within a budget and 3 without one. The budget counts each.
       by: the loss that decides, "training" or "validation"; if None, that of the problem's `evaluate` if it gives one.
@@ -64,7 +71,7 @@ def tune(
       progress: called now and then with (stage, updates done, updates in the stage), of which the second also knows
         `.loss`, `.best` and `.seconds_left`, those of the stage, as in `lrx.sweep`.
       checkpoint: path of a folder, made if it is not there, from which the same call goes on after a stop and comes to
-        the same choice. A stop loses a batch of short runs, or of a whole run what it loses of a sweep.
+        the same choice. A stop loses a batch of short runs, or of a longer or whole run what it loses of a sweep.
 
     Returns:
       A `Tuned`: `.learning_rate`, `.schedule`, `.optimizer`, `.table`, `.interval`, `.runner_up`, `.larger_budget`,

@@ -11,6 +11,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lrx
+from tests.operations import by_operations
 
 PARAMS = {"w": jnp.array([2.0, -1.0, 0.5]), "b": jnp.array([1.0, 3.0])}
 STEPS = 9
@@ -130,7 +131,7 @@ def skips(state):
 def test_a_gradient_that_is_not_usable_is_skipped_counted_and_left_behind(name):
     tx = CASES[name]()
     steps = np.random.default_rng(len(name)).integers(1, STEPS - 2, 4)  # a random step for each kind
-    program = jax.jit(functools.partial(run, tx))
+    program = by_operations(functools.partial(run, tx))
     runs = [
         jax.device_get(program(np.int32(bad), kind)) for bad, kind in zip([*steps, -1], [0, 1, 2, 3, 0], strict=True)
     ]

@@ -10,6 +10,7 @@ import pytest
 
 import lrx
 from lrx.convert import from_keras, from_timm, from_torch, from_transformers
+from tests.operations import by_operations
 from tests.reference.public_configs import PUBLIC
 
 RECORD = json.loads((Path(__file__).parent.parent / "data" / "convert.json").read_text())
@@ -19,7 +20,8 @@ COUNTS = {far: np.array(RECORD["far" if far else "short"], np.int32) for far in 
 def same(schedule, values, far=False):
     """Equal to 1e-6 relative, but for what float64 leaves of a 0."""
     floor = 1e-14 * max(map(abs, values))
-    np.testing.assert_allclose(schedule(COUNTS[far][: len(values)]), values, rtol=1e-6, atol=floor)
+    rates = by_operations(schedule)(COUNTS[far][: len(values)])
+    np.testing.assert_allclose(rates, values, rtol=1e-6, atol=floor)
     assert lrx.from_json(schedule.to_json()) == schedule
 
 
@@ -85,8 +87,7 @@ def test_live_schedulers_of_torch_give_a_schedule_for_each_group(case):
     assert len(schedules) == 2
     for schedule, values in zip(schedules, zip(*case["values"], strict=True), strict=True):
         counts = COUNTS[False][COUNTS[False] < len(values)]
-        got = schedule(np.resize(counts, len(COUNTS[False])))[: len(counts)]
-        np.testing.assert_allclose(got, np.array(values)[counts], rtol=1e-6, atol=1e-10)
+        np.testing.assert_allclose(by_operations(schedule)(counts), np.array(values)[counts], rtol=1e-6, atol=1e-10)
 
 
 def test_one_group_gives_a_schedule():

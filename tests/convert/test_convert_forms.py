@@ -9,6 +9,7 @@ import pytest
 
 import lrx
 from lrx.convert import from_keras, from_timm, from_torch, from_transformers, recognised
+from tests.operations import by_operations
 from tests.reference.record_convert import FUNCTIONS, with_functions
 
 RECORD = json.loads((Path(__file__).parent.parent / "data" / "convert_more.json").read_text())
@@ -16,7 +17,7 @@ COUNTS = np.arange(31, dtype=np.int32)
 
 
 def same(schedule, values, every=1):
-    np.testing.assert_allclose(schedule(COUNTS)[::every][: len(values)], values, rtol=1e-6, atol=1e-14)
+    np.testing.assert_allclose(by_operations(schedule)(COUNTS)[::every][: len(values)], values, rtol=1e-6, atol=1e-14)
     assert lrx.from_json(schedule.to_json()) == schedule
 
 

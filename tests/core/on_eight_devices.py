@@ -1,4 +1,4 @@
-"""The core on a mesh of eight devices. Not collected by itself: `test_mesh.py` runs it in a process that has them."""
+"""The core on a mesh of eight devices. Not collected by itself: `tests/test_eight_devices.py` runs it."""
 
 import functools
 import re
@@ -150,13 +150,13 @@ def test_explicit_axes_keep_the_specs_of_the_parameters():
     tx, m = lrx.adam(warmup_cosine()), mesh(AxisType.Explicit)
     with jax.set_mesh(m):
         params = placed(m)
-        updates, _ = tx.update(params, tx.init(params), params)
-        assert jax.typeof(updates["w"]).sharding.spec == P("x", "y")
 
         def body(carry, _):
-            return one_step(tx, *carry, params), None
+            updates, state = tx.update(params, carry[1], carry[0])
+            return (lrx.apply_updates(carry[0], updates), state), updates
 
-        jax.jit(lambda p: jax.lax.scan(body, (p, tx.init(p)), None, length=2)[0])(params)
+        _, updates = jax.jit(lambda p: jax.lax.scan(body, (p, tx.init(p)), None, length=2))(params)
+        assert jax.typeof(updates["w"]).sharding.spec == P(None, "x", "y")
 
 
 def test_population_is_sharded_over_a_mesh_axis():

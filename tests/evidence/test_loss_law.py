@@ -16,6 +16,7 @@ from lrx.evidence._drops import drops_of, padded
 from lrx.evidence._laws import LAWS
 from lrx.evidence._robust_fit import _values, on_the_host, together
 from lrx.evidence._runs import run_at
+from tests.operations import by_operations
 from tests.reference import laws as reference
 
 PARAMS = {
@@ -96,10 +97,9 @@ def test_derivatives_are_those_of_finite_differences(law, x64):
 def test_joined_drops_change_a_prediction_by_the_square_of_their_number():
     run = run_at("logs", np.array([150, 300, 450, 600]), RATES["cosine"], 0, 0.1)
     p = jnp.asarray(list(PARAMS["multi-power"].values()))
+    losses = by_operations(LAWS["multi-power"].losses)
     with on_the_host():
-        exact, fine, coarse = (
-            np.asarray(LAWS["multi-power"].losses(p, padded(drops_of([run], most))))[:4] for most in (None, 120, 30)
-        )
+        exact, fine, coarse = (np.asarray(losses(p, padded(drops_of([run], most))))[:4] for most in (None, 120, 30))
     assert 0 < np.abs(fine - exact).max() < 2e-5
     assert np.abs(coarse - exact).max() < 40 * np.abs(fine - exact).max()
 
@@ -283,10 +283,8 @@ def test_the_loss_at_the_end_and_its_gradient_are_those_of_the_formula(law, x64)
     p = np.array(list(PARAMS[law].values()))
     task = Task(law, p, 0, 0.1, 40, PEAK, 0.0)
     counts, rates = np.arange(41), PEAK * (1 - np.arange(41) / 60)
-    loss = lambda r: final_loss(task, jnp.asarray(p), counts, r)  # noqa: E731
-    want = REFERENCE[law](40, rates, 0.1, *p)
-    assert float(loss(jnp.asarray(rates))) == pytest.approx(want, rel=1e-12)
-    slope = np.asarray(jax.grad(loss)(jnp.asarray(rates)))
+    loss, slope = by_operations(jax.value_and_grad(lambda r: final_loss(task, jnp.asarray(p), counts, r)))(rates)
+    assert float(loss) == pytest.approx(REFERENCE[law](40, rates, 0.1, *p), rel=1e-12)
     for i in (0, 7, 39):
         high, low = (REFERENCE[law](40, rates + s * np.eye(41)[i], 0.1, *p) for s in (1e-8, -1e-8))
         assert slope[i] == pytest.approx((high - low) / 2e-8, rel=1e-4)

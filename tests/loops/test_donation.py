@@ -17,7 +17,8 @@ import lrx
 from .common import IMAGES, LABELS, optimizer
 from .frameworks import Bare, bare_init, bare_logits, cross_entropy
 
-pytestmark = pytest.mark.real_compiler
+as_users_have_it = pytest.mark.real_compiler
+"""Of what XLA makes of a step; that a buffer is gone does not depend on it."""
 
 OPTIMIZERS = {
     "adamw": optimizer(),
@@ -65,6 +66,7 @@ def nbytes(tree):
     return sum(x.nbytes for x in jax.tree.leaves(tree))
 
 
+@as_users_have_it
 @optimizers
 def test_params_state_grads_copies_nothing(tx):
     state = tx.init(PARAMS)
@@ -76,6 +78,7 @@ def test_params_state_grads_copies_nothing(tx):
     assert program.memory_analysis().alias_size_in_bytes >= nbytes((PARAMS, state)) - unread
 
 
+@as_users_have_it
 @optimizers
 def test_grads_state_params_copies(tx):
     program = compiled(grads_first(tx), PARAMS, tx.init(PARAMS), PARAMS, donate=(1, 2))
@@ -84,6 +87,7 @@ def test_grads_state_params_copies(tx):
     assert program.memory_analysis().temp_size_in_bytes > better.memory_analysis().temp_size_in_bytes
 
 
+@as_users_have_it
 def test_a_whole_step_with_its_gradient_copies_nothing():
     tx = optimizer()
 
@@ -94,6 +98,7 @@ def test_a_whole_step_with_its_gradient_copies_nothing():
     assert copied(compiled(step, PARAMS, tx.init(PARAMS), IMAGES, LABELS, donate=(0, 1))) == []
 
 
+@as_users_have_it
 def test_a_donated_train_state_copies_nothing():
     state = TrainState.create(apply_fn=None, params=PARAMS, tx=optimizer())
     program = compiled(lambda state, grads: state.apply_gradients(grads=grads), state, PARAMS, donate=0)

@@ -1,4 +1,4 @@
-"""Every optimizer against three others: optax's, a float64 loop in NumPy, and trajectories recorded from torch.
+"""Every optimizer against two others: optax's, and a float64 loop in NumPy. Torch's are in a file of their own.
 
 Differences are per coordinate and relative to the distance that the coordinate travelled. Coordinates start at 0
 (their own rounding would be all that is left of a comparison otherwise) and their gradients have scales from 1e-2 to
@@ -7,7 +7,6 @@ Differences are per coordinate and relative to the distance that the coordinate 
 
 import dataclasses
 import functools
-import json
 import math
 from collections.abc import Callable
 from types import ModuleType
@@ -22,8 +21,8 @@ import pytest
 import lrx
 from tests.common import PARAMS, has_optax, needs_optax, one_step, scan
 from tests.reference import optimizers as reference
-from tests.reference import record_torch, schedules
-from tests.reference.compare import disagreement
+from tests.reference import schedules
+from tests.reference.compare import disagreement, paths_together
 from tests.reference.loop import descend
 
 pytestmark = pytest.mark.real_compiler
@@ -185,17 +184,14 @@ CASES = [
     ),
 ]
 every = pytest.mark.parametrize("case", CASES, ids=str)
-PROGRAMS = 12
+PROGRAMS = 3
 
 
 @functools.cache
 def paths(library, part):
     """The paths of the cases of a part of the list that a library has, from one program."""
     cases = [c for c in CASES[part::PROGRAMS] if library is lrx or (library is c.peer and has_optax(c.peer_since))]
-    txs, starts = [c.make(library) for c in cases], [jnp.zeros(c.shape) for c in cases]
-    run_all = jax.jit(lambda starts, gradients: list(map(scan, txs, starts, gradients)))
-    found = run_all(starts, [c.gradients() for c in cases])
-    return {c: np.asarray(path, np.float64) for c, path in zip(cases, found, strict=True)}
+    return paths_together({c: (c.make(library), np.zeros(c.shape, np.float32), c.gradients()) for c in cases})
 
 
 def random_gradients(size=8):
@@ -206,9 +202,8 @@ def random_gradients(size=8):
     return gradients.astype(np.float32)
 
 
-def run(tx, gradients, start=0.0):
-    start = jnp.full(gradients.shape[1:], start, jnp.float32)
-    return np.asarray(jax.jit(lambda p, g: scan(tx, p, g))(start, gradients), np.float64)
+def run(tx, gradients):
+    return paths_together({"": (tx, np.zeros(gradients.shape[1:], np.float32), gradients)})[""]
 
 
 def reference_path(make, gradients):
@@ -227,7 +222,7 @@ def test_a_thousand_steps_are_those_of_optax(case):
     assert disagreement(case.path, case.path_of_peer) < case.peer_bound
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, eq=False)
 class Composition:
     """What is put around an optimizer in lrx, and in the reference."""
 
@@ -238,6 +233,9 @@ class Composition:
 
     def __str__(self):
         return self.name
+
+    def gradients(self):
+        return random_gradients().reshape(STEPS, *self.shape)
 
 
 def clipped(name, *arguments, shape=(8,)):
@@ -265,6 +263,7 @@ def lookahead(**reset):
     )
 
 
+COSINE = {"init_value": 0.02, "decay_steps": STEPS}
 COMPOSITIONS = [
     clipped("clip", 2.0),
     clipped("clip_by_block_rms", 2.0, shape=(4, 2)),
@@ -295,14 +294,24 @@ COMPOSITIONS = [
         lambda: lrx.accumulate(lrx.adamw(0.01, weight_decay=0.3), 6),
         lambda: reference.accumulate(reference.adamw(0.01, weight_decay=0.3), 6),
     ),
+    # each count has the rate of its own; the reference is given the float64 schedule, the optimizer the float32 one
+    Composition(
+        "schedule",
+        lambda: lrx.adam(lrx.cosine_decay_schedule(**COSINE)),
+        lambda: reference.adam(lambda count: schedules.cosine_decay_schedule(count, **COSINE)),
+    ),
 ]
+
+
+@functools.cache
+def paths_of_compositions():
+    return paths_together({c: (c.ours(), np.zeros(c.shape, np.float32), c.gradients()) for c in COMPOSITIONS})
 
 
 @pytest.mark.parametrize("composition", COMPOSITIONS, ids=str)
 def test_a_composition_is_that_of_the_float64_loop(composition):
-    gradients = random_gradients().reshape(STEPS, *composition.shape)
-    expected = reference_path(composition.expected(), gradients)
-    assert disagreement(expected, run(composition.ours(), gradients)) < 2e-6
+    expected = reference_path(composition.expected(), composition.gradients())
+    assert disagreement(expected, paths_of_compositions()[composition]) < 2e-6
 
 
 def warmed_decay(count):
@@ -311,20 +320,32 @@ def warmed_decay(count):
     return np.minimum(0.99, rising) if isinstance(count, int) else jnp.minimum(0.99, rising)
 
 
-@pytest.mark.parametrize("debias", [False, True])
-@pytest.mark.parametrize("decay", [0.99, warmed_decay], ids=["constant", "scheduled"])
-def test_average_of_the_parameters_is_that_of_the_float64_loop(decay, debias):
-    tx = lrx.chain(lrx.adam(0.01), lrx.params_ema(decay, debias=debias))
+DECAYS = {"constant": 0.99, "scheduled": warmed_decay}
 
-    def body(carry, g):
-        params, state = one_step(tx, *carry, g)
-        return (params, state), lrx.eval_params(state, params)
 
+@functools.cache
+def averages():
+    """The averages on the way of every decay, plain and debiased, from one program."""
     start = jnp.zeros(8)
-    averages = jax.lax.scan(body, (start, tx.init(start)), random_gradients())[1]
+    txs = {
+        (name, debias): lrx.chain(lrx.adam(0.01), lrx.params_ema(decay, debias=debias))
+        for name, decay in DECAYS.items()
+        for debias in (False, True)
+    }
+
+    def body(carries, g):
+        carries = {k: one_step(tx, *carries[k], g) for k, tx in txs.items()}
+        return carries, {k: lrx.eval_params(state, params) for k, (params, state) in carries.items()}
+
+    return jax.lax.scan(body, {k: (start, tx.init(start)) for k, tx in txs.items()}, random_gradients())[1]
+
+
+@pytest.mark.parametrize("debias", [False, True])
+@pytest.mark.parametrize("decay", DECAYS)
+def test_average_of_the_parameters_is_that_of_the_float64_loop(decay, debias):
     path = reference_path(reference.adam(0.01), random_gradients())
-    expected = reference.ema_of_parameters(path, decay, debias=debias)[1:]
-    assert disagreement(expected, averages, whole_path=path) < 2e-6
+    expected = reference.ema_of_parameters(path, DECAYS[decay], debias=debias)[1:]
+    assert disagreement(expected, averages()[decay, debias], whole_path=path) < 2e-6
 
 
 def test_kahan_sum_is_that_of_the_float64_loop():
@@ -351,90 +372,27 @@ def test_masked_weight_decay_is_that_of_optax():
         assert disagreement(ours, np.asarray(theirs[k], np.float64).reshape(STEPS + 1, -1)) < 5e-5
 
 
-@pytest.mark.parametrize("name", ["sgd", "adagrad", "rmsprop", "adam"])
-def test_complex_gradients_are_treated_as_by_optax(name):
+COMPLEX = [(library, name) for library in (lrx, optax) for name in ("sgd", "adagrad", "rmsprop", "adam")]
+
+
+@functools.cache
+def complex_paths():
     rng = np.random.default_rng(0)
     gradients = (rng.standard_normal((50, 4)) + 1j * rng.standard_normal((50, 4))).astype(np.complex64)
-    start = jnp.zeros(4, jnp.complex64)
-    ours, theirs = (scan(getattr(library, name)(0.01), start, gradients) for library in (lrx, optax))
+    start = np.zeros(4, np.complex64)
+    run = jax.jit(lambda start, g: [scan(getattr(library, name)(0.01), start, g) for library, name in COMPLEX])
+    return dict(zip(COMPLEX, run(start, gradients), strict=True))
+
+
+@pytest.mark.parametrize("name", [name for library, name in COMPLEX if library is lrx])
+def test_complex_gradients_are_treated_as_by_optax(name):
+    ours, theirs = (complex_paths()[library, name] for library in (lrx, optax))
     assert ours.dtype == jnp.complex64
     travelled = np.abs(np.diff(ours, axis=0)).sum(axis=0)
     assert np.max(np.abs(ours - theirs).max(axis=0) / travelled) < 5e-5
-
-
-# ---------------------------------------------------------------- torch
-
-RECORD = json.loads(record_torch.FILE.read_text())
-
-# torch's arguments in terms of lrx's, where the definitions coincide
-TORCH = {
-    "SGD": lambda lr, **others: lrx.sgd(lr, **others),
-    "Adagrad": lambda lr, eps, initial_accumulator_value: lrx.adagrad(lr, initial_accumulator_value, eps),
-    "RMSprop": lambda lr, alpha, eps, **others: lrx.rmsprop(lr, alpha, eps, eps_in_sqrt=False, **others),
-    "Adam": lambda lr, betas, eps, amsgrad=False: (
-        lrx.amsgrad(lr, *betas, eps, convention="torch") if amsgrad else lrx.adam(lr, *betas, eps)
-    ),
-    "AdamW": lambda lr, betas, eps, weight_decay: lrx.adamw(lr, *betas, eps, weight_decay=weight_decay),
-    "Adadelta": lambda lr, rho, eps: lrx.adadelta(lr, rho, eps),
-    "NAdam": lambda lr, betas, eps, momentum_decay: lrx.nadam(lr, *betas, eps, momentum_decay=momentum_decay),
-    "RAdam": lambda lr, betas, eps: lrx.radam(lr, *betas, eps),
-}
-SCHEDULERS = {
-    "StepLR": lambda lr, step_size, gamma: lrx.step_decay_schedule(lr, step_size, decay_rate=gamma),
-    "CosineAnnealingLR": lambda lr, T_max: lrx.cosine_decay_schedule(lr, T_max),
-}
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sgd",
-        "sgd_momentum",
-        "sgd_nesterov",
-        "adagrad",
-        "adagrad_initial",
-        "adagrad_initial_no_eps",
-        "rmsprop",
-        "rmsprop_centered",
-        "rmsprop_momentum",
-        "rmsprop_centered_momentum",
-        "adam",
-        "adam_betas",
-        "adam_step",
-        "adam_cosine",
-        "adam_amsgrad",
-        "adamw",
-        "adadelta",
-        "nadam",
-        "radam",
-    ],
-)
-def test_a_thousand_steps_are_those_of_torch(name):
-    """The ε of Adagrad and RAdam are small enough that their place, where the two differ, does not show."""
-    case = RECORD["cases"][name]
-    arguments, theirs = dict(case["hyperparameters"]), np.array(case["parameters"])
-    if "scheduler" in case:
-        arguments["lr"] = SCHEDULERS[case["scheduler"]](arguments["lr"], **case["scheduler_arguments"])
-    start = theirs[0] if "weight_decay" in arguments else 0 * theirs[0]
-    path = run(TORCH[case["optimizer"]](**arguments), record_torch.gradients().astype(np.float32), start)
-    ours = path[RECORD["meta"]["steps"]] - start
-    assert disagreement(ours, theirs - theirs[0], whole_path=path) < 1e-5
-
-
-# ---------------------------------------------------------------- peers' faults
 
 
 def test_optax_1532_one_code_path_for_constant_and_scheduled_rates():
     gradients = random_gradients()[:50]
     constant, scheduled = (run(lrx.adam(rate), gradients) for rate in (0.01, lrx.constant_schedule(0.01)))
     np.testing.assert_array_equal(constant, scheduled)
-
-
-def test_rate_of_a_schedule_is_used_at_its_own_count():
-    """The reference is given the float64 schedule, the optimizer the float32 one."""
-    arguments = {"init_value": 0.02, "decay_steps": STEPS}
-    gradients = random_gradients()
-    rate = lambda count: schedules.cosine_decay_schedule(count, **arguments)  # noqa: E731
-    expected = reference_path(reference.adam(rate), gradients)
-    ours = run(lrx.adam(lrx.cosine_decay_schedule(**arguments)), gradients)
-    assert disagreement(expected, ours) < 2e-6

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 import lrx
+from lrx._arithmetic import trainable
 from tests.common import GRADS, PARAMS, avals, distance, finite, one_step, same, scan
 from tests.operations import by_operations
 from tests.optimizers.cases import CASES, MIXED, SEARCHES, VARIANTS
@@ -40,11 +41,11 @@ def of_each(cases, function):
 
 @every_variant
 def test_first_update_keeps_the_avals_of_the_state(case):
-    for rate in (0.01, FALLING):
-        tx = case.build(rate)
-        state = tx.init(PARAMS)
-        after = jax.make_jaxpr(lambda state, tx=tx: tx.update(GRADS, state, PARAMS, **case.extra)[1])(state)
-        assert after.out_avals == [jax.typeof(x) for x in jax.tree.leaves(state)]
+    """Of a constant rate; the next test asks it of a schedule."""
+    tx = case.build(0.01)
+    state = tx.init(PARAMS)
+    after = jax.make_jaxpr(lambda state: tx.update(GRADS, state, PARAMS, **case.extra)[1])(state)
+    assert after.out_avals == [jax.typeof(x) for x in jax.tree.leaves(state)]
 
 
 @every_variant
@@ -129,6 +130,14 @@ def final(case, numbers, grads):
 
 
 @every
+def test_a_schedule_of_one_value_gives_the_path_of_the_number(case):
+    """Each of its steps: the path of the number is compared with others."""
+    rate = lrx.linear_schedule(case.rate, case.rate, 3)
+    path = by_operations(lambda: final(case, {"learning_rate": rate}, UNEVEN))()
+    assert distance(path, narrow_path(case.name)) < 1e-6
+
+
+@every
 def test_vmap_over_every_hyperparameter(case):
     grid = {k: jnp.stack([jnp.float32(v), jnp.float32(v * 0.9)]) for k, v in case.numbers().items()}
     swept = by_operations(jax.vmap(lambda numbers: final(case, numbers, UNEVEN)))(grid)
@@ -141,17 +150,41 @@ def test_vmap_over_every_hyperparameter(case):
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.differentiable], ids=lambda case: case.name)
 def test_gradient_with_respect_to_every_hyperparameter_is_finite(case):
-    """Also where a gradient was zero from the start, and a root therefore has no derivative."""
-    grads = {"w": jnp.stack([0 * GRADS["w"]] * 3), "b": jnp.stack([GRADS["b"], 0 * GRADS["b"], 2 * GRADS["b"]])}
+    """Of the squared norm of the parameters after three updates, one traced for all, back through each in its turn.
 
-    def loss(numbers, grads):
-        return sum(jnp.sum(x[-1] ** 2) for x in jax.tree.leaves(final(case, numbers, grads)))
+    Also where a gradient was zero from the start, and a root therefore has no derivative.
+    """
 
-    numbers = {k: jnp.float32(v) for k, v in case.numbers().items()}
-    by_number, by_grad = by_operations(jax.grad(loss, argnums=(0, 1)))(numbers, grads)
-    assert finite(by_number)
-    assert finite(by_grad)
-    assert by_number["learning_rate"] != 0
+    def start(numbers):
+        return PARAMS, case.build(**numbers).init(PARAMS)
+
+    def step(numbers, carry, grads):
+        return one_step(case.build(**numbers), *carry, grads, **case.extra)
+
+    numbers = {k: np.float32(v) for k, v in case.numbers().items()}
+    forward, back = by_operations(step), by_operations(functools.partial(pulled_back, step))
+    inputs, carry = [], by_operations(start)(numbers)
+    for scale in (1, 0, 2):
+        inputs.append((numbers, carry, {"w": 0 * GRADS["w"], "b": scale * GRADS["b"]}))
+        carry = forward(*inputs[-1])
+    params, state = carry
+    by_carry = jax.tree.map(lambda p: 2 * np.asarray(p), params), jax.tree.map(np.zeros_like, state)
+    parts = []
+    for given in reversed(inputs):
+        by_number, by_carry, by_grad = back(by_carry, *given)
+        parts.append(by_number)
+        assert finite(by_grad)
+    parts += by_operations(functools.partial(pulled_back, start))(by_carry, numbers)
+    assert finite(parts)
+    assert sum(float(by_number["learning_rate"]) for by_number in parts) != 0
+
+
+def pulled_back(function, by_outputs, *inputs):
+    """The derivatives by the inputs of `function`, of those by its outputs; of integers, which have none, zeros."""
+    outputs, pull = jax.vjp(function, *inputs)
+    none = jax.tree.map(lambda x: np.zeros(x.shape, jax.dtypes.float0), outputs)
+    by_inputs = pull(jax.tree.map(lambda d, no: d if trainable(d) else no, by_outputs, none))
+    return jax.tree.map(lambda d, x: d if trainable(x) else jnp.zeros_like(x), by_inputs, inputs)
 
 
 @every
@@ -167,11 +200,12 @@ def test_equal_optimizers_are_equal_and_other_numbers_are_not(case):
 @every
 def test_pickle_and_copy_give_an_equal_optimizer(case):
     tx = case.build(FALLING)
-    expected = first_step(case, tx)
-    for other in (pickle.loads(pickle.dumps(tx)), copy.copy(tx), copy.deepcopy(tx)):
+    other = tx
+    for again in (lambda tx: pickle.loads(pickle.dumps(tx)), copy.copy, copy.deepcopy):
+        other = again(other)  # one after another: what one of them lost the step below would lack
         assert other == tx
         assert hash(other) == hash(tx)
-        assert same(first_step(case, other), expected)
+    assert same(first_step(case, other), first_step(case, tx))
 
 
 def first_step(case, tx, **extra):

@@ -12,6 +12,7 @@ from lrx.extend import transformation
 from lrx.optimizers._newton_schulz import as_coefficients, orthogonalized
 from lrx.optimizers.muon import ScaleByMuon
 from tests.common import avals, distance, finite, one_step, same, scan
+from tests.operations import by_operations
 from tests.reference.compare import disagreement
 from tests.reference.loop import trajectory
 from tests.reference.matrices import JORDAN, muon, newton_schulz
@@ -65,7 +66,8 @@ def test_stacked_and_reshaped_matrices_are_those_of_the_float64_loop_and_of_opta
 @pytest.mark.parametrize("shape", [(3, 7), (6, 2), (1, 4), (4, 4)])
 def test_newton_schulz_is_that_of_the_singular_values(first, shape):
     x = np.random.default_rng(0).standard_normal((5, *shape))
-    ours = orthogonalized(jnp.asarray(x, jnp.float32), jnp.asarray(as_coefficients("muon")), 5, first, 1e-8, None)
+    row = jnp.asarray(as_coefficients("muon"))
+    ours = by_operations(lambda x: orthogonalized(x, row, 5, first, 1e-8, None))(jnp.asarray(x, jnp.float32))
     expected = [newton_schulz(g, [JORDAN] * 5, 1e-8, first) for g in x.astype(np.float32).astype(np.float64)]
     np.testing.assert_allclose(ours, expected, atol=1e-4)
 
@@ -127,8 +129,9 @@ def test_two_rates_are_read_edited_without_a_trace_and_swept():
     with pytest.raises(ValueError, match=r"beta=...\) must be in \[0, 1\)"):
         lrx.with_hyperparams(state, **{"muon.scale_by_muon.beta": 1.5})
     grid = jnp.array([0.01, 0.02])
-    swept = jax.vmap(lambda rate: one_step(make(rate), params, make(rate).init(params), grads)[0])(grid)
-    assert distance(jax.tree.map(lambda x: x[1], swept), one_step(tx, params, tx.init(params), grads)[0]) < 1e-6
+    moved = lambda rate: one_step(make(rate), params, make(rate).init(params), grads)[0]  # noqa: E731
+    swept, alone = by_operations(lambda grid: (jax.vmap(moved)(grid), moved(0.02)))(grid)
+    assert distance(jax.tree.map(lambda x: x[1], swept), alone) < 1e-6
     assert distance(swept["bias"][0], swept["bias"][1]) == 0
 
 
@@ -184,7 +187,7 @@ def test_any_tree(params):
     for options in ({}, {"preconditioning": "spectral"}, {"muon_weight_dimension_numbers": D(), "adaptive": True}):
         tx = lrx.muon(0.1, **options)
         state = tx.init(params)
-        updates, after = tx.update(params, state, params)
+        updates, after = by_operations(tx.update)(params, state, params)
         assert avals(updates) == avals(params)
         assert avals(after) == avals(state)
         assert finite(updates)

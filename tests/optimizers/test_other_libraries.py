@@ -10,6 +10,7 @@ import pytest
 
 import lrx
 from tests.common import avals, one_step
+from tests.operations import by_operations
 
 # eigenvalues that are apart: where they meet, rounding chooses the eigenvectors
 PARAMS = {"w": jax.random.normal(jax.random.key(0), (4, 3)), "v": jax.random.normal(jax.random.key(1), (3, 4))}
@@ -108,12 +109,14 @@ def test_rate_is_swept_in_one_program(make):
     rates = lrx.logspace(1e-3, 1e-1, 3)
     result = lrx.sweep(problem, make_optimizer, learning_rate=rates, steps=8)
     assert len(built) <= 4  # to look at its kind, to start, to step; not once a member
-    for i, rate in enumerate(rates):
-        tx = make_optimizer(float(rate))
-        params, state = PARAMS, tx.init(PARAMS)
-        for t in range(3):  # an eigenbasis is no continuous function: later, rounding parts the two
-            np.testing.assert_allclose(result.losses[i, 0, 0, t], loss(params), rtol=2e-2)
-            params, state = one_step(tx, params, state, jax.grad(loss)(params))
+    txs = [make_optimizer(float(rate)) for rate in rates]
+    step = by_operations(
+        lambda runs: [one_step(tx, p, s, jax.grad(loss)(p)) for tx, (p, s) in zip(txs, runs, strict=True)]
+    )
+    runs = [(PARAMS, tx.init(PARAMS)) for tx in txs]
+    for t in range(3):  # an eigenbasis is no continuous function: later, rounding parts the two
+        np.testing.assert_allclose(result.losses[:, 0, 0, t], [loss(params) for params, _ in runs], rtol=2e-2)
+        runs = step(runs)
 
 
 def test_muon_for_matrices_and_adam_for_the_rest_by_partition():

@@ -13,7 +13,10 @@ from tests.common import avals, distance
 from tests.operations import by_operations
 from tests.optimizers.cases import CASES, VARIANTS
 
-RATE = lrx.linear_schedule(0.01, 0.001, 10)
+
+def falling(count):
+    """A rate that takes few operations."""
+    return 0.01 / (1 + count)
 
 
 class Net(eqx.Module):
@@ -55,12 +58,12 @@ def matrices(tree):
 def built(case):
     """Masks are trees of the parameters of other tests: here functions."""
     masks = {name: matrices for name in case.arguments if "mask" in name}
-    return case.make(**{"learning_rate": RATE, **case.arguments, **masks})
+    return case.make(**{"learning_rate": falling, **case.arguments, **masks})
 
 
 BY_NAME = lrx.by_path({"w$": True, "": False})
 OF_ALL, OF_ARRAYS = (jax.tree.map(lambda x: True, tree) for tree in (NET, eqx.filter(NET, eqx.is_array)))
-INNER = lrx.adamw(RATE, mask=matrices)
+INNER = lrx.adamw(falling, mask=matrices)
 WRAPPED = {
     "accumulate": lrx.accumulate(INNER, 2),
     "apply_if_finite": lrx.apply_if_finite(INNER, 2),
@@ -92,7 +95,7 @@ OPTIMIZERS |= {f"{name}_wrapped": (tx, ()) for name, tx in WRAPPED.items()}
 
 def two_updates(tx, grads, start, params, **extra):
     """The updates, the state before and after."""
-    before = tx.init(start)
+    before = by_operations(tx.init)(start)
     step = by_operations(lambda state: tx.update(grads, state, params, **extra))
     updates, after = step(step(before)[1])
     return updates, before, after

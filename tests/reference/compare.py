@@ -2,7 +2,10 @@
 
 import math
 
+import jax
 import numpy as np
+
+from tests.common import scan
 
 
 def disagreement(path, other, whole_path=None):
@@ -19,3 +22,10 @@ def random_problem(shape=(8,), steps=200):
     gradients[rng.random(gradients.shape) < 0.05] = 0.0
     gradients[:3, 0] = 0.0  # a coordinate that starts without a gradient
     return rng.standard_normal(size).reshape(shape), gradients.reshape(steps, *shape)
+
+
+def paths_together(given):
+    """Return the path of each of many optimizers, `{name: (optimizer, start, gradients)}`, all from one program."""
+    txs, starts, gradients = zip(*given.values(), strict=True)
+    run = jax.jit(lambda starts, gradients: list(map(scan, txs, starts, gradients)))
+    return {name: np.asarray(path, np.float64) for name, path in zip(given, run(starts, gradients), strict=True)}

@@ -13,6 +13,22 @@ def decaying(count):
 
 def optax_trajectory(optimizer, x0, gradients):
     """Return the path that an optax optimizer takes, in the precision that JAX has enabled."""
+    return optax_trajectories({"": (optimizer, x0, gradients)})[""]
+
+
+def optax_trajectories(given):
+    """Return the path of each of many, `{name: (optimizer, x0, gradients)}`, all from one program."""
+    optimizers, starts, gradients = zip(*given.values(), strict=True)
+    starts, gradients = jax.tree.map(jnp.asarray, (starts, gradients))
+    paths = jax.jit(lambda starts, gradients: list(map(_after, optimizers, starts, gradients)))(starts, gradients)
+    whole = [
+        jax.tree.map(lambda x, rest: np.concatenate([x[None], rest]), *pair) for pair in zip(starts, paths, strict=True)
+    ]
+    return dict(zip(given, whole, strict=True))
+
+
+def _after(optimizer, x0, gradients):
+    """x_1, x_2, …"""
 
     def step(carry, g):
         x, state = carry
@@ -20,6 +36,4 @@ def optax_trajectory(optimizer, x0, gradients):
         x = optax.apply_updates(x, updates)
         return (x, state), x
 
-    x0 = jax.tree.map(jnp.asarray, x0)
-    _, path = jax.lax.scan(step, (x0, optimizer.init(x0)), jnp.asarray(gradients))
-    return jax.tree.map(lambda first, rest: np.concatenate([first[None], rest]), x0, path)
+    return jax.lax.scan(step, (x0, optimizer.init(x0)), gradients)[1]

@@ -15,7 +15,7 @@ import pytest
 from tests.reference import optimizers
 from tests.reference.compare import disagreement, random_problem
 from tests.reference.optimizers import trajectory
-from tests.reference.peer import decaying, optax_trajectory
+from tests.reference.peer import decaying, optax_trajectories, optax_trajectory
 from tests.reference.schedules import f32
 
 
@@ -152,12 +152,22 @@ def optax_optimizer(case):
     return make(**rounded(arguments), **case.peer_arguments)
 
 
-@pytest.mark.parametrize("case", OPTIMIZERS, ids=str)
-def test_optimizer_is_optax_in_float64(case, float64):
+PROGRAMS = 4
+
+
+@functools.cache
+def paths_of_optax(part):
+    """The paths of a part of the list, for tests with `float64`."""
+    cases = {i: OPTIMIZERS[i] for i in range(part, len(OPTIMIZERS), PROGRAMS)}
+    return optax_trajectories({i: (optax_optimizer(case), *random_problem(case.shape)) for i, case in cases.items()})
+
+
+@pytest.mark.parametrize("i", range(len(OPTIMIZERS)), ids=lambda i: str(OPTIMIZERS[i]))
+def test_optimizer_is_optax_in_float64(i, float64):
     """Every optimizer is optax's, on gradients of many scales and exact zeros."""
-    x0, gradients = random_problem(case.shape)
-    ours = trajectory(getattr(optimizers, case.name)(**case.arguments), x0, gradients)
-    theirs = optax_trajectory(optax_optimizer(case), x0, gradients)
+    case = OPTIMIZERS[i]
+    ours = trajectory(getattr(optimizers, case.name)(**case.arguments), *random_problem(case.shape))
+    theirs = paths_of_optax(i % PROGRAMS)[i]
     assert ours.dtype == theirs.dtype == np.float64
     assert disagreement(ours, theirs) < 1e-12
 
@@ -178,22 +188,27 @@ def test_adafactor_decay_rate_is_float32_in_optax():
 # ---------------------------------------------------------------- composition
 
 
-@pytest.mark.parametrize(
-    ("ours", "theirs"),
-    [
-        (optimizers.clip(2.0), optax.clip(2.0)),
-        (optimizers.clip_by_block_rms(2.0), optax.clip_by_block_rms(2.0)),
-        (optimizers.adaptive_grad_clip(0.5), optax.adaptive_grad_clip(0.5, f32(1e-3))),
-    ],
-    ids=["clip", "clip_by_block_rms", "adaptive_grad_clip"],
-)
-@pytest.mark.parametrize("shape", [(8,), (4, 2), (1, 8), (2, 2, 2), (2, 1, 2, 2), (1, 2, 1, 2, 2)])
-def test_clip_is_optax_in_float64(ours, theirs, shape, float64):
+CLIPS = {
+    "clip": (optimizers.clip(2.0), optax.clip(2.0)),
+    "clip_by_block_rms": (optimizers.clip_by_block_rms(2.0), optax.clip_by_block_rms(2.0)),
+    "adaptive_grad_clip": (optimizers.adaptive_grad_clip(0.5), optax.adaptive_grad_clip(0.5, f32(1e-3))),
+}
+SHAPES = [(8,), (4, 2), (1, 8), (2, 2, 2), (2, 1, 2, 2), (1, 2, 1, 2, 2)]
+
+
+@functools.cache
+def paths_of_optax_clipped():
+    """By name and shape, for tests with `float64`."""
+    txs = {name: optax.chain(theirs, optax.sgd(f32(0.1))) for name, (_, theirs) in CLIPS.items()}
+    return optax_trajectories({(name, s): (tx, *random_problem(s)) for name, tx in txs.items() for s in SHAPES})
+
+
+@pytest.mark.parametrize("name", CLIPS)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_clip_is_optax_in_float64(name, shape, float64):
     """Every clip, followed by gradient descent, is optax's."""
-    x0, gradients = random_problem(shape)
-    ours = trajectory(optimizers.clipped(0.1, ours), x0, gradients)
-    theirs = optax_trajectory(optax.chain(theirs, optax.sgd(f32(0.1))), x0, gradients)
-    assert disagreement(ours, theirs) < 1e-12
+    ours = trajectory(optimizers.clipped(0.1, CLIPS[name][0]), *random_problem(shape))
+    assert disagreement(ours, paths_of_optax_clipped()[name, shape]) < 1e-12
 
 
 @pytest.mark.parametrize("reset_state", [False, True])

@@ -2,24 +2,22 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 BASE, WIDTH = 32, 128
 M = WIDTH / BASE
 
 
 def shapes(make, *args):
-    return jax.eval_shape(lambda: make(*args))
+    return jax.eval_shape(lambda: jax.tree.map(jnp.asarray, make(*args)))
 
 
 def mlp(width, seed=0):
     """Three layers by hand, by fan-in: the parameters of `x @ w + b`."""
-    keys = jax.random.split(jax.random.key(seed), 3)
+    draw = np.random.default_rng([seed, width])
     sizes = [(8, width), (width, width), (width, 4)]
 
-    def layer(key, size):
-        return {"w": jax.random.normal(key, size) / jnp.sqrt(size[0]), "b": jnp.zeros(size[1])}
+    def layer(size):
+        return {"w": np.float32(draw.normal(size=size) / np.sqrt(size[0])), "b": np.zeros(size[1], np.float32)}
 
-    return {
-        name: layer(*pair)
-        for name, pair in zip(("first", "hidden", "last"), zip(keys, sizes, strict=True), strict=True)
-    }
+    return dict(zip(("first", "hidden", "last"), map(layer, sizes), strict=True))

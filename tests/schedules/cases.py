@@ -9,6 +9,7 @@ import numpy as np
 
 import lrx
 from tests.extend import outside
+from tests.operations import by_operations
 from tests.reference import schedules as reference
 
 INT32_MAX = 2**31 - 1
@@ -18,6 +19,11 @@ def at(schedule, counts):
     """The rates at some counts, with a few sizes of arrays: each new one compiles every operation anew."""
     padded = np.resize(counts, next(size for size in (256, 2048, 16_384) if size >= len(counts)))
     return np.asarray(schedule(padded))[: len(counts)]
+
+
+def values_at(schedule, counts):
+    """The rates at some counts, traced by JAX and run by NumPy: for all that is not of digits."""
+    return np.asarray(by_operations(schedule)(np.asarray(counts, np.int32)))
 
 
 def is_count(leaf):

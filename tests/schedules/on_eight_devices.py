@@ -14,6 +14,7 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lrx
+from tests.operations import by_operations
 from tests.schedules.cases import CASES, VARIANTS
 from tests.schedules.combined import CASES as COMBINED
 
@@ -76,8 +77,8 @@ def placements(schedule):
     """Which leaves of the schedule, and whether the count, differ between the members."""
     leaves = jax.tree.leaves(schedule)
     every, filled = range(len(leaves)), [i for i, x in enumerate(leaves) if np.size(x)]
-    yield from ((every, True), (every, False), ((), True))
-    yield from (((i,), alone) for i, alone in itertools.product({filled[0], filled[-1]}, (False, True)))
+    some = [tuple(every), *((i,) for i in (filled[0], filled[-1]))]
+    return dict.fromkeys([*itertools.product(some, (True, False)), ((), True)])  # none twice
 
 
 @of_every_type
@@ -98,13 +99,12 @@ def test_a_population_is_traced_whatever_differs_between_its_members(schedule, m
 def test_values_of_a_population_are_those_of_its_members(mesh):
     groups = [population(s) for s in [*SCHEDULES[::12], *LONG]]
 
-    @jax.jit
     def values(groups, counts):
         return [jax.vmap(rate)(group, counts) for group in groups]
 
-    together = jax.device_get(values(spread(groups, mesh), spread(COUNTS, mesh)))
+    together = jax.device_get(jax.jit(values)(spread(groups, mesh), spread(COUNTS, mesh)))
     with jax.set_mesh(jax.make_mesh((1,), ("pop",), axis_types=(AxisType.Auto,), devices=jax.devices()[:1])):
-        alone = jax.device_get(values(groups, COUNTS))
+        alone = by_operations(values)(groups, COUNTS)
     for rates, expected in zip(together, alone, strict=True):
         np.testing.assert_allclose(rates, expected, rtol=3e-6, atol=3e-7)
 

@@ -1,36 +1,67 @@
 """Every schedule against the float64 formula, optax's schedule of the same name, and lists from other libraries."""
 
+import functools
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 import lrx
+from tests.common import same
+from tests.operations import by_operations
+from tests.schedules.asked import SCHEDULES
 from tests.schedules.cases import CASES, INT32_MAX, VARIANTS, at, ulps
 
 pytestmark = pytest.mark.real_compiler
 
-every = pytest.mark.parametrize("case", CASES + VARIANTS, ids=lambda case: case.name)
+ALL = CASES + VARIANTS
+PARTS = {case.name: i % 14 for i, case in enumerate(ALL)}
+COUNTS = np.concatenate([np.arange(200), [500, 1000, 10_000]])
+every = pytest.mark.parametrize("case", ALL, ids=lambda case: case.name)
+
+
+@functools.cache
+def jitted(part):
+    """The values of the schedules of a part, at the counts and at the last one of each, by name.
+
+    Of one program, cheaper than many. To the bit they are those of a program for each: they have no input in common.
+    """
+    cases = [case for case in ALL if PARTS[case.name] == part]
+    counts = [np.resize([*COUNTS, case.last], 256) for case in cases]
+    values = jax.jit(lambda counts: [case.build()(n) for case, n in zip(cases, counts, strict=True)])(counts)
+    return {case.name: np.asarray(x)[: COUNTS.size + 1] for case, x in zip(cases, values, strict=True)}
 
 
 @every
-@pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jitted"])
-def test_values_are_those_of_the_float64_formula(case, wrap):
-    counts = np.concatenate([np.arange(200), [500, 1000, 10_000]])
-    expected = [case.reference(int(count)) for count in counts]
-    assert ulps(at(wrap(case.build()), counts), expected, case.floor) <= case.ulps
+def test_values_are_those_of_the_float64_formula(case):
+    """Eager and jitted; at the start and at the end to the last bit alike."""
+    expected = [case.reference(int(count)) for count in COUNTS]
+    eager, fused = at(case.build(), [*COUNTS, case.last]), jitted(PARTS[case.name])[case.name]
+    assert ulps(eager[:-1], expected, case.floor) <= case.ulps
+    assert ulps(fused[:-1], expected, case.floor) <= case.ulps
+    if case.exact:
+        assert same(fused[[0, -1]], eager[[0, -1]])
 
 
 @pytest.mark.parametrize(
     "case",
-    [c for c in CASES + VARIANTS if c.as_optax and hasattr(optax, c.factory.__name__)],
+    [c for c in ALL if c.as_optax and hasattr(optax, c.factory.__name__)],
     ids=lambda case: case.name,
 )
 def test_values_are_those_of_optax(case):
-    counts = np.arange(150)
-    theirs = getattr(optax, case.factory.__name__)(**case.arguments)
-    theirs = at(lambda counts: np.broadcast_to(jax.vmap(theirs)(counts), counts.shape), counts)
-    np.testing.assert_allclose(at(case.build(), counts), theirs, rtol=1e-5, atol=1e-7)
+    counts, theirs = np.arange(150, dtype=np.int32), getattr(optax, case.factory.__name__)(**case.arguments)
+    wanted = by_operations(lambda n: jnp.broadcast_to(jax.vmap(theirs)(n), n.shape).astype(jnp.float32))(counts)
+    np.testing.assert_allclose(at(case.build(), counts), wanted, rtol=1e-5, atol=1e-7)
+
+
+def test_no_rate_is_greater_than_that_at_the_peak():
+    for name, (schedule, marks) in SCHEDULES.items():
+        if "peak" in marks:
+            near = np.arange(max(0, marks["peak"] - 70), marks["peak"] + 70)
+            values = at(schedule, [marks["peak"], *near, *range(0, 4096, 41)])
+            assert values[0] == values.max(), name
 
 
 # ---------------------------------------------------------------- long horizons

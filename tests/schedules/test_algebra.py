@@ -9,13 +9,11 @@ import pytest
 
 import lrx
 from lrx.schedules._text import parse
+from tests.operations import by_operations
 from tests.schedules.combined import CASES, T, at, cosine, rise
 
 LAST = 2**31 - 1
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
-PARTS = [CASES[i::13] for i in range(13)]
-parts = pytest.mark.parametrize("cases", PARTS, ids=[f"{part[0].name}_and_{len(part) - 1}_more" for part in PARTS])
-"""Those of a part share one program: it costs a fraction of many."""
 CLOSE = {"rtol": 3e-7, "atol": 1e-9}
 
 
@@ -29,53 +27,48 @@ def test_value_is_that_of_the_formula(case):
 @every
 def test_single_counts_give_what_an_array_of_them_gives(case):
     want = at(case.schedule)
-    np.testing.assert_allclose([case.schedule(int(t)) for t in (0, 16)], want[[0, 16]], **CLOSE)
+    np.testing.assert_allclose(
+        by_operations(lambda: [case.schedule(int(t)) for t in (0, 16)])(), want[[0, 16]], **CLOSE
+    )
+    np.testing.assert_allclose(by_operations(case.schedule)(T), want, **CLOSE)
 
 
-@parts
-def test_jit_gives_the_same_of_constants(cases):
-    values = jax.jit(lambda t: [case.schedule(t) for case in cases])(T)
-    for case, value in zip(cases, values, strict=True):
-        np.testing.assert_allclose(value, at(case.schedule), **CLOSE, err_msg=case.name)
+@every
+def test_scan_in_a_state_and_x64_give_the_same(case):
+    """The rates of an optimizer: under `scan`, and with each count in its state."""
+    tx, ones = lrx.sgd(case.schedule), np.ones(1, np.float32)
+    start = tx.init(ones)
 
+    def step(state, _):
+        state = tx.update(ones, state)[1]
+        return state, lrx.learning_rate(state)
 
-@parts
-def test_scan_in_a_state_and_x64_give_the_same(cases):
-    """The rates of an optimizer under `scan`, one for each count."""
-    txs = [lrx.sgd(case.schedule) for case in cases]
-    states = [tx.init(jnp.ones(1)) for tx in txs]
-
-    def step(states, _):
-        states = [tx.update(jnp.ones(1), state)[1] for tx, state in zip(txs, states, strict=True)]
-        return states, [lrx.learning_rate(state) for state in states]
+    def rate_at(count):
+        part = start["scale_by_learning_rate"]
+        return step({"scale_by_learning_rate": part._replace(memory=part.memory._replace(count=count))}, None)[1]
 
     with jax.debug_nans(True):
-        rates = jax.jit(lambda states: jax.lax.scan(step, states, None, length=T.size)[1])(states)
+        scanned = by_operations(lambda state: jax.lax.scan(step, state, None, length=9)[1])(start)
+        rates = by_operations(jax.vmap(rate_at))(T)
     with jax.enable_x64(True):
-        wide = jax.jit(lambda t: [case.schedule(t) for case in cases])(T)
-    for case, rate, in_x64 in zip(cases, rates, wide, strict=True):
-        assert in_x64.dtype == rate.dtype == jnp.float32, case.name
-        np.testing.assert_allclose(in_x64, at(case.schedule), **CLOSE, err_msg=case.name)
-        np.testing.assert_allclose(rate, at(case.schedule), **CLOSE, err_msg=case.name)
+        wide = by_operations(case.schedule)(T)
+    assert wide.dtype == rates.dtype == jnp.float32
+    np.testing.assert_allclose(wide, at(case.schedule), **CLOSE)
+    np.testing.assert_allclose(rates, at(case.schedule), **CLOSE)
+    np.testing.assert_allclose(scanned, rates[:9], **CLOSE)
 
 
-@parts
-def test_arguments_vmap_over_every_number_and_gradients(cases):
-    """One program: the values of two schedules that are arguments, and the slopes by every real number."""
-    two = [(case.schedule, other(case.schedule)) for case in cases]
-    split = [[numbers(s) for s in pair] for pair in two]
-    grid = jax.tree.map(lambda *x: np.array(x, jnp.result_type(x[0])), *zip(*split, strict=True))
-
-    def values_and_slopes(grid):
-        return [of_arguments(case.schedule, *x) for case, x in zip(cases, grid, strict=True)]
-
+@every
+def test_arguments_vmap_over_every_number_and_gradients(case):
+    """The values of two schedules that are arguments, and the slopes by every real number."""
+    pair = case.schedule, other(case.schedule)
+    grid = jax.tree.map(lambda *x: np.array(x, jnp.result_type(x[0])), *map(numbers, pair))
     with jax.debug_nans(True):
-        results = jax.device_get(jax.jit(jax.vmap(values_and_slopes))(grid))
-    for case, pair, (values, slopes) in zip(cases, two, results, strict=True):
-        np.testing.assert_allclose(values[0, :-1], at(pair[0]), **CLOSE, err_msg=case.name)
-        np.testing.assert_allclose(values[1, :-1], at(pair[1]), rtol=1e-6, atol=1e-8, err_msg=case.name)
-        assert all(np.isfinite(x).all() for x in slopes), case.name
-        assert any(np.any(x[0] != 0) for x in slopes), case.name
+        values, slopes = by_operations(jax.vmap(lambda grid: of_arguments(case.schedule, *grid)))(grid)
+    np.testing.assert_allclose(values[0, :-1], at(pair[0]), **CLOSE)
+    np.testing.assert_allclose(values[1, :-1], at(pair[1]), rtol=1e-6, atol=1e-8)
+    assert all(np.isfinite(x).all() for x in slopes)
+    assert any(np.any(np.asarray(x)[0] != 0) for x in slopes)
 
 
 @every

@@ -12,22 +12,21 @@ import pytest
 
 import lrx
 from tests.common import finite, same
+from tests.operations import by_operations
 from tests.schedules import combined
 from tests.schedules.cases import CASES, INT32_MAX, VARIANTS, is_count
 
+BY_NAME = {case.name: case for case in CASES}
 every = pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 # one for each factory, where another shape or another length asks nothing new
 FACTORIES = {case.factory: case for case in reversed(CASES)}.values()
 every_factory = pytest.mark.parametrize("case", FACTORIES, ids=lambda case: case.name)
-PARTS = [list(FACTORIES)[i::4] for i in range(4)]
-parts = pytest.mark.parametrize("cases", PARTS, ids=[f"{part[0].name}_and_{len(part) - 1}_more" for part in PARTS])
-"""Those of a part share one program: it costs a fraction of many."""
 
 
 def floats_of(schedule):
     """The real numbers of a schedule by path, and the function that puts others in their place."""
     leaves, treedef = jax.tree_util.tree_flatten_with_path(schedule)
-    floats = {jax.tree_util.keystr(path): jnp.float32(x) for path, x in leaves if not is_count(x)}
+    floats = {jax.tree_util.keystr(path): np.asarray(x, np.float32) for path, x in leaves if not is_count(x)}
 
     def put(floats):
         return treedef.unflatten([floats.get(jax.tree_util.keystr(path), x) for path, x in leaves])
@@ -38,11 +37,15 @@ def floats_of(schedule):
 @every_factory
 def test_output_is_float32_in_the_shape_of_the_count(case):
     schedule = case.build()
-    assert isinstance(schedule(3), jax.Array)
     scalars = 3, np.int64(3), jnp.uint8(3), 3.0
     arrays = np.zeros((2, 3), np.int64), np.zeros(0, np.int32)
-    rates = jax.eval_shape(lambda: [schedule(count) for count in (*scalars, *arrays)])  # on the counts themselves
-    for rate, shape in zip([schedule(3), *rates], [()] * 5 + [(2, 3), (0,)], strict=True):
+
+    def values():  # on the counts themselves
+        rates = [schedule(count) for count in (*scalars, *arrays)]
+        assert all(isinstance(rate, jax.Array) for rate in rates)
+        return rates
+
+    for rate, shape in zip(jax.eval_shape(values), [()] * 4 + [(2, 3), (0,)], strict=True):
         assert (rate.shape, rate.dtype) == (shape, jnp.float32)
         assert not rate.weak_type
 
@@ -52,24 +55,31 @@ def assert_close(got, want, case):
     np.testing.assert_allclose(got, want, rtol=3e-7, atol=3e-7 * case.floor)
 
 
+@functools.cache
+def rates(name):
+    """The schedule of a case, its numbers known, as a function of an array of counts."""
+    return by_operations(BY_NAME[name].build())
+
+
 @every_factory
 def test_array_and_scan_give_the_values_of_single_counts(case):
     schedule, counts = case.build(), case.counts()
-    values = schedule(counts)
-    for i in (0, 2, 5):
-        assert_close(schedule(int(counts[i])), values[i], case)
-    assert_close(jax.lax.scan(lambda _, count: (_, schedule(count)), None, counts)[1], values, case)
+    values = rates(case.name)(counts)
+    singles = by_operations(lambda: [schedule(int(counts[i])) for i in (0, 2, 5)])()
+    assert_close(singles, values[np.array([0, 2, 5])], case)
+    distinct, where = np.unique(counts, return_index=True)
+    assert_close(
+        by_operations(lambda n: jax.lax.scan(lambda _, i: (_, schedule(i)), None, n))(distinct)[1], values[where], case
+    )
 
 
-@parts
-def test_vmap_over_every_number(cases):
+@every_factory
+def test_vmap_over_every_number(case):
     """Also over lengths, which optax's factories refuse to trace."""
-    alone = [(case.build(), other(case.build())) for case in cases]
-    counts = [case.counts() for case in cases]
-    swept = jax.jit(lambda grids: [jax.vmap(lambda s, n=n: s(n))(grid) for n, grid in zip(counts, grids, strict=True)])
-    for case, values, pair in zip(cases, swept([stacked(*pair) for pair in alone]), alone, strict=True):
-        for got, schedule in zip(values, pair, strict=True):
-            assert_close(got, schedule(case.counts()), case)
+    counts, pair = case.counts(), (case.build(), other(case.build()))
+    swept = by_operations(jax.vmap(lambda schedule: schedule(counts)))(stacked(*pair))
+    for got, schedule in zip(swept, pair, strict=True):
+        assert_close(got, by_operations(schedule)(counts), case)
 
 
 def other(schedule):
@@ -81,32 +91,25 @@ def stacked(*schedules):
     return jax.tree.map(lambda *x: np.stack(x).astype(np.int32 if is_count(x[0]) else np.float32), *schedules)
 
 
-@parts
-def test_factory_takes_tracers(cases):
-    def is_number(x):
-        return isinstance(x, int | float) and not isinstance(x, bool)
-
-    def values(numbers):
-        made = [case.factory(**{**case.arguments, **n}) for case, n in zip(cases, numbers, strict=True)]
-        return [schedule(jnp.arange(32)) for schedule in made]
-
-    numbers = [{k: v for k, v in case.arguments.items() if is_number(v)} for case in cases]
-    for case, traced in zip(cases, jax.jit(values)(numbers), strict=True):
-        assert_close(traced, case.build()(jnp.arange(32)), case)
+@every_factory
+def test_factory_takes_tracers(case):
+    numbers = {k: v for k, v in case.arguments.items() if isinstance(v, int | float) and not isinstance(v, bool)}
+    made = by_operations(lambda numbers: case.factory(**{**case.arguments, **numbers})(np.arange(32)))
+    assert_close(made(numbers), rates(case.name)(np.arange(32)), case)
 
 
 @functools.cache
 def gradients(name):
     """The derivatives with respect to every real number of a schedule, a function of (numbers, counts)."""
-    _, put = floats_of(next(case for case in CASES if case.name == name).build())
-    return jax.jit(jax.vmap(jax.grad(lambda floats, count: put(floats)(count)), (None, 0)))
+    _, put = floats_of(BY_NAME[name].build())
+    return by_operations(jax.vmap(jax.grad(lambda floats, count: put(floats)(count)), (None, 0)))
 
 
 @every_factory
 def test_gradient_with_respect_to_every_number_is_finite_at_every_count(case):
     floats, _ = floats_of(case.build())
     assert finite(gradients(case.name)(floats, case.counts()))
-    assert finite(gradients(case.name)({k: jnp.zeros_like(x) for k, x in floats.items()}, case.counts()))
+    assert finite(gradients(case.name)({k: np.zeros_like(x) for k, x in floats.items()}, case.counts()))
 
 
 @every
@@ -144,32 +147,30 @@ def test_copies_pickles_repr_and_json_are_equal(case):
         eval(repr(schedule), {**vars(lrx), case.factory.__name__: case.factory}),
         lrx.from_json(schedule.to_json()),
     ]
+    counts = case.counts()
+    values = by_operations(lambda schedule: schedule(counts))
     for other in others:
         assert type(other) is type(schedule)
         assert other == schedule
         assert hash(other) == hash(schedule)
-        assert same(other(case.counts()), schedule(case.counts()))
+        assert same(values(other), values(schedule))
 
 
-@parts
-def test_strict_promotion_debug_nans_and_x64_change_nothing(cases):
+@every_factory
+def test_strict_promotion_debug_nans_and_x64_change_nothing(case):
     def values():
-        counts = [case.counts() for case in cases]
-        return jax.jit(lambda counts: [case.build()(n) for case, n in zip(cases, counts, strict=True)])(counts)
+        return by_operations(lambda n: case.build()(n))(case.counts())
 
     expected = values()
+    assert finite(expected)
     with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
         assert same(values(), expected)
-        for case in cases:
-            case.build()(5)
+        case.build()(5)
     with jax.enable_x64(True):
         assert same(values(), expected)
-        lasts = jax.jit(lambda: [[case.build()(n) for n in (np.int64(case.last), case.last)] for case in cases])()
-        for case, pair in zip(cases, lasts, strict=True):
-            assert same(*pair), case.name
-            state = jax.eval_shape(lrx.sgd(case.build()).init, np.ones(1))
-            assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}, case.name
-    assert all(finite(x) for x in expected)
+        assert same(*by_operations(lambda: [case.build()(n) for n in (np.int64(case.last), case.last)])())
+        state = jax.eval_shape(lrx.sgd(case.build()).init, np.ones(1))
+        assert {x.dtype.name for x in jax.tree.leaves(state)} <= {"float32", "int32"}
 
 
 def test_float_counts_and_states_are_traced_under_strict_promotion():
@@ -196,16 +197,10 @@ def test_counts_beyond_int32_hold_the_last_value_and_negative_ones_the_first(cas
     assert same(schedule(-5), schedule(0))
 
 
-@parts
-def test_a_step_of_an_optimizer_uses_the_value_at_its_count(cases):
-    txs = [lrx.sgd(case.build()) for case in cases]
-
-    @jax.jit
-    def update(states):
-        return [tx.update(jnp.ones(1), state) for tx, state in zip(txs, states, strict=True)]
-
-    states = [tx.init(jnp.ones(1)) for tx in txs]
-    for count in range(3):
-        updates, states = zip(*update(states), strict=True)
-        for case, rate in zip(cases, updates, strict=True):
-            assert_close(-rate[0], case.build()(count), case)
+@every_factory
+def test_a_step_of_an_optimizer_uses_the_value_at_its_count(case):
+    tx, ones = lrx.sgd(case.build()), np.ones(1, np.float32)
+    step, state = by_operations(lambda state: tx.update(ones, state)), tx.init(ones)
+    for rate in rates(case.name)(np.arange(3)):
+        update, state = step(state)
+        assert_close(-update[0], rate, case)

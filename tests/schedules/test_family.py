@@ -9,7 +9,9 @@ import optax
 import pytest
 
 import lrx
-from tests.schedules.cases import at
+from tests.operations import by_operations
+from tests.schedules.cases import is_count
+from tests.schedules.cases import values_at as at
 
 INT32_MAX = 2**31 - 1
 
@@ -21,11 +23,13 @@ def values(schedule, stop, start=0):
 def has_finite_gradients(schedule, counts):
     """Whether the derivatives with respect to every real number of a schedule are finite at all of these counts."""
 
+    schedule = jax.tree.map(lambda x: np.asarray(x, np.int32 if is_count(x) else np.float32), schedule)
+
     def slopes(count):
         leaves = jax.tree.leaves(jax.grad(lambda s: s(count), allow_int=True)(schedule))
         return [x for x in leaves if x.dtype == np.float32]
 
-    return all(np.isfinite(x).all() for x in jax.jit(jax.vmap(slopes))(np.resize(counts, 8)))
+    return all(np.isfinite(x).all() for x in by_operations(jax.vmap(slopes))(np.asarray(counts, np.int32)))
 
 
 # ---------------------------------------------------------------- lists that other libraries' own tests assert

@@ -89,9 +89,16 @@ def eager(case):
     return case.function(*case.hyperparameters, case.counts)
 
 
+SIZE = 2**19
+
+
 def op_by_op(case):
+    """On flat arrays of one size, so that an operation is compiled once for all cases."""
+    arrays = np.broadcast_arrays(*case.hyperparameters, case.counts)
     with jax.disable_jit():
-        return eager(case)
+        flat = case.function(*(np.resize(x, SIZE) for x in arrays))
+    assert not flat.weak_type
+    return jnp.asarray(np.asarray(flat)[: arrays[0].size].reshape(arrays[0].shape))
 
 
 def jit_arguments(case):
@@ -141,21 +148,34 @@ def test_ends_are_exact(name, wrap):
 
 @pytest.mark.parametrize("wrap", [lambda f: f, jax.jit], ids=["eager", "jit"])
 def test_landmarks_of_powers_are_exact(wrap):
-    power = wrap(_phase.power)
     rates = np.concatenate([RATES[:, 0, 0], np.float32(np.geomspace(1e-30, 1e30, 501))])
-    for steps in (1, 7, LAST):
-        np.testing.assert_array_equal(power(rates, 0, steps), np.ones_like(rates))
-        np.testing.assert_array_equal(power(rates, steps, steps), rates)
-    n = np.arange(127)
-    np.testing.assert_array_equal(power(0.5, 10_000 * n, 10_000), 0.5**n)
-    np.testing.assert_array_equal(power(rates, 0, 0), rates)  # no steps: over
-    np.testing.assert_array_equal(power(np.float32([2, 0.5]), LAST, 1), np.float32([F32.max, 0]))
-    np.testing.assert_array_equal(power(np.float32([0, -1]), np.int32([[0], [1], [9]]), 9), [[1, 1], [0, 0], [0, 0]])
+    n, ones, last = np.arange(len(rates)) % 127, np.ones_like(rates), np.int32(LAST)
+    halves, two = np.full_like(rates, 0.5), np.resize(np.float32([2, 0.5]), rates.size)
+    low, few = np.resize(np.float32([0, -1]), rates.size), np.resize(np.int32([0, 0, 1, 1, 9, 9]), rates.size)
+    powers = {  # (rate, count, steps), what it is
+        "start": [((rates, 0 * n, steps), ones) for steps in (1, 7, last)],
+        "end": [((rates, steps + 0 * n, steps), rates) for steps in (1, 7, last)],
+        "halves": [((halves, 10_000 * n, 10_000), 0.5**n)],
+        "no steps: over": [((rates, 0 * n, 0), rates)],
+        "saturated": [((two, last + 0 * n, 1), np.where(two == 2, F32.max, 0))],
+        "not positive": [((low, few, 9), np.where(few == 0, 1, 0))],
+    }
+    weights = [((WEIGHTS, 1), WEIGHTS), ((WEIGHTS, 0), np.ones_like(WEIGHTS))]
+    weights += [
+        ((np.resize(np.float32([0, 1]), WEIGHTS.size), p), np.resize([0, 1], WEIGHTS.size)) for p in POWERS[1:, 0]
+    ]
 
-    weight_power = wrap(_phase.weight_power)
-    np.testing.assert_array_equal(weight_power(WEIGHTS, 1), WEIGHTS)
-    np.testing.assert_array_equal(weight_power(WEIGHTS, 0), np.ones_like(WEIGHTS))
-    np.testing.assert_array_equal(weight_power(np.float32([0, 1]), POWERS)[1:], [[0, 1]] * (len(POWERS) - 1))
+    @wrap
+    def values(powers, weights):
+        return {name: [_phase.power(*x) for x, _ in cases] for name, cases in powers.items()}, [
+            _phase.weight_power(*x) for x, _ in weights
+        ]
+
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        values(powers, weights),
+        ({k: [y for _, y in x] for k, x in powers.items()}, [y for _, y in weights]),
+    )
 
 
 def test_fraction_saturates():

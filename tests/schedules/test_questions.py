@@ -1,5 +1,7 @@
 """What a schedule can be asked, against counting everything."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,69 +11,19 @@ from hypothesis import strategies as st
 
 import lrx
 from lrx.schedules import _questions as questions
+from tests.operations import by_operations
+from tests.schedules.asked import BILLION, SCHEDULES, warm
 
-pytestmark = pytest.mark.real_compiler
 
-LAST = 2**31 - 1
-BILLION = 10**9
-warm = lrx.warmup_cosine_decay_schedule(0.0, 0.3, 100, 1000)
+@functools.cache
+def traced(schedule):
+    return by_operations(jax.vmap(schedule))
 
-SCHEDULES = {
-    "constant": (lrx.constant_schedule(0.3), {}),
-    "linear": (lrx.linear_schedule(0.3, 0.0, 100, 20), {"peak": 0, "begin": 20, "end": 120}),
-    "rise": (lrx.linear_schedule(0.0, 0.3, 100), {"end": 100, "peak": 100}),
-    "jump": (lrx.linear_schedule(0.3, 0.1, 0, 20), {}),  # never changes, as in optax
-    "interpolated": (
-        lrx.interpolated_schedule([5, 40, 90], [0.1, 0.3, 0.2]),
-        {"boundary_1": 5, "peak": 40, "boundary_2": 40, "end": 90},
-    ),
-    "scaled_drops": (
-        lrx.piecewise_constant_schedule(0.3, {30: 0.5, 60: 0.5}),
-        {"peak": 0, "boundary_1": 30, "end": 60},
-    ),
-    "polynomial": (lrx.polynomial_schedule(0.3, 0.0, 0.5, 100), {"peak": 0, "end": 100}),
-    "cosine": (lrx.cosine_decay_schedule(0.3, 1000), {"peak": 0, "end": 1000}),
-    "warmup_cosine": (warm, {"warmup_end": 100, "peak": 100, "end": 1000}),
-    "no_warmup": (lrx.warmup_cosine_decay_schedule(0.0, 0.3, 0, 1000), {"peak": 0, "end": 1000}),
-    "exponential": (lrx.exponential_decay(0.3, 100, 0.5), {"peak": 0}),
-    "exponential_bound": (lrx.exponential_decay(8.0, 2, 0.25, end_value=1.0), {"peak": 0, "end": 3}),
-    "stairs_bound": (lrx.exponential_decay(8.0, 20, 0.25, staircase=True, end_value=1.0), {"peak": 0, "end": 40}),
-    "drops": (lrx.piecewise_value_schedule([30, 60], [0.3, 0.1, 0.2]), {"peak": 0, "boundary_1": 30, "end": 60}),
-    "triangular": (lrx.triangular_schedule(0.1, 0.3, half_cycle_steps=40), {"half_cycle": 40, "peak": 40, "cycle": 80}),
-    "annealing": (lrx.cyclic_annealing_schedule(0.3, 0.1, cycle_steps=50), {"peak": 0, "cycle": 50}),
-    "function": (lrx.as_schedule(lambda t: 0.3 / (1 + t)), {"peak": 0}),
-    "bump": (lrx.as_schedule(lambda t: 1 / (1 + (t / 100 - 123.45) ** 2)), {"peak": 12345}),
-    "growth": (lrx.as_schedule(lambda t: 1.0 * t), {}),
-    "scaled": (0.5 * warm, {"warmup_end": 100, "peak": 100, "end": 1000}),
-    "product": (
-        lrx.linear_schedule(0.0, 1.0, 100) * lrx.cosine_decay_schedule(0.3, 1000),
-        {"end_1": 100, "peak": 100, "end": 1000},
-    ),
-    "twice": (
-        warm + lrx.warmup_linear_schedule(0.1, 50, total_steps=500),
-        {"warmup_end_2": 50, "warmup_end_1": 100, "peak": 100, "end_2": 500, "end": 1000},
-    ),
-    "with_constant": (warm + 0.1, {"warmup_end": 100, "peak": 100, "end": 1000}),
-    "with_cycles": (
-        lrx.repeat(lrx.cosine_decay_schedule(0.3, 30), 40) * warm,
-        {"end_1": 30, "period": 40, "warmup_end": 100, "peak": 120, "end_2": 1000},
-    ),
-    "shifted": (lrx.shift(warm, 7), {"begin": 7, "warmup_end": 107, "peak": 107, "end": 1007}),
-    "started": (lrx.start_at(warm, 70), {"warmup_end": 30, "peak": 30, "end": 930}),
-    "started_later": (lrx.start_at(warm, 700), {"peak": 0, "end": 300}),
-    "every": (lrx.every(warm, 7), {"warmup_end": 700, "peak": 700, "end": 7000}),
-    "stretched": (lrx.stretch(warm, 501), {"warmup_end": 51, "peak": 51, "end": 501}),
-    "repeated": (lrx.repeat(warm, 300), {"warmup_end": 100, "peak": 100, "period": 300}),
-    "reversed": (lrx.reverse(warm, 1200), {"begin": 200, "peak": 1100, "warmup_end": 1100, "end": 1200}),
-    "warmed": (
-        lrx.with_warmup(warm, 10, init_value=0.1),
-        {"warmup_end": 10, "warmup_end_2": 110, "peak": 110, "end": 1010},
-    ),
-    "cooled": (
-        lrx.with_cooldown(warm, start=300, steps=60),
-        {"warmup_end": 100, "peak": 100, "cooldown_start": 300, "end": 360},
-    ),
-}
+
+@pytest.fixture(autouse=True)
+def numpy_gives_the_rates(monkeypatch):
+    """What is asked is where they are looked for, and how they are added up."""
+    monkeypatch.setattr(questions, "_rates", lambda schedule, counts: np.asarray(traced(schedule)(counts)))
 
 
 @pytest.mark.parametrize("name", SCHEDULES)
@@ -100,6 +52,13 @@ def test_sums_and_crossings_are_those_of_counting(name):
                 assert schedule.first_below(level) == top + below[0]
 
 
+def test_values_are_found_in_pieces_of_a_few_sizes(monkeypatch):
+    whole = questions.values(warm, np.arange(700))
+    monkeypatch.setattr(questions, "SIZES", (16, 300))
+    np.testing.assert_array_equal(questions.values(warm, np.arange(700)), whole)
+    np.testing.assert_array_equal(questions.values(warm, np.arange(93, 98)), whole[93:98])
+
+
 def test_integral_of_nothing_is_zero_and_of_one_count_its_value():
     assert warm.integral(7, 7) == 0.0
     assert warm.integral(100, 101) == float(warm(100))
@@ -118,7 +77,8 @@ LONG_SCHEDULES = {
 
 
 @pytest.mark.parametrize("name", LONG_SCHEDULES)
-def test_quadrature_agrees_with_adding_all(name):
+def test_quadrature_agrees_with_adding_all(name, monkeypatch):
+    monkeypatch.setattr(questions, "SIZES", (2**12, 2**14))  # NumPy is faster on short arrays
     schedule = LONG_SCHEDULES[name]
     exact = sum(schedule.integral(i, min(i + questions.MOST_EXACT, LONG)) for i in range(0, LONG, questions.MOST_EXACT))
     assert schedule.integral(0, LONG) == pytest.approx(exact, rel=1e-5)

@@ -159,21 +159,22 @@ def said(rate, low, high, confident=True):
     return Found(rate, (low, high), confident, RangeTest(np.ones(2), np.ones(2)), gradients=250)
 
 
-def test_a_suggestion_is_scored_by_the_sweep():
-    a = answer(said(10**-1.5, 0.005, 0.2), known(), 1000)
-    assert a.ratio == pytest.approx(2.0)  # half-way between 1 and 4, in logarithms
+def test_a_suggestion_is_scored_by_its_runs_beside_the_sweep():
+    a = answer(said(10**-1.5, 0.005, 0.2), 2.0, known(), 1000)
+    assert a.ratio == pytest.approx(2.0)
     assert a.regret == pytest.approx(0.25)
     assert a.lost == pytest.approx(0.5)  # at half of the updates the best rate is as low
     assert a.log10_rate == pytest.approx(0.5)
     assert (a.covers_best, a.covers_valley, a.runs) == (True, False, 0.25)
-    assert answer(said(0.01, 5e-4, 0.2), known(), 1000).covers_valley
-    best = answer(said(0.01, 0.02, 0.2), known(), 1000)
+    assert answer(said(0.01, 5e-4, 0.2), 1.0, known(), 1000).covers_valley
+    best = answer(said(0.01, 0.02, 0.2), 1.0, known(), 1000)
     assert (best.ratio, best.lost, best.covers_best) == (1.0, pytest.approx(0.0), False)
 
 
 def test_only_confident_answers_are_asked_for_their_intervals():
-    good, wrong = answer(said(0.01, 5e-4, 0.2), known(), 1000), answer(said(0.1, 0.05, 0.2), known(), 1000)
-    unsure = answer(said(0.1, 0.05, 0.2, confident=False), known(), 1000)
+    good = answer(said(0.01, 5e-4, 0.2), 1.0, known(), 1000)
+    wrong = answer(said(0.1, 0.05, 0.2), 4.0, known(), 1000)
+    unsure = answer(said(0.1, 0.05, 0.2, confident=False), 4.0, known(), 1000)
     row = of_answers({"a, adam": [good, unsure], "b, adam": [good, good]})
     assert (row["cases"], row["confident"], row["covers the best"]) == (2, 0.75, 1.0)
     assert row["within 5 %"] == 0.5  # of cases, by the mean over their answers

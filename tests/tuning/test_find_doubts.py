@@ -68,6 +68,13 @@ def test_a_last_round_that_diverged_is_no_evidence():
     assert found.learning_rate == pytest.approx(0.005)  # below all that diverged
 
 
+def test_no_rate_between_the_highest_that_held_and_one_that_diverged():
+    found = judged(rounds([4.0, 3.0, 2.0], [4.0, 3.0, 2.0], [3.0, 2.0, np.inf]), 1e-7, 10.0, 0)
+    assert found.learning_rate == 0.02  # the rounds before would have asked for more
+    higher = judged(rounds([4.0, 3.0, 2.0], [4.0, 3.0, 2.0], [3.0, 2.0, 2.0]), 1e-7, 10.0, 0)
+    assert higher.learning_rate > 0.025
+
+
 def test_rounds_that_agree_leave_no_doubt():
     found = judged(rounds(*[[2.0, 1.0, 2.0]] * 3), 1e-7, 10.0, 0)
     assert found.doubt == ""

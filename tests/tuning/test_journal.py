@@ -12,6 +12,7 @@ from tests.tuning.bowl import bowl, validated
 LINEAR = {"linear": lambda peak, steps: lrx.linear_schedule(peak, 0.0, steps)}
 WAYS: dict[str, dict[str, Any]] = {
     "within a budget": dict(optimizers=["sgd", "adam"], budget=6.0, steps=100, seeds=2),
+    "with longer runs": dict(optimizers=["sgd", "adam"], budget=6.5, steps=100, by="training"),
     "without a budget": dict(optimizers={"sgd": lrx.sgd, "adam": lrx.adam}, schedules=LINEAR, budget=None, steps=40),
 }
 

@@ -8,7 +8,7 @@ import lrx
 from lrx.tuning._convex_bound import ConvexBound
 from lrx.tuning._next_run import Candidates, Member
 from lrx.tuning._rate_search import least
-from lrx.tuning._tune_budget import divided
+from lrx.tuning._tune_plan import divided
 from tests.tuning.bowl import bowl
 
 PLAIN = bowl(0.1)
@@ -32,17 +32,44 @@ def test_short_and_whole_runs_cost_no_more_than_the_budget(budget, optimizers, s
         with pytest.raises(ValueError, match="must be at least"):
             divided(budget, optimizers, steps, seeds)
         return
-    whole, gradients, starts = divided(budget, optimizers, steps, seeds)
-    assert whole >= 1
-    assert whole * seeds + optimizers * gradients / steps <= budget + 1e-9
-    assert gradients >= least(starts)
-    assert 1 <= starts <= 4
+    for longer in (True, False):
+        plan = divided(budget, optimizers, steps, seeds, longer)
+        assert plan.whole >= 1
+        short = optimizers * (plan.gradients + 3 * plan.longer) / steps
+        assert plan.whole * seeds + short <= budget + 1e-9
+        assert plan.gradients >= least(plan.starts)
+        assert 1 <= plan.starts <= (1 if plan.longer else 4)
+        assert longer or not plan.longer
+        if plan.longer:
+            assert steps // 4 <= plan.longer <= steps
+            assert plan.whole >= min(optimizers, 2)
+
+
+@pytest.mark.parametrize(
+    ("budget", "optimizers", "seeds", "whole", "longer"),
+    [
+        (1.99, 1, 1, 1, 0),
+        (2.0, 1, 1, 1, 250),
+        (3.0, 1, 1, 2, 250),
+        (3.75, 1, 1, 2, 500),
+        (5.0, 1, 1, 4, 250),
+        (3.99, 1, 3, 1, 0),
+        (6.9, 1, 3, 1, 1000),
+        (7.0, 1, 3, 2, 250),
+        (3.99, 2, 1, 3, 0),
+        (5.5, 2, 1, 3, 333),
+    ],
+)
+def test_longer_runs_come_before_more_whole_ones_than_are_compared(budget, optimizers, seeds, whole, longer):
+    plan = divided(budget, optimizers, 1000, seeds)
+    assert (plan.whole, plan.longer) == (whole, longer)
 
 
 def test_what_it_cost_is_told_and_within_the_budget(tuned):
     whole = sum(len(s.learning_rates) for s in tuned.sweeps["sgd"])
     assert tuned.runs == pytest.approx(whole + tuned.found.gradients / 200)
-    assert whole == 3
+    assert whole == 2
+    assert tuned.found.gradients == least(1) + 3 * tuned.found.rounds[-1].steps
     assert tuned.runs <= tuned.budget == 4.0
 
 
