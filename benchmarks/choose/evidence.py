@@ -176,6 +176,7 @@ def shown(groups: dict[str, dict[str, float]]) -> str:
     shares = ("within 5 %", "lost, median", "confident", "covers the best", "covers the valley")
     for group, row in groups.items():
         cells = [f"{100 * row[k]:.0f} %" if k in shares else f"{row[k]:.3g}" for k in names]
+        cells = ["–" if cell.startswith("nan") else cell for cell in cells]
         lines.append(f"| {group} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
