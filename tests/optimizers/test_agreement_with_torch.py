@@ -46,30 +46,7 @@ def paths():
     return paths_together(given)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "sgd",
-        "sgd_momentum",
-        "sgd_nesterov",
-        "adagrad",
-        "adagrad_initial",
-        "adagrad_initial_no_eps",
-        "rmsprop",
-        "rmsprop_centered",
-        "rmsprop_momentum",
-        "rmsprop_centered_momentum",
-        "adam",
-        "adam_betas",
-        "adam_step",
-        "adam_cosine",
-        "adam_amsgrad",
-        "adamw",
-        "adadelta",
-        "nadam",
-        "radam",
-    ],
-)
+@pytest.mark.parametrize("name", RECORD["cases"])
 def test_a_thousand_steps_are_those_of_torch(name):
     """The ε of Adagrad and RAdam are small enough that their place, where the two differ, does not show."""
     theirs, path = np.array(RECORD["cases"][name]["parameters"]), paths()[name]
