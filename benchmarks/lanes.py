@@ -1,6 +1,6 @@
-"""`lrx.find` with one model in memory and with three: `python -m benchmarks.lanes [--width N] [--json FILE]`.
+"""`lrx.find` with one model in memory and with three: `python -m benchmarks.lanes [--width N] [--layers N] …`.
 
-Adam on two hidden layers with 8 million parameters; a search costs as many gradients as a quarter of the run. Beside
+Adam on dense layers with 8 million parameters; a search costs as many gradients as a quarter of the run. Beside
 the searches stands the training of the run itself, with optax, as the memory that any user needs. Each measurement is a
 new process: the seconds with compilation, and the most memory that the process held beyond that of the same with a
 small network.
@@ -27,10 +27,10 @@ INPUTS, CLASSES, BATCH = 64, 10, 16
 WAYS = {"train": "training with optax", "one": "find(lanes=1)", "three": "find()"}
 
 
-def network(width: int) -> lrx.Problem:
+def network(width: int, layers: int) -> lrx.Problem:
     """Labels that a random matrix gives to random inputs."""
     teacher = jax.random.normal(jax.random.key(0), (INPUTS, CLASSES))
-    sizes = ((INPUTS, width), (width, width), (width, CLASSES))
+    sizes = ((INPUTS, width), *[(width, width)] * layers, (width, CLASSES))
 
     def init(key: jax.Array) -> Any:
         keys = jax.random.split(key, len(sizes))
@@ -73,7 +73,7 @@ def peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def measured(way: str, width: int, steps: int) -> dict[str, float]:
+def measured(way: str, width: int, layers: int, steps: int) -> dict[str, float]:
     """In this process: seconds, and MiB beyond those of a small network."""
 
     def go(problem: lrx.Problem) -> None:
@@ -82,9 +82,9 @@ def measured(way: str, width: int, steps: int) -> dict[str, float]:
         else:
             lrx.find(problem, lrx.adam, steps=steps, lanes=1 if way == "one" else None)
 
-    go(network(8))
+    go(network(8, layers))
     before, begin = peak(), time.perf_counter()
-    go(network(width))
+    go(network(width, layers))
     return {"seconds": time.perf_counter() - begin, "MiB": peak() - before}
 
 
@@ -92,19 +92,20 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--width", type=int, default=2800)
+    parser.add_argument("--layers", type=int, default=1, help="square matrices")
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--only", choices=WAYS, help=argparse.SUPPRESS)
     parser.add_argument("--json")
     args = parser.parse_args()
     if args.only:
-        print(json.dumps(measured(args.only, args.width, args.steps)))
+        print(json.dumps(measured(args.only, args.width, args.layers, args.steps)))
         return
     runs: dict[str, list[dict[str, float]]] = {way: [] for way in WAYS}
     for _ in range(args.repeats):
         for way, some in runs.items():
             command = [sys.executable, "-m", "benchmarks.lanes", "--only", way]
-            command += ["--width", str(args.width), "--steps", str(args.steps)]
+            command += ["--width", str(args.width), "--layers", str(args.layers), "--steps", str(args.steps)]
             some.append(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
     middle = {way: {k: statistics.median(r[k] for r in some) for k in some[0]} for way, some in runs.items()}
     for way, title in WAYS.items():

@@ -73,20 +73,26 @@ def _divided(f: Callable[..., Any], layout: Layout, *specs: Any) -> Callable[...
     return jax.shard_map(f, mesh=layout.mesh, in_specs=in_specs, out_specs=P(layout.axis), check_vma=False)
 
 
-def _start(setup: Setup, rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
-    """Models and optimizer states [members, seeds, …], from the rates [members] and the keys [seeds].
+def _models(setup: Setup, rates: Any, keys: jax.Array) -> Any:
+    """Models [members, seeds, …], equal for all members, from the rates [members], which only count them, and the keys.
 
     A model is the pair of its parameters and the state that its loss keeps beside them.
     """
 
-    def one(rate: jax.Array, hyper: Any, key: jax.Array) -> Any:
-        model = start_of(setup.problem, key)
-        return model, check.in_user_code(setup.make_optimizer, rate, **hyper).init(model[0])
+    def share(rates: jax.Array, keys: jax.Array) -> Any:
+        return jax.vmap(lambda _: jax.vmap(functools.partial(start_of, setup.problem))(keys))(rates)
 
-    def share(rates: jax.Array, hyperparams: Any, keys: jax.Array) -> Any:
-        return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(rates, hyperparams, keys)
+    return _divided(share, setup.layout, True, False)(rates, keys)
 
-    return _divided(share, setup.layout, True, True, False)(rates, hyperparams, keys)
+
+def _states(setup: Setup, rates: Any, hyperparams: Any, models: Any) -> Any:
+    """The optimizer states [members, seeds, …] of models, from the rates [members]."""
+
+    def one(rate: jax.Array, hyper: Any, params: Any) -> Any:
+        return check.in_user_code(setup.make_optimizer, rate, **hyper).init(params)
+
+    share = jax.vmap(jax.vmap(one, (None, None, 0)))
+    return _divided(share, setup.layout, True, True, True)(rates, hyperparams, models[0])
 
 
 def _advance(
@@ -186,13 +192,11 @@ class Programs:
     """
 
     def __init__(self, weak: Callable[[], Setup]):
-        def start(*args: Any) -> Any:
-            return _start(weak(), *args)
+        def models(*args: Any) -> Any:
+            return _models(weak(), *args)
 
-        def restart(rates: Any, hyperparams: Any, keys: jax.Array, old: Any) -> Any:
-            """The same in the memory of members that are over, which are donated."""
-            del old
-            return self.start(rates, hyperparams, keys)
+        def states(*args: Any) -> Any:
+            return _states(weak(), *args)
 
         def advance(*args: Any, learn: bool = True) -> tuple[Any, jax.Array]:
             return _advance(weak(), *args, learn=learn)
@@ -200,9 +204,16 @@ class Programs:
         def evaluate(models: Any) -> Any:
             return _evaluate(weak(), models)
 
-        self.start, self.evaluate = jax.jit(start), jax.jit(evaluate)
-        self.restart = jax.jit(restart, donate_argnums=(3,), keep_unused=True)
+        self.models, self.states, self.evaluate = jax.jit(models), jax.jit(states), jax.jit(evaluate)
         self.advance = jax.jit(advance, static_argnames=("learn",), donate_argnums=(1,))
+
+    def start(self, rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
+        """Models and optimizer states [members, seeds, …], from the rates [members] and the keys [seeds].
+
+        One after the other: the optimizer's state comes when what the random numbers needed is freed.
+        """
+        models = jax.block_until_ready(self.models(rates, keys))
+        return models, self.states(rates, hyperparams, models)
 
 
 _programs: dict[Any, Programs] = {}

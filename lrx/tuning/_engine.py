@@ -11,6 +11,7 @@ written.
 """
 
 import contextlib
+import ctypes
 import dataclasses
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
@@ -101,19 +102,12 @@ class Engine:
             size = sum(np.asarray(x).nbytes for x in jax.tree.leaves(first))
             self.length = self.updates = max(1, min(self.updates, MOST_BYTES // max(size, 1)))
 
-    def start(
-        self, layout: Layout, rates: np.ndarray, hyperparams: dict[str, np.ndarray], old: Group | None = None
-    ) -> Group:
-        """Fresh members, from their first rates [members] and their other numbers, name -> [members].
-
-        Those of `old`, a group of the same layout and seeds, make room for them: what was freed and not used again
-        would count as memory of this process all the same.
-        """
+    def start(self, layout: Layout, rates: np.ndarray, hyperparams: dict[str, np.ndarray]) -> Group:
+        """Fresh members, from their first rates [members] and their other numbers, name -> [members]."""
         full = {k: filled(v, layout.size) for k, v in hyperparams.items()}
         keys = _everywhere(self.init_keys, layout)
-        programs, arguments = self.programs(layout), (filled(rates, layout.size), full, keys)
         with _on(layout):
-            carry = programs.start(*arguments) if old is None else programs.restart(*arguments, old.carry)
+            carry = self.programs(layout).start(filled(rates, layout.size), full, keys)
         return Group(layout, len(rates), full, carry)
 
     def advance(
@@ -174,6 +168,15 @@ class Engine:
 def _at_least_float32(x: np.ndarray) -> np.ndarray:
     """Narrow floats, which no file of NumPy's can hold, as float32."""
     return x.astype(np.float32) if jnp.issubdtype(x.dtype, jnp.floating) and x.dtype.itemsize < 4 else x
+
+
+def return_memory() -> None:
+    """Give the system back what was freed.
+
+    glibc keeps up to 64 MiB for each thread that frees memory. The next model, in other threads, would come on top.
+    """
+    with contextlib.suppress(OSError, TypeError, AttributeError):  # another system, or another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def part_of(steps: int) -> int:

@@ -12,7 +12,7 @@ from .. import _check as check
 from ..problems._problem import Problem
 from ._arguments import check_kinds
 from ._done import Meter, Progress
-from ._engine import Engine, Group, as_key
+from ._engine import Engine, as_key, return_memory
 from ._evidence import CLEAR, Drift
 from ._fixed_size import drift_of
 from ._found import Found, judged
@@ -213,8 +213,6 @@ class ShortRuns:
         self.meter = Meter(0)
         self.told = 0
         """Updates of which the progress was told."""
-        self.over: dict[tuple[int, int], Group] = {}
-        """The last group, by its lanes and seeds, whose memory the next one takes over where memory is short."""
 
     def report_to(self, progress: Progress, total: int) -> None:
         """Call `progress` after each chunk, as far as the updates are of so many in all."""
@@ -282,12 +280,10 @@ class ShortRuns:
             batches=self.batches,
         )
         engine.init_keys, engine.batch_keys = engine.init_keys[seeds], engine.batch_keys[seeds]
-        old = self.over.pop((lanes, len(engine.init_keys)), None)
-        self.over.clear()
-        # one after another in one program: as many gradients as there are runs, whatever their number
-        group = engine.start(Layout(lanes, 1), rows[:, 0], {}, old)
         if self.lanes is not None:
-            self.over[lanes, len(engine.init_keys)] = group
+            return_memory()
+        # one after another in one program: as many gradients as there are runs, whatever their number
+        group = engine.start(Layout(lanes, 1), rows[:, 0], {})
         # a round may come back for more rates on the same batches
         chunks = []
         for losses in engine.advance(group, rows, begin, again_from=begin):
