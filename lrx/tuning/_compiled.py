@@ -153,10 +153,10 @@ def _train(
         updates, state = tx.update(grads, state, params, **extra)
         return (apply_updates(params, updates), after), state, loss
 
-    # the members inside, the seeds outside: what depends on the seed alone is computed once for all members
+    # what depends on the seed alone is computed once for all members
     batch_axis = None if problem.sample is None else 0
-    by_member = jax.vmap(update, in_axes=(0, 0, 0, 0, None, None))
-    population = jax.vmap(by_member, in_axes=(None, None, 0, 0, batch_axis, 0))
+    by_seed = jax.vmap(update, in_axes=(None, None, 0, 0, batch_axis, 0))
+    population = jax.vmap(by_seed, in_axes=(0, 0, 0, 0, None, None))
 
     def step(i: jax.Array, done: Any) -> Any:
         (model, state), losses = done
@@ -168,11 +168,10 @@ def _train(
         model, state, loss = population(rate, hyperparams, model, state, batch, noise)
         return (model, state), losses.at[i].set(loss.astype(losses.dtype))
 
-    swap = functools.partial(jax.tree.map, lambda x: jnp.swapaxes(x, 0, 1))
     members, length = chunk.rates.shape
-    losses = jnp.zeros((length, len(keys), members), jnp.float32)
-    carry, losses = jax.lax.fori_loop(0, chunk.updates, step, (swap(carry), losses))
-    return swap(carry), jnp.transpose(losses, (2, 1, 0))
+    losses = jnp.zeros((length, members, len(keys)), jnp.float32)
+    carry, losses = jax.lax.fori_loop(0, chunk.updates, step, (carry, losses))
+    return carry, jnp.moveaxis(losses, 0, -1)
 
 
 def _evaluate(setup: Setup, models: Any) -> Any:
