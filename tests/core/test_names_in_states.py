@@ -160,3 +160,15 @@ def test_no_link_is_called_like_a_field_of_a_memory(case):
         return set().union(*map(keys, tree)) if isinstance(tree, tuple) else set()
 
     assert not keys(state) & fields(state)
+
+
+def test_under_inject_hyperparams_both_libraries_keep_the_rate_and_setting_it_by_name_sets_both():
+    tx = optax.inject_hyperparams(lrx.sgd)(learning_rate=0.25)
+    state = tx.init(PARAMS)
+    hits = otu.tree_get_all_with_path(state, "learning_rate")
+    assert [float(x) for _, x in hits] == [0.25, 0.25] == [lrx.learning_rate(state)] * 2
+    state = otu.tree_set(state, learning_rate=0.5)
+    assert [float(x) for _, x in otu.tree_get_all_with_path(state, "learning_rate")] == [0.5, 0.5]
+    updates, state = tx.update(PARAMS, state, PARAMS)
+    jax.tree.map(lambda u, p: np.testing.assert_array_equal(u, -0.5 * p), updates, PARAMS)
+    assert lrx.learning_rate(state) == 0.5 == state.hyperparams["learning_rate"]
