@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import lrx
+from tests.operations import by_operations
 
 CURVATURE = jnp.array([1.0, 0.3])
 """Gradient descent diverges at rates above 2 / max(CURVATURE) = 2."""
@@ -66,15 +67,18 @@ def flat(noise=0.01):
 
 
 def lone_run(problem, tx, steps, key, seeds=1, seed=0):
-    """The losses of one run in a plain loop, with the keys that a sweep gives to its seed."""
-    init_key, data_key = jax.random.split(key, (seeds, 2))[seed]
-    params = problem.init(init_key)
-    state = tx.init(params)
-    losses = []
-    for t in range(steps):
-        batch = problem.sample(jax.random.fold_in(data_key, t))
+    """The losses of one run in a plain loop, by NumPy, with the keys that a sweep gives to its seed."""
+
+    @by_operations
+    def step(params, state, batch):
         loss, grads = jax.value_and_grad(problem.loss)(params, batch)
         updates, state = tx.update(grads, state, params)
-        params = lrx.apply_updates(params, updates)
+        return loss, lrx.apply_updates(params, updates), state
+
+    init_key, data_key = jax.random.split(key, (seeds, 2))[seed]
+    params = problem.init(init_key)
+    state, losses = tx.init(params), []
+    for t in range(steps):
+        loss, params, state = step(params, state, problem.sample(jax.random.fold_in(data_key, t)))
         losses.append(loss)
     return np.array(losses)
