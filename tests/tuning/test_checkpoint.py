@@ -93,6 +93,15 @@ def other_bowl():
     return validated().__class__(**{**vars(validated()), "loss": lambda p, b, key=None: jnp.sum(p["x"] ** 2)})
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """The file of a sweep that was stopped after its first chunk."""
+    path = tmp_path_factory.mktemp("begun") / "state"
+    with pytest.raises(Stop):
+        lrx.sweep(validated(), lrx.adam, checkpoint=path, progress=stop_at(1), **GRID)
+    return path
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
@@ -116,12 +125,12 @@ def other_bowl():
         (dict(problem=bowl()), r"different: problem, got"),
     ],
 )
-def test_another_sweep_is_told_what_differs(tmp_path, change, told):
-    kwargs: dict[str, Any] = dict(problem=validated(), make_optimizer=lrx.adam, checkpoint=tmp_path / "state") | GRID
-    with pytest.raises(Stop):
-        lrx.sweep(progress=stop_at(1), **kwargs)
+def test_another_sweep_is_told_what_differs(begun, change, told):
+    kwargs: dict[str, Any] = dict(problem=validated(), make_optimizer=lrx.adam, checkpoint=begun) | GRID
+    before = begun.read_bytes()
     with pytest.raises(ValueError, match=r"sweep\(checkpoint=...\) must be of a sweep with the same arg.*" + told):
         lrx.sweep(**kwargs | change)
+    assert begun.read_bytes() == before
 
 
 @pytest.mark.parametrize("changed", [[0.9, 0.0], [0.0, 0.9, 0.9], [0.0]])
