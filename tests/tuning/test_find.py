@@ -129,7 +129,7 @@ def test_short_runs_go_through_the_schedule_of_the_whole_run():
 
     def warmup(peak, steps):
         seen.append(steps)
-        return lrx.warmup_cosine_decay_schedule(0.0, peak, 100, steps)  # no schedule of fewer than 100 steps
+        return lrx.warmup_linear_schedule(peak, 100, total_steps=steps)  # no schedule of fewer than 100 steps
 
     found = lrx.find(BOWL, lrx.sgd, steps=200, schedule=warmup)
     assert set(seen) == {200}

@@ -220,7 +220,9 @@ def test_range_test_find_and_tune():
     ramp = lrx.exponential_decay(1e-3, 29, 1e3)
     np.testing.assert_allclose(record.losses, lone_run(running(), optax.sgd, ramp(np.arange(30)))[0], rtol=1e-4)
     assert 1e-7 < lrx.find(running(), lrx.sgd).learning_rate < 10
-    kwargs: dict[str, Any] = dict(optimizers={"sgd": lrx.sgd}, schedules="constant", learning_rates=RATES, steps=16, seeds=1)
+    kwargs: dict[str, Any] = dict(
+        optimizers={"sgd": lrx.sgd}, schedules="constant", learning_rates=RATES, steps=16, seeds=1
+    )
     tuned = lrx.tune(running(), budget=6.0, **kwargs)
     assert tuned.by == "validation"
     assert tuned.sweeps["sgd"][0].scores["batches"].max() == 16
