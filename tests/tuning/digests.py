@@ -93,7 +93,7 @@ def digest(inner, where="loss"):
 
 def by_words(x):
     """Code with a set of strings, whose order each process decides anew."""
-    return x * len({"one", "two", "three"} & {str(x.dtype)})
+    return x * len({"one", "two", "three", "four", "five", "six", "seven"} & {str(x.dtype)})
 
 
 def in_any_process():
