@@ -268,7 +268,8 @@ def test_flax_batch_normalization_trains_as_in_a_plain_loop():
     problem = lrx.Problem(
         init=start, loss_with_state=loss, sample=lambda key: jax.random.randint(key, (16,), 0, 64), evaluate=evaluate
     )
-    result, scores = lrx.sweep(problem, lrx.adam, learning_rate=[0.003, 0.03], seeds=2, steps=30), jax.jit(evaluate)
+    scores = jax.jit(evaluate)
+    result = lrx.sweep(problem, lrx.adam, learning_rate=[0.003, 0.03], seeds=2, steps=30)
     for i, seed in ((0, 1), (1, 0)):
         losses, params, batch_stats = lone_run(problem, optax.adam, [[0.003, 0.03][i]] * 30, seeds=2, seed=seed)
         np.testing.assert_allclose(result.losses[i, 0, seed], losses, rtol=1e-3)

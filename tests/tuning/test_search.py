@@ -53,8 +53,7 @@ def own_schedule(peak, steps):
 
 
 def test_by_hand_it_suggests_what_find_suggests():
-    key = jax.random.key(0)
-    tx = lrx.sgd(1.0)
+    key, tx = jax.random.key(0), lrx.sgd(1.0)
 
     @jax.jit
     def run(rates, begin, key):
@@ -72,8 +71,8 @@ def test_by_hand_it_suggests_what_find_suggests():
 
     def losses(trial):
         begin = {0: 0, 1: 8, 2: 24}[trial.round]  # where `find` is in its stream of batches
-        rates = rates_of(trial.schedule, np.arange(LONGEST))
-        return run(rates, begin, jax.random.fold_in(key, trial.round))[: trial.steps]
+        rates, start = rates_of(trial.schedule, np.arange(LONGEST)), jax.random.fold_in(key, trial.round)
+        return run(rates, begin, start)[: trial.steps]
 
     search = finished(lrx.Search(steps=200), losses)
     found = lrx.find(BOWL, lrx.sgd, steps=200, key=key)
