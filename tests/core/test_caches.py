@@ -55,11 +55,11 @@ def test_no_cache_of_jit_ever_gives_another_optimizers_numbers():
 
 
 def test_equinox_940_equal_optimizers_share_one_trace(traces):
-    for _ in range(3):
+    for _ in range(2):
         tx = lrx.adam(1e-3, b2=0.9375)
         jax.jit(tx.update)(GRADS, tx.init(PARAMS), PARAMS)
         del tx
-        gc.collect()  # jax.jit forgets functions that died
+        gc.collect(1)  # what is young: jax.jit forgets functions that died
     assert traces.count <= 1  # 0 if an earlier test has compiled it
 
 

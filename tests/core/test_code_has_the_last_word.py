@@ -126,12 +126,13 @@ def test_hf_27749_and_23099_a_changed_config_wins_over_the_checkpoint(name, rest
 
 def test_an_edit_lasts_until_the_code_changes():
     tx = lrx.adam(warmup_cosine(init_value=1e-4))
-    state = lrx.with_hyperparams(train(tx)[1], learning_rate={"init_value": 0.5, "peak_value": 0.5}, b1=0.25)
-    update = jax.jit(tx.update, donate_argnums=1)
+    _, state = train(tx, by=by_operations)
+    state = lrx.with_hyperparams(state, learning_rate={"init_value": 0.5, "peak_value": 0.5}, b1=0.25)
+    update, batch = jax.jit(tx.update, donate_argnums=1), by_operations(jax.vmap(tx.update, (0, None, None)))
     for state_after in (
         update(GRADS, jax.tree.map(jnp.copy, state), PARAMS)[1],
         pickle.loads(pickle.dumps(lrx.adam(warmup_cosine(init_value=1e-4)).update(GRADS, state, PARAMS)[1])),
-        jax.tree.map(lambda x: x[0], jax.vmap(tx.update, (0, None, None))(stacked(GRADS), state, PARAMS)[1]),
+        jax.tree.map(lambda x: x[0], batch(stacked(GRADS), state, PARAMS)[1]),
     ):
         assert lrx.learning_rate(state_after) == 0.5
         assert lrx.hyperparams(state_after)["scale_by_adam.b1"] == 0.25
@@ -160,13 +161,12 @@ WRAPPERS = {
 def test_edits_and_new_code_through_wrappers(wrap):
     def update_of(o, rate):
         tx = wrap(o, o.adam(rate))
-        return jax.jit(lambda s: tx.update(GRADS, s, PARAMS))
+        return by_operations(lambda s: tx.update(GRADS, s, PARAMS))
 
     state = wrap(lrx, lrx.adam(0.1)).init(PARAMS)
     path = next(p for p in lrx.learning_rates(state) if "b." not in p)
     edited = lrx.with_hyperparams(state, **{path: 0.3})
-    theirs = wrap(optax, optax.adam(0.3))
-    expected, _ = jax.jit(theirs.update)(GRADS, theirs.init(PARAMS), PARAMS)
+    expected, _ = update_of(optax, 0.3)(wrap(optax, optax.adam(0.3)).init(PARAMS))
     for updates, _ in (update_of(lrx, 0.1)(edited), update_of(lrx, 0.3)(state), update_of(lrx, 0.3)(edited)):
         assert distance(updates, expected) < 1e-5
     _, after = update_of(lrx, 0.1)(update_of(lrx, 0.1)(edited)[1])

@@ -169,8 +169,8 @@ def test_population_of_nnx_optimizers_under_vmap(schedule):
 
 def test_haiku():
     net = hk.without_apply_rng(hk.transform(lambda x: hk.nets.MLP([4, 1])(x)))
-    params = net.init(jax.random.key(0), jnp.ones((2, 3)))
-    trained, state = train(lrx.adamw(warmup_cosine(init_value=1e-3)), params, params)
+    params = jax.jit(net.init)(jax.random.key(0), jnp.ones((2, 3)))
+    trained, state = train(lrx.adamw(warmup_cosine(init_value=1e-3)), params, params, by=by_operations)
     assert jax.tree.structure(trained) == jax.tree.structure(params)
     assert lrx.count(state) == 3
 
@@ -213,7 +213,7 @@ def test_equinox_module_as_a_schedule_keeps_its_numbers_as_data(traces):
 
 def test_equinox_files_and_filters():
     tx = lrx.adam(warmup_cosine())
-    _, state = train(tx)
+    _, state = train(tx, by=by_operations)
     file = io.BytesIO()
     eqx.tree_serialise_leaves(file, state)
     file.seek(0)

@@ -42,7 +42,7 @@ mine, known = pickle.load(open(folder + "/optimizers.pkl", "rb"))
 same = lrx.adam(lrx.linear_schedule(1.0, 0.0, 10))
 told["equal"] = known == same and hash(known) == hash(same)
 state = mine.init(jnp.ones(3))
-mine.update(jnp.ones(3), state)
+jax.eval_shape(mine.update, jnp.ones(3), state)
 told["rate"] = float(lrx.learning_rate(state))
 told["peak"] = float(lrx.hyperparams(state)["scale_by_learning_rate.learning_rate.peak"])
 

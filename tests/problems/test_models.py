@@ -309,12 +309,12 @@ class Field(nn.Module):
 def test_the_mode_may_be_a_field_of_a_linen_module_and_loss_fn_has_the_last_word():
     x = jnp.ones((4, 3))
     problem = problems.from_linen(Field(), lambda m, b: jnp.mean(m(b) ** 2), [x], validation=x)
-    start = problem.init(jax.random.key(0))
-    losses = {float(problem.loss_with_state(*start, x, jax.random.key(i))[0]) for i in range(3)}
+    start, loss = jax.jit(problem.init)(jax.random.key(0)), jax.jit(problem.loss_with_state)
+    losses = {float(loss(*start, x, jax.random.key(i))[0]) for i in range(3)}
     assert len(losses) == 3 and float(problem.evaluate(*start)["loss"]) not in losses
     always = problems.from_linen(LinenCNN(), lambda m, b: cross_entropy(m(b[0], train=False), b[1]), DATA)
-    start = always.init(jax.random.key(0))
-    assert same(start[1], always.loss_with_state(*start, DATA[0], jax.random.key(0))[1])
+    start = jax.jit(always.init)(jax.random.key(0))
+    assert same(start[1], jax.jit(always.loss_with_state)(*start, DATA[0], jax.random.key(0))[1])
 
 
 @each_framework
