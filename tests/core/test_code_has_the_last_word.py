@@ -76,11 +76,6 @@ SCHEDULES = {
 }
 
 
-@functools.cache
-def old_and_new(name, library):
-    return tuple(make(library) for make in SCHEDULES[name])
-
-
 @jax.jit
 def step(state):
     return state.apply_gradients(grads=GRADS)
@@ -106,6 +101,17 @@ def by_orbax(old, new, tmp_path):
         return step(files.restore(tmp_path / "state", target))
 
 
+@functools.cache
+def old_and_new(name, library):
+    return tuple(make(library) for make in SCHEDULES[name])
+
+
+@functools.cache
+def restarted_by_optax(name):
+    """The numbers of optax are in the code alone: it goes on alike by whatever way the state came."""
+    return by_replaced_tx(*old_and_new(name, optax), None)
+
+
 SAME_STRUCTURE = ("constant", "beta", "horizon")
 """Where the target has the structure of the file: else Flax and Orbax refuse it, and `lrx.resume` is the way."""
 
@@ -116,8 +122,8 @@ SAME_STRUCTURE = ("constant", "beta", "horizon")
     + [(name, way) for name in SAME_STRUCTURE for way in (by_msgpack, by_orbax)],
 )
 def test_hf_27749_and_23099_a_changed_config_wins_over_the_checkpoint(name, restart, tmp_path):
-    ours, theirs = (restart(*old_and_new(name, o), tmp_path / o.__name__) for o in (lrx, optax))
-    assert distance(ours.params, theirs.params) < 2e-5
+    ours = restart(*old_and_new(name, lrx), tmp_path)
+    assert distance(ours.params, restarted_by_optax(name).params) < 2e-5
     assert lrx.count(ours.opt_state) == 2
 
 

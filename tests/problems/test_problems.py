@@ -157,6 +157,15 @@ READY = [
 every_problem = pytest.mark.parametrize("ready", READY, ids=lambda ready: ready.make.__name__)
 
 
+def test_mnist1d_leaves_the_global_random_state_alone():
+    module("mnist1d")._data.cache_clear()
+    random.seed(1), np.random.seed(1)
+    expected = random.random(), np.random.rand()
+    random.seed(1), np.random.seed(1)
+    module("mnist1d")._data()
+    assert (random.random(), np.random.rand()) == expected
+
+
 @every_problem
 def test_shapes_and_dtypes_under_x64_and_strict_promotion(ready):
     problem = ready.make()
@@ -233,15 +242,6 @@ def test_text_windows_are_the_text():
     for window, character in zip(windows, following, strict=True):
         assert "".join(source.ALPHABET[i] for i in [*window, character]) in characters
     assert "The " in characters and len(source.ALPHABET) == 96
-
-
-def test_mnist1d_leaves_the_global_random_state_alone():
-    module("mnist1d")._data.cache_clear()
-    random.seed(1), np.random.seed(1)
-    expected = random.random(), np.random.rand()
-    random.seed(1), np.random.seed(1)
-    module("mnist1d")._data()
-    assert (random.random(), np.random.rand()) == expected
 
 
 @pytest.mark.parametrize(
