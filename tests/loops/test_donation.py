@@ -18,9 +18,6 @@ import lrx
 from .common import IMAGES, LABELS, optimizer
 from .frameworks import Bare, bare_init, bare_logits, cross_entropy
 
-as_users_have_it = pytest.mark.real_compiler
-"""Of what XLA makes of a step; that a buffer is gone does not depend on it."""
-
 OPTIMIZERS = {
     "adamw": optimizer(),
     "rmsprop": lrx.rmsprop(1e-3, momentum=0.9),  # centered, it reads the old mean twice, and XLA's CPU copies that
@@ -33,8 +30,8 @@ optimizers = pytest.mark.parametrize("tx", OPTIMIZERS.values(), ids=OPTIMIZERS)
 MODEL = bare_init(jax.random.key(0))
 PARAMS = {"hidden": {"w": MODEL["hidden"]["w"]}, "out": {"b": MODEL["out"]["b"]}}
 """A matrix and a vector, one for each group: XLA takes as long as there are leaves."""
-GRAPH_ALONE = {"xla_backend_optimization_level": 0, "xla_llvm_disable_expensive_passes": True}
-"""The graph and its buffers are made as users have them; what LLVM then makes of each loop does not matter here."""
+AS_USERS_HAVE_IT = {"xla_cpu_use_fusion_emitters": True}
+"""The graph and its buffers: the machine code that LLVM then makes of it, fast here, is not looked at."""
 
 
 def params_first(tx):
@@ -53,7 +50,7 @@ def grads_first(tx):
 
 
 def compiled(step, *arguments, donate):
-    return jax.jit(step, donate_argnums=donate).lower(*arguments).compile(GRAPH_ALONE)
+    return jax.jit(step, donate_argnums=donate).lower(*arguments).compile(AS_USERS_HAVE_IT)
 
 
 @functools.cache
@@ -76,7 +73,6 @@ def nbytes(tree):
     return sum(x.nbytes for x in jax.tree.leaves(tree))
 
 
-@as_users_have_it
 @optimizers
 def test_params_state_grads_copies_nothing(tx):
     state, program = tx.init(PARAMS), updated_in_place(tx)
@@ -87,7 +83,6 @@ def test_params_state_grads_copies_nothing(tx):
     assert program.memory_analysis().alias_size_in_bytes >= nbytes((PARAMS, state)) - unread
 
 
-@as_users_have_it
 @optimizers
 def test_grads_state_params_copies(tx):
     program = compiled(grads_first(tx), PARAMS, tx.init(PARAMS), PARAMS, donate=(1, 2))
@@ -95,7 +90,6 @@ def test_grads_state_params_copies(tx):
     assert program.memory_analysis().temp_size_in_bytes > updated_in_place(tx).memory_analysis().temp_size_in_bytes
 
 
-@as_users_have_it
 def test_a_whole_step_with_its_gradient_copies_nothing():
     tx = optimizer()
 
@@ -106,7 +100,6 @@ def test_a_whole_step_with_its_gradient_copies_nothing():
     assert copied(compiled(step, MODEL, tx.init(MODEL), IMAGES, LABELS, donate=(0, 1))) == []
 
 
-@as_users_have_it
 def test_a_donated_train_state_copies_nothing():
     state = TrainState.create(apply_fn=None, params=PARAMS, tx=optimizer())
     program = compiled(lambda state, grads: state.apply_gradients(grads=grads), state, PARAMS, donate=0)
