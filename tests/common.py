@@ -33,9 +33,9 @@ def warmup_cosine(**changes):
     return lrx.warmup_cosine_decay_schedule(**{**WARMUP_COSINE, **changes})
 
 
-def train(tx, params=PARAMS, grads=GRADS, steps=3, **extra):
-    """Parameters and state after some updates with one gradient, in one compiled step."""
-    step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads, **extra))
+def train(tx, params=PARAMS, grads=GRADS, steps=3, by=jax.jit, **extra):
+    """Parameters and state after some updates with one gradient, in one step that is compiled, or run `by` another."""
+    step = by(lambda params, state, grads: one_step(tx, params, state, grads, **extra))
     state = tx.init(params)
     for _ in range(steps):
         params, state = step(params, state, grads)
