@@ -64,6 +64,7 @@ class Run:
 # ---------------------------------------------------------------- JAX alone
 
 
+@jax.jit
 def bare_init(key):
     def dense(key, inputs, outputs):
         return {"w": jax.random.normal(key, (inputs, outputs)) / inputs**0.5, "b": jnp.zeros(outputs)}

@@ -34,6 +34,8 @@ def ask(folder):
         updates, state = tx.update(grads, lrx.with_hyperparams(state, learning_rate=rate), params)
         return lrx.apply_updates(params, updates), state, loss
 
+    rates_of = jax.jit(lambda schedule: schedule(np.arange(200)))  # one program for the trials of every length
+
     # process 0 alone has the file
     file = folder / "search.json"
     search = lrx.Search.from_json(file.read_text()) if jax.process_index() == 0 else lrx.Search(steps=200)
@@ -44,7 +46,7 @@ def ask(folder):
         while (trial := search.ask()) is not None:
             params, losses = start(trial.seed), []
             state = tx.init(params)
-            for rate in np.asarray(trial.schedule(np.arange(trial.steps))):
+            for rate in np.asarray(rates_of(trial.schedule))[: trial.steps]:
                 params, state, loss = step(params, state, rate)
                 losses.append(loss)
             search.tell(trial, losses)
