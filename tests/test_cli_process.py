@@ -30,10 +30,10 @@ def test_python_m_lrx(monkeypatch, capsys):
 
 PROCESSES = """
 import ctypes, os, signal, subprocess, sys, threading
-import matplotlib
+import matplotlib, pydantic
 import lrx.cli, lrx.cli._tune
 
-lrx.cli.make_app()  # what all four would import is imported once
+lrx.cli.make_app(), lrx.tune  # what all four would import is imported once
 
 def tune(*args, **kwargs):
     if name == "interrupt":  # in the middle of what does not come back to Python
