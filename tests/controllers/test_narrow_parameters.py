@@ -12,8 +12,7 @@ import lrx
 STEPS = 150
 SIDE = 5
 POINTS = np.random.default_rng(0).standard_normal((STEPS, 8, SIDE), np.float32)
-SOLUTION = np.linspace(-1.0, 1.0, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
-SOLUTION = np.concatenate([SOLUTION, np.full((1, SIDE), 0.5, np.float32)])
+SOLUTION = np.float32([*np.linspace(-1.0, 1.0, SIDE * SIDE).reshape(SIDE, SIDE), np.full(SIDE, 0.5)])
 """Weights, and a last row of biases."""
 
 CASES = {

@@ -75,7 +75,8 @@ def rate_and_slopes(schedule, count):
 def questions(schedule):
     """Which leaves of the schedule, and whether the count, differ between the members, and what is traced then.
 
-    Less of schedules that are made of others: nothing that JAX would see the first time there is left out.
+    A schedule that is made of others is asked less: every operation that is left out there, with operands spread in the
+    same way, is traced in the others.
     """
     leaves = jax.tree.leaves(schedule)
     every, filled = tuple(range(len(leaves))), [i for i, x in enumerate(leaves) if np.size(x)]
