@@ -235,7 +235,7 @@ def test_nothing_global_changes():
         def params():  # reading the backend would import pyplot
             return {k: str(matplotlib.rcParams[k]) for k in matplotlib.rcParams if k != "backend"}
         before = params()
-        lrx.plot(lrx.cosine_decay_schedule(0.1, 100))._repr_png_()
+        lrx.plot(lrx.constant_schedule(0.1), steps=100)._repr_png_()
         assert params() == before and "matplotlib.pyplot" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", script], check=True)
