@@ -109,3 +109,20 @@ def test_debug_nans_is_heard():
     assert np.isnan(root(-X[0])["root"]).any()
     with jax.debug_nans(True), pytest.raises(FloatingPointError, match="not a number"):
         root(-X[0])
+
+
+def test_what_acts_is_run_each_time_and_what_depends_on_no_argument_once():
+    seen, made = [], []
+
+    def table():
+        made.append(1)
+        return np.float32(3)
+
+    def function(x):
+        jax.debug.callback(seen.append, x)
+        return x + jax.pure_callback(table, jax.ShapeDtypeStruct((), jnp.float32))
+
+    triple = by_operations(function)
+    assert [float(triple(np.float32(x))) for x in (1, 2)] == [4, 5]
+    assert [float(x) for x in seen] == [1, 2]
+    assert len(made) == 1
