@@ -11,7 +11,7 @@ import weakref
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Literal
 
 
 def by_operations(function):
@@ -90,7 +90,8 @@ class Program:
         """The places of the outputs of one operation."""
         name, options = equation.primitive.name, equation.params
         if name in CALLS:
-            return self.add(options[CALLS[name]], inputs)
+            called = options[CALLS[name]]
+            return self.add(called if isinstance(called, ClosedJaxpr) else ClosedJaxpr(called, ()), inputs)
         run = operation(equation)
         if self.given.isdisjoint(inputs) and not equation.effects:
             return [self.place(x) for x in run([self.known[i] for i in inputs])]
