@@ -165,8 +165,12 @@ def with_options(function):
     return lambda *values, **_: function(*values)
 
 
-def over_axes(function):
-    return lambda x, axes, **_: function(x, axis=tuple(axes))
+def over_axes(function, of_nothing=0):
+    def reduce(x, axes, **_):
+        axes = tuple(axes)
+        return function(x, axis=axes) if x.size else np.full(np.sum(x, axis=axes).shape, of_nothing)
+
+    return reduce
 
 
 def broadcast_in_dim(x, *, shape, broadcast_dimensions, **_):
@@ -255,9 +259,9 @@ NUMPY = {
     ],
     "concatenate": lambda *xs, dimension: np.concatenate(xs, dimension),
     "reduce_sum": over_axes(np.sum),
-    "reduce_max": over_axes(np.max),
-    "reduce_min": over_axes(np.min),
-    "reduce_and": over_axes(np.all),
+    "reduce_max": over_axes(np.max, -np.inf),
+    "reduce_min": over_axes(np.min, np.inf),
+    "reduce_and": over_axes(np.all, True),
     "reduce_or": over_axes(np.any),
 }
 """Operations as NumPy has them. Others, and those of random keys, are run by JAX."""

@@ -35,6 +35,13 @@ def shapes(x, n):
     which = jax.lax.select_n(jnp.abs(n) % 3, n, n + 1, n + 2)
     rows = [x.reshape(3, 2), x.T, x[None, :, None], x[:1].squeeze(0), jnp.concatenate([x, x], 1), x + n]
     sums = [x.sum(), x.sum(1), x.max(0), x.min(), (x > 0).all(1), (x > -2).all(), (x > 2).any(), x.mean(0)]
+    sums += [
+        x[:0].max(1),
+        jnp.max(x[:0], 0, initial=1),
+        jnp.max(x[:0], 0, initial=-jnp.inf),
+        x[:0].sum(0),
+        (x[:0] > 0).all(0),
+    ]
     return rows, sums, which, x @ x.T, jnp.sort(x, 1), jax.random.normal(jax.random.key(3), (2,))
 
 
