@@ -98,7 +98,7 @@ def same(a, b):
 def finite(tree):
     """Whether every inexact leaf of a tree is finite."""
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return all(bool(jnp.isfinite(x).all()) for x in leaves)
+    return all(np.isfinite(np.asarray(x)).all() for x in leaves)
 
 
 def distance(a, b):
