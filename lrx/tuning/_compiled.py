@@ -86,12 +86,18 @@ def _models(setup: Setup, rates: Any, keys: jax.Array) -> Any:
 
 
 def _states(setup: Setup, rates: Any, hyperparams: Any, models: Any) -> Any:
-    """The optimizer states [members, seeds, …] of models, from the rates [members]."""
+    """The optimizer states [members, seeds, …] of models that are equal for all members, from the rates [members].
+
+    What depends on the parameters alone is computed once for all members.
+    """
 
     def one(rate: jax.Array, hyper: Any, params: Any) -> Any:
         return check.in_user_code(setup.make_optimizer, rate, **hyper).init(params)
 
-    share = jax.vmap(jax.vmap(one, (None, None, 0)))
+    def share(rates: jax.Array, hyperparams: Any, params: Any) -> Any:
+        params = jax.tree.map(lambda x: x[0], params)
+        return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(rates, hyperparams, params)
+
     return _divided(share, setup.layout, True, True, True)(rates, hyperparams, models[0])
 
 

@@ -1,12 +1,14 @@
 """Chunks of bounded size, for every number of steps, and nothing held that is not needed."""
 
 import gc
+import re
 import weakref
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import lrx
@@ -241,3 +243,19 @@ def test_methods_that_are_looked_up_again_share_programs():
     sweep()
     sweep()
     assert calls[0] == calls[1]
+
+
+def test_what_an_optimizer_makes_of_the_parameters_alone_is_made_once_for_all_members():
+    """A decomposition may cost more than the run."""
+
+    def sorting(learning_rate):
+        tx = lrx.sgd(learning_rate)
+        return optax.GradientTransformation(lambda p: (tx.init(p), jnp.sort(p["w"])), tx.update)
+
+    problem = lrx.Problem(lambda key: {"w": jax.random.normal(key, (7,))}, ALONE.loss, ALONE.sample)
+    engine, layout = Engine(problem, sorting, seeds=2), lay_out(3)
+    rates = np.full(3, 0.1, np.float32)
+    program = jax.make_jaxpr(programs_of(Setup(engine.trained, sorting, layout)).together)(rates, {}, engine.init_keys)
+    sorts = re.findall(r"(f32\[[0-9,]*\]) = sort\[", str(program))
+    assert sorts == ["f32[2,7]"]
+    assert program.out_avals[-1].shape == (3, 2, 7)

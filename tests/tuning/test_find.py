@@ -379,3 +379,13 @@ def test_a_search_that_was_stopped_goes_on(tmp_path):
         np.testing.assert_array_equal(one.losses, other.losses)
     with pytest.raises(ValueError, match=r"find\(checkpoint=...\) must be of a find with the same arg.*start"):
         lrx.find(BOWL, lrx.adam, seeds=2, checkpoint=tmp_path / "state", start=1e-6)
+
+
+@pytest.mark.parametrize("number", [float, np.array])
+def test_numbers_of_steps_seeds_and_models_may_be_whole_floats_or_arrays(number):
+    plain = lrx.find(BOWL, lrx.sgd, steps=200, seeds=2, budget=2.5, lanes=1)
+    found = lrx.find(BOWL, lrx.sgd, steps=number(200), seeds=number(2), budget=2.5, lanes=number(1))
+    assert found.learning_rate == plain.learning_rate
+    plain = lrx.find(BOWL, lrx.sgd, rule="minimum", num_steps=50, seeds=2)
+    found = lrx.find(BOWL, lrx.sgd, rule="minimum", num_steps=number(50), seeds=number(2))
+    assert found.learning_rate == plain.learning_rate
