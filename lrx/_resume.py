@@ -7,12 +7,13 @@ from typing import Any, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 from jax.tree_util import GetAttrKey
 
 from . import _check as check
 from ._boxes import boxed_like, is_boxed, map_with_names, value_of
 from ._matching import Found, Leaf, Matching
-from ._numbers import is_key
+from ._numbers import is_key, is_tracer
 from ._pytree import key_name
 from ._resume_at_step import at_step, is_step, placed_like
 from ._rules_in import applied_last, rules_in
@@ -112,6 +113,7 @@ def resume(
     filling = _Filling(tx, fresh, Matching(fresh, _unboxed(restored), params))
     new = map_with_names(lambda path, x: boxed_like(x, filling.leaf(path, value_of(x))), fresh)
     filling.check(missing, extra)
+    new = _on_one_device(new)
     lines = filling.lines()
     if report is not None:
         for line in lines:
@@ -119,6 +121,24 @@ def resume(
     elif lines:
         _log.warning("resume(tx, params, restored): %s.", "; ".join(lines))
     return new
+
+
+def _on_one_device(state: Any) -> Any:
+    """The state, all of it bound to the device that a part of it is bound to, as by a file.
+
+    The first update binds it all: the second one would find arrays of another kind, and be compiled anew.
+    """
+    arrays = [x for x in jax.tree.leaves(state) if isinstance(x, jax.Array) and not is_tracer(x)]
+    places = {x.sharding for x in arrays if getattr(x, "committed", False)}
+    if len(places) != 1 or not isinstance(place := places.pop(), SingleDeviceSharding):
+        return state
+
+    def bound(path: Any, x: Any) -> Any:
+        value = value_of(x)
+        other = is_tracer(value) or not isinstance(value, jax.Array)
+        return x if other else boxed_like(x, jax.device_put(value, place))
+
+    return map_with_names(bound, state)
 
 
 class _Filling:

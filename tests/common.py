@@ -33,9 +33,9 @@ def warmup_cosine(**changes):
     return lrx.warmup_cosine_decay_schedule(**{**WARMUP_COSINE, **changes})
 
 
-def train(tx, params=PARAMS, grads=GRADS, steps=3, **extra):
-    """Parameters and state after some updates with one gradient, in one compiled step."""
-    step = jax.jit(lambda params, state, grads: one_step(tx, params, state, grads, **extra))
+def train(tx, params=PARAMS, grads=GRADS, steps=3, by=jax.jit, **extra):
+    """Parameters and state after some updates with one gradient, in one step that is compiled, or run `by` another."""
+    step = by(lambda params, state, grads: one_step(tx, params, state, grads, **extra))
     state = tx.init(params)
     for _ in range(steps):
         params, state = step(params, state, grads)
@@ -98,7 +98,7 @@ def same(a, b):
 def finite(tree):
     """Whether every inexact leaf of a tree is finite."""
     leaves = [x for x in jax.tree.leaves(tree) if jnp.issubdtype(x.dtype, jnp.inexact)]
-    return all(bool(jnp.isfinite(x).all()) for x in leaves)
+    return all(np.isfinite(np.asarray(x)).all() for x in leaves)
 
 
 def distance(a, b):

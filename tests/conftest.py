@@ -52,10 +52,13 @@ def pytest_configure(config):
 
 
 def pytest_collection_modifyitems(items):
-    """First the files with a slow test, then those of many: no worker is left with a long file at the end."""
+    """First the files with a slow test, then those of many: no worker is left with a long file at the end.
+
+    Between them those that want the real compiler: what was compiled is dropped each time that the compiler changes.
+    """
     tests = collections.Counter(item.path for item in items)
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
-    items.sort(key=lambda item: (item.path not in slow, -tests[item.path]))
+    slow, real = ({item.path for item in items if item.get_closest_marker(m)} for m in ("slow", "real_compiler"))
+    items.sort(key=lambda item: (item.path not in slow, item.path not in real, -tests[item.path]))
 
 
 def pytest_collection_finish(session):

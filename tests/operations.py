@@ -5,10 +5,13 @@ trace has all that JAX knows of a function: shapes, dtypes, batches and derivati
 XLA makes of it, such as buffers, devices and digits, is not for here.
 """
 
+import functools
+import weakref
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Literal
 
 
 def by_operations(function):
@@ -24,12 +27,16 @@ def by_operations(function):
         closed, out = traces[types]
         with np.errstate(all="ignore"):
             values = evaluate(closed, leaves)
-        assert not any(aval.weak_type for aval in closed.out_avals), "NumPy has no weak types"
         if jax.config.jax_debug_nans and any(map(is_nan, values, closed.out_avals)):
             raise FloatingPointError("an output is not a number")
-        return out.unflatten(map(jnp.asarray, values))
+        return out.unflatten(map(as_array, values, closed.out_avals))
 
     return call
+
+
+def as_array(x, aval):
+    """JAX's array; a weak type is that of a Python number, which an array of NumPy's cannot have."""
+    return jnp.asarray(np.asarray(x).item() if aval.weak_type else x)
 
 
 def is_nan(x, aval):
@@ -38,32 +45,90 @@ def is_nan(x, aval):
 
 def evaluate(closed, values):
     """The outputs of a closed jaxpr; of a condition only the branch that is taken is run."""
-    known = dict(zip(closed.jaxpr.constvars, closed.consts, strict=True))
-    known.update(zip(closed.jaxpr.invars, values, strict=True))
-
-    def read(x):
-        return np.asarray(x.val, x.aval.dtype) if isinstance(x, Literal) else known[x]
-
-    for equation in closed.jaxpr.eqns:
-        outputs = perform(equation, [read(x) for x in equation.invars])
-        known.update(zip(equation.outvars, outputs, strict=True))
-    return [read(x) for x in closed.jaxpr.outvars]
+    if closed not in PROGRAMS:
+        PROGRAMS[closed] = Program(closed)
+    return PROGRAMS[closed](values)
 
 
-def perform(equation, values):
-    """The outputs of one operation: by NumPy, of the functions that it calls, or by JAX."""
+PROGRAMS = weakref.WeakKeyDictionary()
+
+
+class Program:
+    """A closed jaxpr as a list of steps. What depends on no argument is computed once, before any is given."""
+
+    def __init__(self, closed):
+        self.known, self.steps = [None] * len(closed.jaxpr.invars), []
+        self.given = set(range(len(self.known)))
+        """The places of the arguments, and of what depends on them."""
+        self.outputs = self.add(closed, list(self.given))
+        self.steps = self.needed()
+
+    def __call__(self, values):
+        known = self.known.copy()
+        known[: len(values)] = values
+        for run, inputs, outputs, over in self.steps:
+            for i, x in zip(outputs, run([known[j] for j in inputs]), strict=True):
+                known[i] = x
+            for i in over:
+                known[i] = None
+        return [known[i] for i in self.outputs]
+
+    def add(self, closed, inputs):
+        """The places of the outputs of a closed jaxpr whose inputs are at some places."""
+        places = dict(zip(closed.jaxpr.invars, inputs, strict=True))
+        places.update((x, self.place(value)) for x, value in zip(closed.jaxpr.constvars, closed.consts, strict=True))
+
+        def place_of(x):
+            return self.place(np.asarray(x.val, x.aval.dtype)) if isinstance(x, Literal) else places[x]
+
+        for equation in closed.jaxpr.eqns:
+            inputs = [place_of(x) for x in equation.invars]
+            places.update(zip(equation.outvars, self.perform(equation, inputs), strict=True))
+        return [place_of(x) for x in closed.jaxpr.outvars]
+
+    def place(self, value):
+        self.known.append(value)
+        return len(self.known) - 1
+
+    def perform(self, equation, inputs):
+        """The places of the outputs of one operation."""
+        name, options = equation.primitive.name, equation.params
+        if name in CALLS:
+            called = options[CALLS[name]]
+            return self.add(called if isinstance(called, ClosedJaxpr) else ClosedJaxpr(called, ()), inputs)
+        run = operation(equation)
+        if self.given.isdisjoint(inputs) and not equation.effects:
+            return [self.place(x) for x in run([self.known[i] for i in inputs])]
+        outputs = [self.place(None) for _ in equation.outvars]
+        self.given.update(outputs)
+        self.steps.append((run, inputs, outputs, bool(equation.effects)))
+        return outputs
+
+    def needed(self):
+        """The steps that something depends on, each with the places of what none after it asks for."""
+        asked, steps = set(self.outputs), []
+        for run, inputs, outputs, acts in reversed(self.steps):
+            if acts or not asked.isdisjoint(outputs):
+                over = self.given.intersection({*inputs, *outputs} - asked)
+                asked.update(inputs)
+                steps.append((run, inputs, outputs, over))
+        return steps[::-1]
+
+
+def operation(equation):
+    """One operation as a function of the list of its inputs, which NumPy or JAX runs."""
     name, options = equation.primitive.name, equation.params
-    if name in CALLS:
-        return evaluate(options[CALLS[name]], values)
     if name == "cond":
-        return evaluate(options["branches"][int(values[0])], values[1:])
+        return lambda values: evaluate(options["branches"][int(values[0])], values[1:])
     if name in LOOPS:
-        return LOOPS[name](options, values)
+        return functools.partial(LOOPS[name], options)
     plain = not any(jnp.issubdtype(x.aval.dtype, jax.dtypes.extended) for x in equation.invars)
     if name in NUMPY and plain:
-        return [np.asarray(NUMPY[name](*map(np.asarray, values), **options), equation.outvars[0].aval.dtype)]
-    outputs = equation.primitive.bind(*values, **options)
-    return outputs if equation.primitive.multiple_results else [outputs]
+        function, dtype = NUMPY[name], equation.outvars[0].aval.dtype
+        return lambda values: [np.asarray(function(*map(np.asarray, values), **options), dtype)]
+    if equation.primitive.multiple_results:
+        return lambda values: equation.primitive.bind(*values, **options)
+    return lambda values: [equation.primitive.bind(*values, **options)]
 
 
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "custom_jvp_call": "call_jaxpr"}
@@ -104,8 +169,12 @@ def with_options(function):
     return lambda *values, **_: function(*values)
 
 
-def over_axes(function):
-    return lambda x, axes, **_: function(x, axis=tuple(axes))
+def over_axes(function, of_nothing=0):
+    def reduce(x, axes, **_):
+        axes = tuple(axes)
+        return function(x, axis=axes) if x.size else np.full(np.sum(x, axis=axes).shape, of_nothing)
+
+    return reduce
 
 
 def broadcast_in_dim(x, *, shape, broadcast_dimensions, **_):
@@ -194,9 +263,9 @@ NUMPY = {
     ],
     "concatenate": lambda *xs, dimension: np.concatenate(xs, dimension),
     "reduce_sum": over_axes(np.sum),
-    "reduce_max": over_axes(np.max),
-    "reduce_min": over_axes(np.min),
-    "reduce_and": over_axes(np.all),
+    "reduce_max": over_axes(np.max, -np.inf),
+    "reduce_min": over_axes(np.min, np.inf),
+    "reduce_and": over_axes(np.all, True),
     "reduce_or": over_axes(np.any),
 }
 """Operations as NumPy has them. Others, and those of random keys, are run by JAX."""

@@ -127,7 +127,8 @@ def test_tune_within_a_budget(folder):
     assert (folder / "budget/short_runs.png").exists()
 
 
-def test_no_number_is_cut_in_a_narrow_terminal(tuned, told_again, folder):
+def test_no_number_is_cut_in_a_narrow_terminal(tuned, told_again, monkeypatch):
+    monkeypatch.setattr(lrx.Tuned, "report", lambda self, path: path)
     narrow = run("tune", "mine.py:make", "--out", "narrow", COLUMNS="30")
     table = [line.split() for line in narrow.stdout.splitlines() if "±" in line and " sgd " in line]
     assert table == [line.split() for line in tuned.stdout.splitlines() if "±" in line and " sgd " in line]

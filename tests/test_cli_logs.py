@@ -73,15 +73,29 @@ def test_every_label_has_an_exit_code_of_its_own(folder, monkeypatch):
         assert "can't be told from this log" in result.stdout.splitlines()[-1]
 
 
-@pytest.mark.parametrize("command", [["diagnose", "fine.csv"], ["show", "linear_schedule(0.1, 0.0, 100)"]])
-def test_a_terminal_without_unicode_gets_signs_that_look_alike(folder, command):
+BOTH = """
+import sys
+import lrx.cli
+
+for command in (["diagnose", "fine.csv"], ["show", "linear_schedule(0.1, 0.0, 100)"]):
+    sys.argv = ["lrx", *command]
+    try:
+        lrx.cli.main()
+    except SystemExit as end:
+        print("code", end.code)
+"""
+
+
+def test_a_terminal_without_unicode_gets_signs_that_look_alike(folder):
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONPATH": str(REPOSITORY)}
-    done = subprocess.run(
-        [sys.executable, "-m", "lrx", *command], cwd=folder, env=environment, capture_output=True, text=True
-    )
-    assert done.returncode in _diagnose.CODES.values() and done.stderr == "" and "?" not in done.stdout
-    drawn = [line.partition("|")[2] for line in done.stdout.splitlines() if "|" in line]
-    assert len(drawn) >= 12 and set("".join(drawn)) == set(" '.:")
+    done = subprocess.run([sys.executable, "-c", BOTH], cwd=folder, env=environment, capture_output=True, text=True)
+    assert done.stderr == "" and "?" not in done.stdout
+    *printed, _ = re.split(r"(?m)^code (\d+)$", done.stdout)
+    assert len(printed) == 4
+    for text, code in zip(printed[::2], printed[1::2], strict=True):
+        drawn = [line.partition("|")[2] for line in text.splitlines() if "|" in line]
+        assert int(code) in _diagnose.CODES.values()
+        assert len(drawn) >= 12 and set("".join(drawn)) == set(" '.:")
 
 
 def test_a_record_that_is_too_short_is_not_called_good(folder):

@@ -29,14 +29,19 @@ def test_python_m_lrx(monkeypatch, capsys):
 
 
 PROCESSES = """
-import os, signal, subprocess, sys, threading
-import numpy as np
+import ctypes, os, signal, subprocess, sys, threading
+import matplotlib, pydantic
 import lrx.cli, lrx.cli._tune
+
+lrx.cli.make_app(), lrx.tune  # what all four would import is imported once
 
 def tune(*args, **kwargs):
     if name == "interrupt":  # in the middle of what does not come back to Python
         threading.Timer(0.3, lambda: os.kill(os.getpid(), signal.SIGINT)).start()
-        np.linalg.svd(np.random.default_rng(0).standard_normal((3000, 3000)))
+        signal.alarm(60)  # another end, should that not be one
+        lock = ctypes.create_string_buffer(64)
+        for _ in range(2):  # the second time it waits for ever
+            ctypes.CDLL(None).pthread_mutex_lock(lock)
     class Tuned:
         def report(self, out):
             out.mkdir()

@@ -35,6 +35,13 @@ def shapes(x, n):
     which = jax.lax.select_n(jnp.abs(n) % 3, n, n + 1, n + 2)
     rows = [x.reshape(3, 2), x.T, x[None, :, None], x[:1].squeeze(0), jnp.concatenate([x, x], 1), x + n]
     sums = [x.sum(), x.sum(1), x.max(0), x.min(), (x > 0).all(1), (x > -2).all(), (x > 2).any(), x.mean(0)]
+    sums += [
+        x[:0].max(1),
+        jnp.max(x[:0], 0, initial=1),
+        jnp.max(x[:0], 0, initial=-jnp.inf),
+        x[:0].sum(0),
+        (x[:0] > 0).all(0),
+    ]
     return rows, sums, which, x @ x.T, jnp.sort(x, 1), jax.random.normal(jax.random.key(3), (2,))
 
 
@@ -109,3 +116,20 @@ def test_debug_nans_is_heard():
     assert np.isnan(root(-X[0])["root"]).any()
     with jax.debug_nans(True), pytest.raises(FloatingPointError, match="not a number"):
         root(-X[0])
+
+
+def test_what_acts_is_run_each_time_and_what_depends_on_no_argument_once():
+    seen, made = [], []
+
+    def table():
+        made.append(1)
+        return np.float32(3)
+
+    def function(x):
+        jax.debug.callback(seen.append, x)
+        return x + jax.pure_callback(table, jax.ShapeDtypeStruct((), jnp.float32))
+
+    triple = by_operations(function)
+    assert [float(triple(np.float32(x))) for x in (1, 2)] == [4, 5]
+    assert [float(x) for x in seen] == [1, 2]
+    assert len(made) == 1

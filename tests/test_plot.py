@@ -18,6 +18,7 @@ from lrx.charts import (
     rate,
     running_mean,
 )
+from lrx.schedules import _questions as questions
 
 PNG = b"\x89PNG\r\n\x1a\n"
 COSINE = lrx.cosine_decay_schedule(0.1, decay_steps=100)
@@ -235,7 +236,7 @@ def test_nothing_global_changes():
         def params():  # reading the backend would import pyplot
             return {k: str(matplotlib.rcParams[k]) for k in matplotlib.rcParams if k != "backend"}
         before = params()
-        lrx.plot(lrx.cosine_decay_schedule(0.1, 100))._repr_png_()
+        lrx.plot(lrx.constant_schedule(0.1), steps=100)._repr_png_()
         assert params() == before and "matplotlib.pyplot" not in sys.modules
     """
     subprocess.run([sys.executable, "-c", script], check=True)
@@ -252,3 +253,22 @@ def test_without_matplotlib_the_error_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "lrx\[plot\]"'):
         lrx.plot(COSINE)
+
+
+def test_a_function_is_drawn_as_it_is_now_and_schedules_of_a_kind_by_one_program():
+    peak = 0.5
+
+    def fall(count):
+        return peak / (1 + count)
+
+    def highest(schedule):
+        (line, *_) = lrx.plot(schedule, steps=10).axes[0].lines
+        return line.get_ydata().max()
+
+    schedules = fall, lrx.with_warmup(fall, 4), lrx.as_schedule(fall) * 1.0
+    for peak in (0.5, 0.25):  # as a cell of a notebook changes it
+        assert [highest(schedule) for schedule in schedules] == [peak] * 3
+    before = questions._compiled._cache_size()
+    for peak in (0.5, 0.25):
+        assert highest(lrx.join_schedules([lrx.linear_schedule(peak, 0.0, 7), peak / 2], [3])) == peak
+    assert questions._compiled._cache_size() == before + 1

@@ -1,6 +1,7 @@
 """Every public factory has a contract record, a reference and a doctest."""
 
 import ast
+import collections
 import inspect
 import re
 from pathlib import Path
@@ -62,8 +63,16 @@ TWINS = {
 """Compositions whose twin is the formula or the bare optimizer in one test."""
 
 
-def names_of(tree: ast.AST, module: str) -> set[str]:
-    return {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and ast.unparse(n.value) == module}
+def names_by_module(tree: ast.AST) -> dict[str, set[str]]:
+    """What is taken from each module, as in `lrx.adam` or `optax.contrib.prodigy`."""
+    found: dict[str, set[str]] = collections.defaultdict(set)
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(ast.Name(module), name):
+                found[module].add(name)
+            case ast.Attribute(ast.Attribute(ast.Name(package), module), name):
+                found[f"{package}.{module}"].add(name)
+    return found
 
 
 def compared() -> set[str]:
@@ -74,13 +83,15 @@ def compared() -> set[str]:
         assert f"def {function}(" in (ROOT / file).read_text(encoding="utf-8")
         found.add(name)
     for file in ROOT.rglob("*.py"):
-        tree = ast.parse(file.read_text(encoding="utf-8"))
+        text = file.read_text(encoding="utf-8")
+        tree = ast.parse(text)
+        names = names_by_module(tree)
         # optax's function of the name in the same file, or both libraries in a loop: `for m in (lrx, optax)`
-        found |= names_of(tree, "lrx") & (names_of(tree, "optax") | names_of(tree, "optax.contrib"))
-        found |= names_of(tree, "m") if "(lrx, optax)" in ast.unparse(tree) else set()
+        found |= names["lrx"] & (names["optax"] | names["optax.contrib"])
+        found |= names["m"] if "(lrx, optax)" in text else set()
         if file.name != "test_agreement.py" and file.parent.name != "reference":
             continue
-        found |= names_of(tree, "lrx")
+        found |= names["lrx"]
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str):
                 found.add(node.value)  # as in Case("adam"), of which `getattr` makes both

@@ -100,11 +100,6 @@ def test_schedule_json_is_the_chosen_schedule(tuned, folder):
     assert lrx.from_json((folder / "schedule.json").read_text()) == tuned.schedule
 
 
-def test_a_second_report_replaces_the_first(tuned, tmp_path):
-    (tmp_path / "report.html").write_text("old")
-    assert "old" not in tuned.report(str(tmp_path)).read_text()[:3]
-
-
 def test_the_page_needs_nothing_from_outside(folder):
     page = Page((folder / "report.html").read_text(encoding="utf-8"))
     assert not {"script", "link", "iframe"} & set(page.tags)
@@ -138,8 +133,11 @@ def test_a_function_of_the_users_is_said_to_be_missing(tmp_path):
     assert not (tmp_path / "sweep.png").exists()  # of a single run
 
 
-def test_a_report_within_a_budget(frugal, tmp_path):
-    page = Page(frugal.report(tmp_path).read_text(encoding="utf-8"))
+def test_a_report_within_a_budget_replaces_another(frugal, tmp_path):
+    (tmp_path / "report.html").write_text("old")
+    text = frugal.report(str(tmp_path)).read_text(encoding="utf-8")
+    assert "old" not in text[:3]
+    page = Page(text)
     assert {p.stem for p in tmp_path.glob("*.png")} == {"losses", "schedules", "short_runs", "sweep"}
     assert "fresh" not in page.text and page.tags.count("tr") == 1 + len(frugal.table)
     for text in (report.comparison(frugal), report.evidence(frugal), report.cost(frugal), *report.notes(frugal)):

@@ -4,12 +4,12 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .. import _check as check
 from .._numbers import is_array
 from .._pytree import factory_name, is_node
+from ..schedules import _questions as questions
 from ..schedules._schedule import Schedule, as_schedule
 from ._style import INK, colour, legend, line_style, log_axis, new_axes
 
@@ -102,7 +102,7 @@ def counts_up_to(steps: int, most: int = MOST_POINTS) -> np.ndarray:
 
 def values(schedule: Any, counts: np.ndarray) -> np.ndarray:
     """A schedule at whole counts, float64."""
-    return np.asarray(jax.vmap(as_schedule(schedule))(jnp.asarray(counts, jnp.int32)), np.float64)
+    return questions.values(as_schedule(schedule), counts)
 
 
 def _names(schedules: list[Any]) -> list[str]:

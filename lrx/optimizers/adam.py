@@ -68,7 +68,7 @@ class ScaleByAdam(Rule):
         t = add_one(state.count)
         c1 = one_minus_power(self.b1, t.astype(F32))
         c2 = one_minus_power(self.b2, t.astype(F32))
-        c1_next = one_minus_power(self.b1, add_one(t).astype(F32))
+        c1_next = one_minus_power(self.b1, add_one(t).astype(F32)) if self.nesterov else c1
 
         @functools.cache  # once for a thousand leaves
         def numbers(r: Any) -> list[jax.Array]:

@@ -44,7 +44,7 @@ class Ema(Rule):
         """One step, on each leaf."""
         del params, extra
         t = add_one(state.count)
-        c = one_minus_power(self.decay, t.astype(F32))
+        c = one_minus_power(self.decay, t.astype(F32)) if self.debias else jnp.ones((), F32)
 
         def leaf(g: jax.Array, m: jax.Array) -> tuple[jax.Array, jax.Array]:
             decay = jnp.asarray(self.decay, real(g.dtype))

@@ -64,7 +64,7 @@ class ScaleByRadam(Rule):
         t = add_one(state.count)
         c1 = one_minus_power(self.b1, t.astype(F32))
         c2 = one_minus_power(self.b2, t.astype(F32))
-        c1_next = one_minus_power(self.b1, add_one(t).astype(F32))
+        c1_next = one_minus_power(self.b1, add_one(t).astype(F32)) if self.nesterov else c1
         trusted, rectification = rectified(jnp.asarray(self.b2, F32), t.astype(F32), c2, self.threshold)
 
         def leaf(g: jax.Array, m: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:

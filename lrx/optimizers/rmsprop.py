@@ -96,7 +96,7 @@ class ScaleByRms(Rule):
         """One step, on each leaf."""
         del params, extra
         t = add_one(state[0])
-        c = one_minus_power(self.decay, t.astype(F32))
+        c = one_minus_power(self.decay, t.astype(F32)) if self.bias_correction else jnp.ones((), F32)
 
         def leaf(g: jax.Array, v: jax.Array) -> tuple[jax.Array, jax.Array]:
             r = real(g.dtype)
@@ -140,9 +140,9 @@ class ScaleByStddev(Rule):
         """
         del params, extra
         t = add_one(state[0])
-        c_old, c = (one_minus_power(self.decay, n.astype(F32)) for n in (state[0], t))
-        if not self.bias_correction:
-            c_old = c = jnp.ones_like(c)
+        c_old = c = jnp.ones((), F32)
+        if self.bias_correction:
+            c_old, c = (one_minus_power(self.decay, n.astype(F32)) for n in (state[0], t))
 
         def leaf(g: jax.Array, m: jax.Array, s: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
             r = real(g.dtype)

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import _check as check
 from .._numbers import F32, INT32_MAX, is_tracer
+from .._pytree import holds_code
 
 Marks = dict[str, Any]
 
@@ -31,13 +32,20 @@ def values(schedule: Any, counts: Any) -> np.ndarray:
     with jax.ensure_compile_time_eval():
         for i in range(0, counts.size, size):
             some = counts[i : i + size]
-            padded = jnp.asarray(np.pad(some, (0, size - some.size), mode="edge"), jnp.int32)
+            padded = np.pad(some, (0, size - some.size), mode="edge").astype(np.int32)
             found[i : i + size] = _rates(schedule, padded)[: some.size]
     return found
 
 
-def _rates(schedule: Any, counts: jax.Array) -> np.ndarray:
-    return np.asarray(jax.vmap(schedule)(counts))
+def _rates(schedule: Any, counts: np.ndarray) -> np.ndarray:
+    # the user's functions may read what has changed since they were traced
+    return np.asarray(jax.vmap(schedule)(counts) if holds_code(schedule) else _compiled(schedule, counts))
+
+
+@jax.jit
+def _compiled(schedule: Any, counts: jax.Array) -> jax.Array:
+    """One program for all schedules of a kind, whatever their numbers."""
+    return jax.vmap(schedule)(counts)
 
 
 # ---------------------------------------------------------------- marks

@@ -86,12 +86,18 @@ def _models(setup: Setup, rates: Any, keys: jax.Array) -> Any:
 
 
 def _states(setup: Setup, rates: Any, hyperparams: Any, models: Any) -> Any:
-    """The optimizer states [members, seeds, …] of models, from the rates [members]."""
+    """The optimizer states [members, seeds, …] of models that are equal for all members, from the rates [members].
+
+    What depends on the parameters alone is computed once for all members.
+    """
 
     def one(rate: jax.Array, hyper: Any, params: Any) -> Any:
         return check.in_user_code(setup.make_optimizer, rate, **hyper).init(params)
 
-    share = jax.vmap(jax.vmap(one, (None, None, 0)))
+    def share(rates: jax.Array, hyperparams: Any, params: Any) -> Any:
+        params = jax.tree.map(lambda x: x[0], params)
+        return jax.vmap(jax.vmap(one, (None, None, 0)), (0, 0, None))(rates, hyperparams, params)
+
     return _divided(share, setup.layout, True, True, True)(rates, hyperparams, models[0])
 
 
@@ -197,22 +203,31 @@ class Programs:
         def states(*args: Any) -> Any:
             return _states(weak(), *args)
 
+        def start(rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
+            model = models(rates, keys)
+            return model, states(rates, hyperparams, model)
+
         def advance(*args: Any, learn: bool = True) -> tuple[Any, jax.Array]:
             return _advance(weak(), *args, learn=learn)
 
         def evaluate(models: Any) -> Any:
             return _evaluate(weak(), models)
 
-        self.models, self.states, self.evaluate = jax.jit(models), jax.jit(states), jax.jit(evaluate)
+        self.models, self.states, self.together = jax.jit(models), jax.jit(states), jax.jit(start)
+        self.one = weak().layout.size == 1
+        self.evaluate = jax.jit(evaluate)
         self.advance = jax.jit(advance, static_argnames=("learn",), donate_argnums=(1,))
 
     def start(self, rates: Any, hyperparams: Any, keys: jax.Array) -> Any:
         """Models and optimizer states [members, seeds, …], from the rates [members] and the keys [seeds].
 
-        One after the other: the optimizer's state comes when what the random numbers needed is freed.
+        Where there is one member, which may fill the memory, one after the other: what the random numbers of its model
+        needed is freed before its optimizer's state comes.
         """
-        models = jax.block_until_ready(self.models(rates, keys))
-        return models, self.states(rates, hyperparams, models)
+        if not self.one:
+            return self.together(rates, hyperparams, keys)
+        model = jax.block_until_ready(self.models(rates, keys))
+        return model, self.states(rates, hyperparams, model)
 
 
 _programs: dict[Any, Programs] = {}

@@ -13,7 +13,6 @@ written.
 import contextlib
 import ctypes
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
@@ -195,7 +194,6 @@ def as_key(key: Any) -> jax.Array:
     return jax.random.key(key or 0) if key is None or isinstance(key, int) else key
 
 
-@functools.partial(jax.jit, static_argnames="seeds")
 def seed_keys(key: jax.Array, seeds: int) -> tuple[jax.Array, jax.Array]:
     """The keys of the starts and those of the batches, [seeds] each."""
     keys = jax.random.split(key, (seeds, 2))

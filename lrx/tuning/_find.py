@@ -136,8 +136,10 @@ def find(
         raise check.fail("num_steps", "must be None without a rule", num_steps, "Ramps have it; give rule='minimum'.")
     seeds = 1 if seeds is None else seeds
     check.positive_count(steps=steps, seeds=seeds)
+    steps, seeds = int(steps), int(seeds)
     if lanes is not None:
         check.positive_count(lanes=lanes)
+        lanes = int(lanes)
     gradients = None
     if budget is not None:
         check.finite(budget=budget)
@@ -147,10 +149,10 @@ def find(
             raise check.fail("budget", f"must be at least {rounded_up(least(seeds) / steps)} for {steps} steps", budget)
     schedule, key = linear if schedule is None else schedule, as_key(key)
     gradients = usual(seeds, steps) if gradients is None else gradients
-    given = {"steps": int(steps), "seeds": int(seeds), "budget in gradients": gradients, "key": key_bits(key)}
+    given = {"steps": steps, "seeds": seeds, "budget in gradients": gradients, "key": key_bits(key)}
     given |= {"start": float(start), "stop": float(stop)}
     makers, curves = {"find": make_optimizer}, {"find": schedule}
-    journal = open_journal(checkpoint, problem, makers, curves, int(steps), given)
+    journal = open_journal(checkpoint, problem, makers, curves, steps, given)
     runs = ShortRuns(problem, make_optimizer, schedule, key, seeds, steps, lanes, journal)
     if progress is not None:
         runs.report_to(progress, gradients)
@@ -314,9 +316,11 @@ def _by_rule(
 ) -> Found:
     """The suggestion of a named rule from the median of several ramps."""
     check.positive_count(seeds=seeds)
+    seeds = int(seeds)
     rates, losses = ramps(problem, make_optimizer, start, stop, num_steps, key, seeds, progress)
     if not np.isfinite(losses[:, 0]).all():
         raise ValueError(f"find(problem=...) must have a finite loss before the first update, got {losses[:, 0]}.")
+    num_steps = len(rates)
     skip_end = min(5, num_steps // 20)
 
     def suggested(losses: np.ndarray) -> float:

@@ -133,6 +133,7 @@ def tune_schedule(
       (√T memory); Metz et al. 2019, arXiv:1810.10180 (why long horizons are chaotic).
     """
     check.positive_count(steps=steps, rounds=rounds, seeds=seeds)
+    steps, rounds, seeds = int(steps), int(rounds), int(seeds)
     check.finite(hyper_learning_rate=hyper_learning_rate)
     check.positive(hyper_learning_rate=hyper_learning_rate)
     check.one_of(Mode, mode=mode)

@@ -70,7 +70,7 @@ def test_eval_params_through_an_accumulation_and_of_a_batch_of_states():
         return steps(lrx.schedule_free_sgd(0.1, b1=b1), *[jnp.ones((3, 3))] * 3, params=jnp.zeros((3, 3)))
 
     shares = jnp.array([0.5, 0.9, 0.95])
-    batch = jax.vmap(run)(shares)
+    batch = jax.jit(jax.vmap(run))(shares)
     together = lrx.eval_params(batch[1], batch[0])
     one_by_one = jax.vmap(lambda p, s: lrx.eval_params(s, p))(*batch)
     np.testing.assert_allclose(together, one_by_one, rtol=1e-6)

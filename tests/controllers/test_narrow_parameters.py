@@ -12,7 +12,8 @@ import lrx
 STEPS = 150
 SIDE = 5
 POINTS = np.random.default_rng(0).standard_normal((STEPS, 8, SIDE), np.float32)
-SOLUTION = np.linspace(-1.0, 1.0, SIDE * SIDE, dtype=np.float32).reshape(SIDE, SIDE)
+SOLUTION = np.float32([*np.linspace(-1.0, 1.0, SIDE * SIDE).reshape(SIDE, SIDE), np.full(SIDE, 0.5)])
+"""Weights, and a last row of biases."""
 
 CASES = {
     "prodigy": lambda: lrx.prodigy(),
@@ -39,15 +40,16 @@ CASES = {
 
 
 def loss(params, x):
-    wide = jax.tree.map(lambda p: p.astype(jnp.float32), params)
-    return jnp.mean((x @ (wide["w"] - SOLUTION) + wide["b"] - 0.5) ** 2)
+    away = jnp.concatenate(jax.tree.leaves(params)).astype(jnp.float32) - SOLUTION
+    return jnp.mean((x @ away[:-1] + away[-1]) ** 2)
 
 
 @functools.cache
 def trained(name, dtype):
     """The mean loss at the beginning and at the end, and the state."""
     tx = CASES[name]()
-    params = {"w": jnp.full((SIDE, SIDE), 0.25, dtype), "b": jnp.full(SIDE, 0.25, dtype)}
+    params = np.full(SOLUTION.shape, 0.25, dtype)
+    params = [params[:-1], params[-1:]] if name == "l_dog" else params
     points = POINTS if name != "hdm" else np.broadcast_to(POINTS[0], POINTS.shape)  # for one loss
 
     def step(carry, x):

@@ -1,7 +1,5 @@
 """Reduce on plateau: the peers' lists, what the mode promises, and every way to hand over the metric."""
 
-import functools
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ import optax
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from jax.flatten_util import ravel_pytree
 
 import lrx
 from tests.reference import controllers as reference
@@ -17,21 +16,28 @@ PARAMS = {"w": jnp.ones(2)}
 GRADS = {"w": jnp.ones(2)}
 
 
-@functools.cache
-def program(controller):
-    """One for each controller, which compares by value."""
+@jax.jit
+def followed(controller, metrics):
+    """The rate after each metric. Controllers that differ only in their numbers, which are traced, share a program."""
     tx = lrx.sgd(controller)
 
     def step(state, metric):
         _, state = tx.update(GRADS, state, PARAMS, value=metric)
         return state, lrx.learning_rate(state)
 
-    return jax.jit(lambda metrics: jax.lax.scan(step, tx.init(PARAMS), metrics)[1])
+    return jax.lax.scan(step, tx.init(PARAMS), metrics)[1]
 
 
 def rates(controller, metrics):
-    """The rate after each metric, which comes with the update."""
-    return np.asarray(program(controller)(jnp.asarray(metrics)))
+    """The rate after each metric, which comes with the update; one row for each row of metrics."""
+    rows = [followed(controller, padded(row)) for row in np.atleast_2d(metrics)]
+    return np.stack(rows)[:, : np.shape(metrics)[-1]].reshape(np.shape(metrics))
+
+
+def padded(metrics):
+    """Of one of two lengths, so that little is compiled: what comes later changes no rate before it."""
+    length = 120 if len(metrics) <= 120 else 600
+    return np.pad(np.asarray(metrics, np.float32), (0, length - len(metrics)), mode="edge")
 
 
 # ---------------------------------------------------------------- golden lists
@@ -97,27 +103,22 @@ numbers = dict(factor=0.5, patience=2, cooldown=1)
 @given(walks, st.sampled_from([0.5, 2.0, 1024.0]))
 def test_a_relative_margin_does_not_see_the_unit(metrics, unit):
     controller = lrx.plateau(1.0, rtol=0.125, **numbers)
-    assert np.array_equal(rates(controller, padded(metrics)), rates(controller, padded(metrics) * unit))
+    assert np.array_equal(rates(controller, metrics), rates(controller, metrics * unit))
 
 
 @settings(max_examples=20, deadline=None)
 @given(walks, st.integers(-1000, 1000))
 def test_an_absolute_margin_does_not_see_the_origin(metrics, origin):
     controller = lrx.plateau(1.0, rtol=0.0, atol=1.5, **numbers)
-    assert np.array_equal(rates(controller, padded(metrics)), rates(controller, padded(metrics) + origin))
+    assert np.array_equal(rates(controller, metrics), rates(controller, metrics + origin))
 
 
 @settings(max_examples=20, deadline=None)
 @given(walks)
 def test_max_is_min_of_the_negative(metrics):
-    least = rates(lrx.plateau(1.0, rtol=0.125, **numbers), padded(metrics))
-    most = rates(lrx.plateau(1.0, rtol=0.125, mode="max", **numbers), -padded(metrics))
+    least = rates(lrx.plateau(1.0, rtol=0.125, **numbers), metrics)
+    most = rates(lrx.plateau(1.0, rtol=0.125, mode="max", **numbers), -metrics)
     assert np.array_equal(least, most)
-
-
-def padded(metrics):
-    """All of one length, so that nothing is compiled anew."""
-    return np.concatenate([metrics, np.repeat(metrics[-1:], 30 - len(metrics))]).astype(np.float32)
 
 
 @pytest.mark.parametrize("mode", ["min", "max"])
@@ -146,31 +147,34 @@ def test_bfloat16_parameters_do_not_round_the_metric():
 # ---------------------------------------------------------------- noise
 
 
-@functools.cache
-def trained_on_digits(controller, seeds=2, steps=600):
-    """The rates of 600 updates with mini-batch losses, [seeds, steps]."""
-    problem, tx = lrx.problems.digits(), lrx.adamw(controller)
+def rates_on_digits(*controllers, seeds=2, steps=600):
+    """The rates of 600 updates of AdamW with mini-batch losses, [seeds, steps, controllers]."""
+    problem, optimizers = lrx.problems.digits(), [lrx.adamw(c) for c in controllers]
+    starts, unravel = zip(*(ravel_pytree(problem.init(jax.random.key(seed))) for seed in range(seeds)), strict=True)
 
-    def step(carry, key):
-        params, state = carry
-        value, grads = jax.value_and_grad(problem.loss)(params, problem.sample(key))
-        updates, state = tx.update(grads, state, params, value=value)
-        return (lrx.apply_updates(params, updates), state), lrx.learning_rate(state)
+    def step(carry, batch):
+        params, states = carry
+        values, grads = jax.lax.map(jax.value_and_grad(lambda p: problem.loss(unravel[0](p), batch)), params)
+        pairs = [tx.update(grads[i], states[i], params[i], value=values[i]) for i, tx in enumerate(optimizers)]
+        updates, states = zip(*pairs, strict=True)
+        return (params + jnp.stack(updates), states), jnp.stack([lrx.learning_rate(state) for state in states])
 
-    def run(seed):
-        key, keys = jax.random.key(seed), jax.random.split(jax.random.key(100 + seed), steps)
-        params = problem.init(key)
-        return jax.lax.scan(step, (params, tx.init(params)), keys)[1]
+    def run(start_and_batches):
+        start, batches = start_and_batches
+        states = tuple(tx.init(start) for tx in optimizers)
+        return jax.lax.scan(step, (jnp.stack([start] * len(optimizers)), states), batches)[1]
 
-    return np.asarray(jax.jit(jax.vmap(run))(jnp.arange(seeds)))
+    keys = jnp.stack([jax.random.split(jax.random.key(100 + seed), steps) for seed in range(seeds)])
+    batches = jax.jit(jax.vmap(jax.vmap(problem.sample)))(keys)  # a loop that draws as well takes long to compile
+    return np.asarray(jax.jit(lambda x: jax.lax.map(run, x))((jnp.stack(starts), batches)))
 
 
 def test_lightning_673_torch_30873_mini_batch_losses_leave_a_useful_rate():
     """One loss a batch and patience 10: with window=1 the rate ends at 0, or at 3.6e-18."""
-    assert trained_on_digits(lrx.plateau(1e-3))[:, -1].min() >= 5e-4
     readme = lrx.plateau(lrx.constant_schedule(1e-3), factor=0.5, patience=10)
-    assert trained_on_digits(readme)[:, -1].min() >= 5e-4
-    assert trained_on_digits(lrx.plateau(1e-3, window=1))[:, -1].max() < 1e-6
+    last = rates_on_digits(lrx.plateau(1e-3), readme, lrx.plateau(1e-3, window=1))[:, -1]
+    assert last[:, :2].min() >= 5e-4
+    assert last[:, 2].max() < 1e-6
 
 
 def noisy(level, noise, seeds=32):
@@ -183,7 +187,7 @@ def noisy(level, noise, seeds=32):
 @pytest.mark.parametrize("mode", ["min", "max"])
 def test_a_real_plateau_reduces_the_rate_whatever_the_noise(noise, mode):
     metrics = noisy(1.0, noise) * (1 if mode == "min" else -1)
-    got = np.stack([rates(lrx.plateau(1.0, factor=0.5, mode=mode), m) for m in metrics])
+    got = rates(lrx.plateau(1.0, factor=0.5, mode=mode), metrics)
     assert got[:, -1].max() <= 0.25
     if noise:
         assert got.min() >= 0.5**6
@@ -193,10 +197,10 @@ def test_a_real_plateau_reduces_the_rate_whatever_the_noise(noise, mode):
 def test_a_fall_in_noise_is_no_plateau_and_what_follows_it_is(noise):
     t = np.arange(600)
     falling = noisy(np.exp(-t / 150) + 0.1, noise)  # a tenth of the noise in 10 to 100 updates
-    got = np.stack([rates(lrx.plateau(1.0, factor=0.5), m) for m in falling])
+    got = rates(lrx.plateau(1.0, factor=0.5), falling)
     assert np.mean(got[:, 300] == 1.0) >= 0.9
     stalled = noisy(np.exp(-np.minimum(t, 200) / 150) + 0.1, noise)
-    got = np.stack([rates(lrx.plateau(1.0, factor=0.5), m) for m in stalled])
+    got = rates(lrx.plateau(1.0, factor=0.5), stalled)
     assert np.mean(got[:, 200] == 1.0) >= 0.9
     assert got[:, -1].max() < 1.0
 
@@ -209,7 +213,7 @@ def test_one_spike_starts_no_series_of_reductions(noise, spike):
     for at in (40, 150):
         spiked = metrics.copy()
         spiked[:, at] = spike
-        got = np.stack([rates(lrx.plateau(1.0, factor=0.5), m) for m in spiked])
+        got = rates(lrx.plateau(1.0, factor=0.5), spiked)
         assert got[:, -1].min() >= 0.5
         if noise == 0:
             assert got.min() == 1.0
@@ -247,20 +251,19 @@ def test_short_lists_are_judged_as_by_the_peers(counting):
 
 def test_timm_871_a_restored_plateau_counts_on():
     tx = lrx.sgd(lrx.plateau(1.0, patience=3))
-    state = tx.init(PARAMS)
+    state, update = tx.init(PARAMS), jax.jit(tx.update)
     for _ in range(3):
-        _, state = tx.update(GRADS, state, PARAMS, value=1.0)
+        _, state = update(GRADS, state, PARAMS, value=1.0)
     restored = lrx.resume(tx, PARAMS, jax.tree.map(np.asarray, state))
-    _, restored = tx.update(GRADS, restored, PARAMS, value=1.0)
+    _, restored = update(GRADS, restored, PARAMS, value=1.0)
     assert lrx.learning_rate(restored) == pytest.approx(0.1)
 
 
 def test_optax_679_plateau_inside_an_accumulation_is_given_the_mean_of_the_window():
     tx = lrx.accumulate(lrx.sgd(lrx.plateau(1.0, patience=1, factor=0.5)), every=2)
-    state = tx.init(PARAMS)
-    seen = []
+    state, update, seen = tx.init(PARAMS), jax.jit(tx.update), []
     for value in (1.0, 3.0, 3.0, 1.0, 0.0, 2.0):
-        _, state = tx.update(GRADS, state, PARAMS, value=value)
+        _, state = update(GRADS, state, PARAMS, value=value)
         seen.append(float(lrx.learning_rate(state)))
     assert seen == [1.0, 1.0, 1.0, 0.5, 0.5, 0.5]
 
@@ -285,17 +288,21 @@ def test_flax_train_state_takes_reports():
 def test_flax_nnx_takes_values_and_reports():
     from flax import nnx
 
+    @nnx.jit
+    def step(model, optimizer, **signals):
+        grads = nnx.grad(lambda m: jnp.sum(m(jnp.ones((1, 2))) ** 2))(model)
+        optimizer.update(model, grads, **signals)
+
     model = nnx.Linear(2, 1, rngs=nnx.Rngs(0))
     for metric in ("value", "reported"):
         tx = lrx.sgd(lrx.plateau(1.0, patience=1, metric=metric))
         optimizer = nnx.Optimizer(model, tx, wrt=nnx.Param)
         for _ in range(3):
-            grads = nnx.grad(lambda m: jnp.sum(m(jnp.ones((1, 2))) ** 2))(model)
             if metric == "value":
-                optimizer.update(model, grads, value=jnp.float32(1.0))
+                step(model, optimizer, value=jnp.float32(1.0))
             else:
                 optimizer.opt_state = nnx.data(lrx.report(optimizer.opt_state, 1.0))
-                optimizer.update(model, grads)
+                step(model, optimizer)
         assert lrx.learning_rate(optimizer.opt_state) == pytest.approx(0.01)
 
 
@@ -312,10 +319,10 @@ def test_several_reports_between_two_updates_are_one():
 def test_a_batch_of_states_takes_a_batch_of_reports():
     tx = lrx.sgd(lrx.plateau(1.0, patience=1, metric="reported"))
     params = {"w": jnp.ones((2, 2))}
-    state = jax.vmap(tx.init)(params)
+    state, update = jax.vmap(tx.init)(params), jax.jit(jax.vmap(tx.update))
     for metrics in (jnp.array([1.0, 2.0]), jnp.array([1.0, 1.0])):
         state = lrx.report(state, metrics)
-        _, state = jax.vmap(tx.update)(params, state, params)
+        _, state = update(params, state, params)
     np.testing.assert_allclose(lrx.learning_rate(state), [0.1, 1.0], rtol=1e-6)
 
 

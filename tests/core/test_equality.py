@@ -15,7 +15,7 @@ import pytest
 
 import lrx
 from lrx._transformation import transformation
-from tests.common import GRADS, PARAMS, python, same, train, warmup_cosine
+from tests.common import GRADS, PARAMS, same, train, warmup_cosine
 from tests.core.rules import Join, Table, Typed
 
 # ---------------------------------------------------------------- comparing
@@ -104,7 +104,7 @@ def test_users_function_is_not_kept_alive():
     tx = lrx.adam(schedule)
     train(tx, steps=1)
     del schedule, tx
-    gc.collect()
+    gc.collect(1)  # what is young
     assert reference() is None
 
 
@@ -175,34 +175,6 @@ def test_optax_schedules_have_a_readable_repr():
         "warmup_cosine_decay_schedule(init_value=0.0, peak_value=0.001, warmup_steps=10, decay_steps=100, "
         "end_value=0.0, exponent=1.0)"
     )
-
-
-def test_pickle_in_another_process_is_equal_and_hashes_equal(tmp_path):
-    """Strings hash differently there. A class written in a notebook is shipped by value and must register itself."""
-    file = tmp_path / "optimizers.pkl"
-    write = """
-import cloudpickle, lrx
-from lrx._pytree import pytree_dataclass
-@pytree_dataclass
-class Mine:
-    peak: float
-    def __call__(self, count):
-        return self.peak * 1.0
-mine, known = lrx.adam(Mine(0.5)), lrx.adam(lrx.linear_schedule(1.0, 0.0, 10))
-hash(mine), hash(known)
-cloudpickle.dump((mine, known), open(file, "wb"))
-"""
-    read = """
-import sys, pickle, jax.numpy as jnp, lrx
-mine, known = pickle.load(open(sys.argv[1], "rb"))
-same = lrx.adam(lrx.linear_schedule(1.0, 0.0, 10))
-assert known == same and hash(known) == hash(same)
-state = mine.init(jnp.ones(3))
-mine.update(jnp.ones(3), state)
-print(lrx.learning_rate(state), lrx.hyperparams(state)["scale_by_learning_rate.learning_rate.peak"])
-"""
-    exec(write, {"__name__": "__main__", "file": file})
-    assert python(read, file) == "0.5 0.5"
 
 
 def test_schedules_of_every_kind():

@@ -8,6 +8,7 @@ import pytest
 
 import lrx
 from tests.common import PARAMS, distance, needs_optax, same, scan
+from tests.operations import by_operations
 
 STEPS = 8
 GRADS = jax.tree.map(
@@ -38,8 +39,7 @@ COMPOSITIONS = {
 
 
 def test_compositions_are_those_of_optax():
-    """One program for both libraries."""
-    path = jax.jit(
+    path = by_operations(
         lambda: {k: [scan(make(m), PARAMS, GRADS) for m in (lrx, optax)] for k, make in COMPOSITIONS.items()}
     )
     for name, (ours, theirs) in path().items():

@@ -11,6 +11,7 @@ import pytest
 import lrx
 from tests.common import avals, needs_optax
 from tests.core.twins import TWINS
+from tests.operations import by_operations
 
 PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.full(3, 0.5, np.float32)}
 
@@ -46,7 +47,7 @@ def path_of(tx, names, scale):
     """The parameters after each five steps, with one number edited before each as `state.hyperparams[name] = value`."""
     tx = optax.with_extra_args_support(tx)
 
-    @jax.jit
+    @by_operations
     def five_steps(params, state):
         def step(carry, _):
             params, state = carry

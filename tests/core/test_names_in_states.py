@@ -11,6 +11,7 @@ import lrx
 from lrx import _optax_names
 from lrx._rule import INNER, is_rule_state
 from tests.core.twins import RATE, TWINS, Twin
+from tests.operations import by_operations
 from tests.optimizers.cases import CASES, VARIANTS
 
 PARAMS = {"w": jnp.ones((3, 4)), "b": jnp.ones(3)}
@@ -126,7 +127,7 @@ SAME += [Twin("adafactor", RATE | {"min_dim_size_to_factor": 2}), Twin("rprop", 
 def test_the_values_found_are_optax_s():
     """By the same name the same quantity, after three updates, the last with the gradient negated."""
 
-    @jax.jit
+    @by_operations
     def after_three(grads):
         states = {}
         for twin in SAME:

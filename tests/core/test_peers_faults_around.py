@@ -10,6 +10,7 @@ from flax.training.train_state import TrainState
 
 import lrx
 from tests.common import GRADS, PARAMS, avals, one_step
+from tests.operations import by_operations
 from tests.optimizers.wrappers import WRAPPERS
 
 FALLING = lrx.linear_schedule(1.0, 0.0, 10)
@@ -91,9 +92,10 @@ def test_numpyro_1955_value_reaches_the_innermost_link(wrap):
         return updates, state
 
     tx = wrap(lrx.chain(lrx.sgd(0.1), optax.GradientTransformationExtraArgs(lambda params: (), update)))
-    step, state = jax.jit(tx.update), tx.init(PARAMS)
+    step = by_operations(lambda state, value: tx.update(GRADS, state, PARAMS, value=value)[1])
+    state = tx.init(PARAMS)
     for _ in range(4):
-        _, state = step(GRADS, state, PARAMS, value=jnp.float32(7.0))
+        state = step(state, jnp.float32(7.0))
     jax.effects_barrier()
     assert set(seen) == {7.0}
 

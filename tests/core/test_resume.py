@@ -9,7 +9,7 @@ import optax
 import pytest
 
 import lrx
-from tests.common import GRADS, PARAMS, as_restored, avals, same, train
+from tests.common import GRADS, PARAMS, as_restored, avals, one_step, same, train
 
 CONSTANT = lrx.adam(1e-3)
 SCHEDULED = lrx.adam(lrx.linear_schedule(1.0, 0.0, 10))
@@ -31,6 +31,16 @@ def test_constant_to_schedule_to_constant():
     state = lrx.resume(CONSTANT, PARAMS, state)
     assert lrx.count(state) == 3
     assert lrx.learning_rate(state) == np.float32(1e-3)
+
+
+def test_a_step_is_compiled_once_after_a_resume_from_a_file():
+    """Orbax binds what it reads to the device: numbers that are not bound would make of the first step another one."""
+    params, state = jax.device_put((PARAMS, SCHEDULED.init(PARAMS)), jax.devices()[0])
+    state = lrx.resume(CONSTANT, params, state)
+    step = jax.jit(lambda params, state: one_step(CONSTANT, params, state, GRADS))
+    for _ in range(2):
+        params, state = step(params, state)
+    assert step._cache_size() == 1
 
 
 def test_hf_27749_resume_takes_the_new_rate_and_the_old_moments():

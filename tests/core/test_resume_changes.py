@@ -1,5 +1,6 @@
 """`resume` where the optimizer has changed: what goes on, what starts fresh, what is dropped, and what is refused."""
 
+import functools
 import itertools
 import logging
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 import lrx
 from tests.common import as_restored, avals, one_step, same, train
+from tests.operations import by_operations
 
 PARAMS = {"body": {"w": np.ones((2, 3), np.float32)}, "head": {"w": np.full(3, 0.5, np.float32)}}
 GRADS = jax.tree.map(lambda p: np.asarray(0.1 + 0.2 * p, np.float32), PARAMS)
@@ -24,8 +26,8 @@ GROUPS = lrx.partition({"body": ADAM, "head": ADAM}, LABELS)
 FRESH = {"missing": "fresh", "extra": "drop"}
 
 
-def trained(tx, steps=3):
-    return train(tx, PARAMS, GRADS, steps=steps)
+trained = functools.cache(functools.partial(train, params=PARAMS, grads=GRADS, by=by_operations))
+"""Parameters and state after some updates, the same for all that ask."""
 
 
 def memory(state, name="scale_by_adam"):

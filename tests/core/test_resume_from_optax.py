@@ -16,6 +16,7 @@ from lrx._optax_states import OPTAX_FIELDS
 from tests.common import as_restored, avals, same, words
 from tests.core.twins import RATE, TWINS, Twin
 from tests.loops.common import restored, written
+from tests.operations import by_operations
 
 PARAMS = {"w": np.linspace(-1, 1, 6, dtype=np.float32).reshape(2, 3), "b": np.array([0.3, -0.2], np.float32)}
 MASK = {"w": True, "b": False}
@@ -151,42 +152,40 @@ def both():
     return names, theirs, ours, runs
 
 
-AT_ONCE = 6
-"""Optimizers in one program: the time to compile it grows faster than they do."""
-
-
 def advanced(txs, params, states, begin):
     """The parameters and states of many optimizers after some more updates."""
-    new = []
-    for i in range(0, len(txs), AT_ONCE):
-        some = [list(x[i : i + AT_ONCE]) for x in (txs, params, states)]
-        new += zip(*advanced_at_once(*some, begin), strict=True)
+    some = {k: g[begin : begin + FEW] for k, g in gradients().items()}
+    new = [after_updates(tx)(*start, some) for tx, *start in zip(txs, params, states, strict=True)]
     return tuple(map(list, zip(*new, strict=True)))
 
 
-def advanced_at_once(txs, params, states, begin):
-    txs = [optax.with_extra_args_support(tx) for tx in txs]
+@functools.cache
+def after_updates(tx):
+    """What updates parameters and a state with one gradient after another, traced once for each optimizer."""
+    extended = optax.with_extra_args_support(tx)
 
     def step(carry, g):
-        new = []
-        for tx, p, s in zip(txs, *carry, strict=True):
-            updates, s = tx.update(g, s, p, **VALUE)
-            new.append((optax.apply_updates(p, updates), s))
-        return tuple(map(list, zip(*new, strict=True))), None
+        params, state = carry
+        updates, state = extended.update(g, state, params, **VALUE)
+        return (optax.apply_updates(params, updates), state), None
 
-    carry = jax.tree.map(jnp.asarray, (params, states))
-    some = {k: g[begin : begin + FEW] for k, g in gradients().items()}
-    return jax.jit(lambda carry, some: jax.lax.scan(step, carry, some)[0])(carry, some)
+    return by_operations(lambda params, state, some: jax.lax.scan(step, (params, state), some)[0])
 
 
 def quiet(line):
     assert "starts at 0: the checkpoint has no count for it" in line, line
 
 
+@functools.cache
+def resumed():
+    """lrx's states from those of optax."""
+    _, _, ours, (params, states) = both()
+    return [lrx.resume(tx, p, s, report=quiet) for tx, p, s in zip(ours, params, states, strict=True)]
+
+
 def test_the_next_updates_are_those_of_optax():
     names, theirs, ours, (params, states) = both()
-    resumed = [lrx.resume(tx, p, s, report=quiet) for tx, p, s in zip(ours, params, states, strict=True)]
-    expected, got = advanced(theirs, params, states, FEW)[0], advanced(ours, params, resumed, FEW)[0]
+    expected, got = advanced(theirs, params, states, FEW)[0], advanced(ours, params, resumed(), FEW)[0]
     for name, old, want, have in zip(names, params, expected, got, strict=True):
         for leaf in PARAMS:
             way, rounding = np.abs(want[leaf] - old[leaf]).max(), FEW * np.finfo(np.float32).eps
@@ -208,8 +207,7 @@ FORMS = {
 @pytest.mark.parametrize("form", FORMS)
 def test_what_a_file_gives_back_is_read_as_the_live_state_is(form):
     names, _, ours, (params, states) = both()
-    for name, tx, p, state in zip(names, ours, params, states, strict=True):
-        live = lrx.resume(tx, p, state, report=quiet)
+    for name, tx, p, state, live in zip(names, ours, params, states, resumed(), strict=True):
         assert avals(live) == avals(tx.init(PARAMS)), name
         assert same(lrx.resume(tx, p, FORMS[form](state), report=quiet), live), name
         buffers = [x.unsafe_buffer_pointer() for x in jax.tree.leaves((live, p)) if x.size]

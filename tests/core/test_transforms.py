@@ -9,6 +9,7 @@ import pytest
 
 import lrx
 from tests.common import GRADS, PARAMS, WARMUP_COSINE, avals, distance, finite, one_step, scan, train, warmup_cosine
+from tests.operations import by_operations
 
 TARGET = {"w": jnp.full((2, 3), 0.5), "b": jnp.full(3, -0.5)}
 RATES = jnp.array([1e-3, 1e-2, 1e-1])
@@ -48,18 +49,19 @@ def slope(f, x, h):
     ids=["sgd", "adam", "momentum", "b1", "b2", "weight_decay", "peak_value", "decay_rate"],
 )
 def test_optax_432_gradient_of_training_with_respect_to_a_hyperparameter(make, x, h):
-    f = jax.jit(lambda x: trained(make(x)))
-    assert float(jax.jit(jax.grad(lambda x: trained(make(x))))(x)) == pytest.approx(slope(f, x, h), rel=2e-2)
+    f = lambda x: trained(make(x))  # noqa: E731
+    assert float(by_operations(jax.grad(f))(x)) == pytest.approx(slope(by_operations(f), x, h), rel=2e-2)
 
 
 def test_hessian_and_forward_mode_with_respect_to_the_rate():
     f = lambda rate: trained(lrx.sgd(rate))  # noqa: E731
-    value, tangent = jax.jvp(f, (0.05,), (1.0,))
-    assert tangent == pytest.approx(float(jax.grad(f)(0.05)), rel=1e-5)
+    ways = by_operations(lambda rate: (jax.jvp(f, (rate,), (1.0,)), jax.grad(f)(rate), jax.hessian(f)(rate)))
+    (value, tangent), by_reverse, second = ways(0.05)
+    assert tangent == pytest.approx(float(by_reverse), rel=1e-5)
     # (1 - 2η)^10 times the first loss
     first = float(loss(PARAMS))
     assert value == pytest.approx(first * 0.9**10, rel=1e-5)
-    assert float(jax.jit(jax.hessian(f))(0.05)) == pytest.approx(360 * first * 0.9**8, rel=1e-4)
+    assert float(second) == pytest.approx(360 * first * 0.9**8, rel=1e-4)
 
 
 def test_checkpointed_steps_have_the_same_gradient():
@@ -76,7 +78,7 @@ def test_gradient_with_respect_to_the_whole_state():
     def f(state):
         return loss(one_step(tx, PARAMS, state, GRADS)[0])
 
-    by_state = jax.grad(f, allow_int=True)(tx.init(PARAMS))
+    by_state = jax.jit(jax.grad(f, allow_int=True))(tx.init(PARAMS))
     assert finite([x for x in jax.tree.leaves(by_state) if x.dtype != jax.dtypes.float0])
     assert lrx.hyperparams(by_state)["scale_by_learning_rate.learning_rate.init_value"] != 0
 
@@ -86,16 +88,18 @@ def test_gradient_with_respect_to_the_whole_state():
 
 @pytest.mark.parametrize("make", [lrx.sgd, lrx.adam, lrx.rmsprop, lrx.adagrad, lrx.adamw], ids=lambda f: f.__name__)
 def test_optax_932_vmap_over_rates(make):
-    swept = jax.jit(jax.vmap(lambda rate: trained(make(rate))))(RATES)
-    np.testing.assert_allclose(swept, [trained(make(float(rate))) for rate in RATES], rtol=1e-5)
+    def swept_and_alone(rates):
+        return jax.vmap(lambda rate: trained(make(rate)))(rates), [trained(make(float(x))) for x in np.asarray(RATES)]
+
+    np.testing.assert_allclose(*by_operations(swept_and_alone)(RATES), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", WARMUP_COSINE)
 def test_vmap_over_any_number_of_a_schedule(name):
     value = WARMUP_COSINE[name]
-    grid = jnp.asarray([value, 2 * value + 1])
-    swept = jax.jit(jax.vmap(lambda x: trained(lrx.sgd(warmup_cosine(**{name: x})))))(grid)
-    alone = [trained(lrx.sgd(warmup_cosine(**{name: x.item()}))) for x in grid]
+    grid = np.asarray([value, 2 * value + 1])
+    one = lambda x: trained(lrx.sgd(warmup_cosine(**{name: x})))  # noqa: E731
+    swept, alone = by_operations(lambda xs: (jax.vmap(one)(xs), [one(x.item()) for x in grid]))(jnp.asarray(grid))
     np.testing.assert_allclose(swept, alone, rtol=1e-5)
 
 

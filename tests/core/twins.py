@@ -88,7 +88,7 @@ TWINS = [
     Twin("fromage", RATE),
     Twin("noisy_sgd", RATE | {"key": 3}, static=("key",)),
     Twin("add_noise", {"eta": 0.1, "gamma": 0.5, "key": 3}, static=("key",)),
-    Twin("scale_by_lbfgs", static=("memory_size", "scale_init_precond")),
+    Twin("scale_by_lbfgs", {"memory_size": 4}, static=("memory_size", "scale_init_precond")),
     Twin("polyak_sgd"),
     Twin("scale_by_polyak"),
     Twin("scale_by_distance_over_gradients", {"reps_rel": 0.1, "global_scale": 1.0}, static=("param_dtype",)),

@@ -246,17 +246,17 @@ def test_the_plot_shows_every_run(laws):
 
 @pytest.fixture(scope="module")
 def best():
-    return known("multi-power", warmup_steps=50).compare(650, max_value=PEAK)
+    return known("multi-power", warmup_steps=50).compare(300, max_value=PEAK)
 
 
 def test_the_best_schedule_never_rises_and_keeps_its_bounds(best):
     schedule = best["optimal"].schedule
     values = np.asarray(schedule.values)[1:]
     assert schedule(0) == 0
-    assert schedule(650) == 0
+    assert schedule(300) == 0
     assert np.all(np.diff(values) <= 0)
     assert values[0] <= np.float32(PEAK)
-    assert schedule.landmarks()["end"] == 650
+    assert schedule.landmarks()["end"] == 300
     assert lrx.from_json(schedule.to_json()) == schedule
 
 
@@ -264,12 +264,12 @@ def test_the_best_schedule_is_better_than_the_usual_ones_at_their_best_peaks(bes
     law = known("multi-power", warmup_steps=50)
     assert list(best) == ["optimal", "cosine", "linear", "wsd"]
     for name, prospect in best.items():
-        assert prospect.loss == pytest.approx(law.predict(prospect.schedule, [650])[0], rel=2e-5), name
+        assert prospect.loss == pytest.approx(law.predict(prospect.schedule, [300])[0], rel=2e-5), name
         assert best["optimal"].loss <= prospect.loss
         assert 0 < prospect.peak <= PEAK * 1.0001
     for peak in np.geomspace(0.1, 1, 7) * PEAK:
-        cosine = lrx.warmup_cosine_decay_schedule(0.0, peak, 50, 650)
-        assert law.predict(cosine, [650])[0] >= best["cosine"].loss * (1 - 2e-5)
+        cosine = lrx.warmup_cosine_decay_schedule(0.0, peak, 50, 300)
+        assert law.predict(cosine, [300])[0] >= best["cosine"].loss * (1 - 2e-5)
 
 
 def test_the_end_value_is_kept():

@@ -17,6 +17,7 @@ import lrx
 from lrx import extend
 from tests.common import GRADS, PARAMS, distance, finite, scan, train
 from tests.extend import outside
+from tests.operations import by_operations
 from tests.optimizers.cases import CASES, VARIANTS
 from tests.schedules.cases import CASES as SCHEDULES
 
@@ -71,7 +72,7 @@ def test_controller_over_any_base_is_skipped_edited_and_resumed():
     grads = jax.tree.map(lambda g: jnp.stack([g, g * jnp.nan, g]), GRADS)
     for name, base in BASES.items():
         tx = lrx.sgd(outside.backoff(base, factor=0.25))
-        path = scan(tx, PARAMS, grads, value=1.0)
+        path = by_operations(lambda grads, tx=tx: scan(tx, PARAMS, grads, value=1.0))(grads)
         assert finite(path), name
         state = train(tx, value=1.0)[1]
         assert lrx.count(state) == 3

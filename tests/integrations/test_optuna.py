@@ -1,7 +1,9 @@
 """The search and halving inside Optuna: one study, whoever works at it and whatever happens to them."""
 
+import contextlib
 import importlib
 import math
+import os
 import pickle
 import signal
 import subprocess
@@ -68,28 +70,23 @@ def test_asked_and_told_out_of_order_by_samplers_that_remember_nothing(tmp_path,
 
 
 def test_four_workers_share_a_study_and_one_is_killed(tmp_path):
-    file = tmp_path / "journal"
-    new_study(storage=journal(file), study_name="shared")
-    command = [sys.executable, "-m", "tests.integrations.study_worker", str(file)]
+    storage = journal(tmp_path / "journal")
+    new_study(storage=storage, study_name="shared")
+    command = [sys.executable, "-m", "tests.integrations.study_worker", str(tmp_path)]
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    workers = []
-    try:
-        for i in range(4):
-            workers.append(subprocess.Popen([*command, str(i)], env=environment(1), cwd=REPOSITORY, **pipes))
-            if i == 0:  # it is in its second run before the others, however busy the machine is
-                lines = [workers[0].stdout.readline() for _ in range(2)]
-                assert lines[1].startswith("run"), workers[0].communicate()[1][-3000:]
-        workers[0].send_signal(signal.SIGKILL)
-        outputs = [worker.communicate(timeout=120) for worker in workers]
-    finally:
-        for worker in workers:
-            worker.kill()
-    assert [w.returncode for w in workers] == [-signal.SIGKILL, 0, 0, 0], outputs
-    assert all(f"done {ALONE.result.learning_rate!r}" in out for out, _ in outputs[1:])
-    study = optuna.load_study(study_name="shared", storage=journal(file), sampler=sampler)
+    with subprocess.Popen(command, env=environment(1), cwd=REPOSITORY, start_new_session=True, **pipes) as workers:
+        try:
+            codes, errors = workers.communicate(timeout=120)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(workers.pid, signal.SIGKILL)  # all of them, if they have not ended
+    assert codes == f"{[-signal.SIGKILL, 0, 0, 0]}\n", errors[-3000:]
+    first, *others = [(tmp_path / f"{i}.out").read_text() for i in range(4)]
+    assert all(f"done {ALONE.result.learning_rate!r}" in out for out in others)
+    study = optuna.load_study(study_name="shared", storage=storage, sampler=sampler)
     as_alone(sampler.search(study))
     lost = [t for t in study.trials if t.state == TrialState.RUNNING]
-    assert len(lost) == 1 and lost[0].user_attrs["lrx_run"]["id"] == int(lines[1].split()[1])
+    assert len(lost) == 1 and lost[0].user_attrs["lrx_run"]["id"] == int(first.split()[-1])
 
 
 def test_runs_that_fail_are_made_once_more_and_then_have_diverged():

@@ -64,6 +64,7 @@ class Run:
 # ---------------------------------------------------------------- JAX alone
 
 
+@jax.jit
 def bare_init(key):
     def dense(key, inputs, outputs):
         return {"w": jax.random.normal(key, (inputs, outputs)) / inputs**0.5, "b": jnp.zeros(outputs)}
@@ -106,13 +107,16 @@ class Bare(Run):
 haiku_net = hk.without_apply_rng(hk.transform(lambda images: hk.nets.MLP([16, 10])(images)))
 
 
+haiku_init = jax.jit(haiku_net.init)
+
+
 class Haiku(Bare):
     kernel = "mlp/~/linear_0.w"
     apply = staticmethod(haiku_net.apply)
 
     @staticmethod
     def init(key):
-        return haiku_net.init(key, jnp.zeros((1, 64)))
+        return haiku_init(key, jnp.zeros((1, 64)))
 
 
 # ---------------------------------------------------------------- Flax linen
@@ -135,9 +139,10 @@ def linen_step(state, images, labels):
 class Linen(Run):
     kernel = "Dense_0.kernel"
     net = LinenNet()
+    init = staticmethod(jax.jit(net.init))
 
     def __init__(self, tx, seed=0):
-        params = self.net.init(jax.random.key(seed), jnp.zeros((1, 64)))["params"]
+        params = self.init(jax.random.key(seed), jnp.zeros((1, 64)))["params"]
         self.state = TrainState.create(apply_fn=self.net.apply, params=params, tx=tx)
         # a Python int at first, which a checkpoint turns into an array: another type to `jit`, which would trace again
         self.state = self.state.replace(step=jnp.zeros((), jnp.int32))
@@ -242,6 +247,9 @@ class EquinoxNet(eqx.Module):
         return self.out(jax.nn.relu(self.hidden(image)))
 
 
+equinox_init = eqx.filter_jit(EquinoxNet)
+
+
 @eqx.filter_jit(donate="all-except-first")
 def equinox_step(batch, model, opt_state, update):
     images, labels = batch
@@ -254,7 +262,7 @@ class Equinox(Run):
     kernel = "hidden.weight"
 
     def __init__(self, tx, seed=0):
-        self.tx, self.params = tx, EquinoxNet(jax.random.key(seed))
+        self.tx, self.params = tx, equinox_init(jax.random.key(seed))
         self.opt_state = tx.init(eqx.filter(self.params, eqx.is_inexact_array))
 
     def step(self, images, labels):

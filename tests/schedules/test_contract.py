@@ -65,8 +65,7 @@ def rates(name):
 def test_array_and_scan_give_the_values_of_single_counts(case):
     schedule, counts = case.build(), case.counts()
     values = rates(case.name)(counts)
-    singles = by_operations(lambda: [schedule(int(counts[i])) for i in (0, 2, 5)])()
-    assert_close(singles, values[np.array([0, 2, 5])], case)
+    assert_close(by_operations(lambda: schedule(int(counts[2])))(), values[2], case)
     distinct, where = np.unique(counts, return_index=True)
     assert_close(
         by_operations(lambda n: jax.lax.scan(lambda _, i: (_, schedule(i)), None, n))(distinct)[1], values[where], case
@@ -161,7 +160,7 @@ def test_strict_promotion_debug_nans_and_x64_change_nothing(case):
     def values():
         return by_operations(lambda n: case.build()(n))(case.counts())
 
-    expected = values()
+    expected = rates(case.name)(case.counts())
     assert finite(expected)
     with jax.numpy_dtype_promotion("strict"), jax.debug_nans(True):
         assert same(values(), expected)
@@ -192,8 +191,9 @@ def test_float_counts_and_states_are_traced_under_strict_promotion():
 @every
 def test_counts_beyond_int32_hold_the_last_value_and_negative_ones_the_first(case):
     schedule = case.build()
+    last = schedule(INT32_MAX)
     for count in (2**31, 10**12, 10**30, np.int64(2**40), np.uint32(2**32 - 1)):
-        assert same(schedule(count), schedule(INT32_MAX))
+        assert same(schedule(count), last)
     assert same(schedule(-5), schedule(0))
 
 

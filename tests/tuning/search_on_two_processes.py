@@ -8,6 +8,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import lrx
+from tests.operations import by_operations
 
 
 def stopped():
@@ -17,6 +18,9 @@ def stopped():
         trial = search.ask()
         search.tell(trial, np.full(trial.steps, 4.0))
     return search
+
+
+rates_of = by_operations(lambda schedule, counts: schedule(counts))
 
 
 def ask(folder):
@@ -44,7 +48,7 @@ def ask(folder):
         while (trial := search.ask()) is not None:
             params, losses = start(trial.seed), []
             state = tx.init(params)
-            for rate in np.asarray(trial.schedule(np.arange(trial.steps))):
+            for rate in np.asarray(rates_of(trial.schedule, np.arange(trial.steps))):
                 params, state, loss = step(params, state, rate)
                 losses.append(loss)
             search.tell(trial, losses)

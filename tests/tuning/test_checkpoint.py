@@ -1,6 +1,7 @@
 """A sweep that was stopped goes on, and gives the same numbers to the last bit."""
 
 import functools
+import os
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import lrx
 from lrx.tuning._checkpoint import Checkpoint, leaves, restored
 from tests.common import REPOSITORY, environment
 from tests.tuning.bowl import bowl, validated
+from tests.tuning.digests import in_any_process
 from tests.tuning.to_be_killed import GRID
 
 SIZE = 3 * 2 * 32
@@ -69,28 +71,49 @@ def test_a_complete_file_is_read_and_nothing_is_trained(tmp_path, whole):
     assert told == sorted(set(told))
 
 
-def test_a_killed_process_loses_nothing_that_was_written(tmp_path, whole):
-    path = tmp_path / "state"
+@pytest.fixture(scope="module")
+def killed(tmp_path_factory):
+    """What a process, where strings hash differently, said of its digests, and the file of its sweep: it was killed."""
+    path = tmp_path_factory.mktemp("killed") / "state"
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.tuning.to_be_killed", str(path)],
-        env=environment(1),
+        env=environment(1) | {"PYTHONHASHSEED": "2" if os.environ.get("PYTHONHASHSEED") == "1" else "1"},
         cwd=REPOSITORY,
         stdout=subprocess.PIPE,
         text=True,
     )
     assert process.stdout is not None
-    for _ in range(4):
-        assert process.stdout.readline()
+    digests, *chunks = (process.stdout.readline() for _ in range(5))
     process.send_signal(signal.SIGKILL)
     process.wait()
+    assert all(chunks)
+    return digests, path
+
+
+def test_a_killed_process_loses_nothing_that_was_written(killed, whole):
+    _, path = killed
     assert path.exists()
     told = []
     same(lrx.sweep(validated(), lrx.adam, checkpoint=path, progress=told.append, **GRID), whole[None])
     assert SIZE // 32 < told[0] < SIZE  # the first chunk was not trained again
 
 
+def test_the_digest_is_the_same_in_another_process(killed):
+    digests, _ = killed
+    assert digests.split() == [word for text in in_any_process() for word in text.split()]
+
+
 def other_bowl():
     return validated().__class__(**{**vars(validated()), "loss": lambda p, b, key=None: jnp.sum(p["x"] ** 2)})
+
+
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """The file of a sweep that was stopped after its first chunk."""
+    path = tmp_path_factory.mktemp("begun") / "state"
+    with pytest.raises(Stop):
+        lrx.sweep(validated(), lrx.adam, checkpoint=path, progress=stop_at(1), **GRID)
+    return path
 
 
 @pytest.mark.parametrize(
@@ -116,12 +139,12 @@ def other_bowl():
         (dict(problem=bowl()), r"different: problem, got"),
     ],
 )
-def test_another_sweep_is_told_what_differs(tmp_path, change, told):
-    kwargs: dict[str, Any] = dict(problem=validated(), make_optimizer=lrx.adam, checkpoint=tmp_path / "state") | GRID
-    with pytest.raises(Stop):
-        lrx.sweep(progress=stop_at(1), **kwargs)
+def test_another_sweep_is_told_what_differs(begun, change, told):
+    kwargs: dict[str, Any] = dict(problem=validated(), make_optimizer=lrx.adam, checkpoint=begun) | GRID
+    before = begun.read_bytes()
     with pytest.raises(ValueError, match=r"sweep\(checkpoint=...\) must be of a sweep with the same arg.*" + told):
         lrx.sweep(**kwargs | change)
+    assert begun.read_bytes() == before
 
 
 @pytest.mark.parametrize("changed", [[0.9, 0.0], [0.0, 0.9, 0.9], [0.0]])

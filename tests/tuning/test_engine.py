@@ -1,12 +1,14 @@
 """Chunks of bounded size, for every number of steps, and nothing held that is not needed."""
 
 import gc
+import re
 import weakref
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 import lrx
@@ -184,6 +186,15 @@ def as_methods():
     return problem, model.make, model.data
 
 
+@pytest.fixture
+def young():
+    """A collection of what the test made alone: older objects, of which a session has millions, are not walked."""
+    gc.disable()  # so that all of it stays in the youngest generation
+    gc.collect(0)
+    yield lambda: gc.collect(0)
+    gc.enable()
+
+
 def one_of(way, make):
     """Train, and return weak references to what the user has dropped then."""
     problem, make_optimizer, data = make()
@@ -199,24 +210,23 @@ def one_of(way, make):
 
 @pytest.mark.parametrize("make", [as_functions, as_methods])
 @pytest.mark.parametrize("way", ["sweep", "halving", "find"])
-def test_data_and_programs_go_with_the_problem(make, way):
-    gc.collect()
+def test_data_and_programs_go_with_the_problem(make, way, young):
     before, arrays = len(_compiled._programs), len(jax.live_arrays())
     refs = one_of(way, make)
-    gc.collect()
+    young()
     assert [ref() for ref in refs] == [None] * 4
     assert len(_compiled._programs) == before
     assert len(jax.live_arrays()) <= arrays + 1
 
 
-def test_an_optimizer_of_its_own_for_each_sweep_leaves_nothing_in_a_problem_that_stays():
+def test_an_optimizer_of_its_own_for_each_sweep_leaves_nothing_in_a_problem_that_stays(young):
     problem, _, _ = as_functions()
     lrx.sweep(problem, lrx.sgd, learning_rate=0.1, steps=2)
-    gc.collect()
+    young()
     before = len(_compiled._programs)
     for momentum in (0.5, 0.9):
         lrx.sweep(problem, lambda rate, m=momentum: lrx.sgd(rate, momentum=m), learning_rate=0.1, steps=2)
-    gc.collect()
+    young()
     assert len(_compiled._programs) == before
 
 
@@ -233,3 +243,19 @@ def test_methods_that_are_looked_up_again_share_programs():
     sweep()
     sweep()
     assert calls[0] == calls[1]
+
+
+def test_what_an_optimizer_makes_of_the_parameters_alone_is_made_once_for_all_members():
+    """A decomposition may cost more than the run."""
+
+    def sorting(learning_rate):
+        tx = lrx.sgd(learning_rate)
+        return optax.GradientTransformation(lambda p: (tx.init(p), jnp.sort(p["w"])), tx.update)
+
+    problem = lrx.Problem(lambda key: {"w": jax.random.normal(key, (7,))}, ALONE.loss, ALONE.sample)
+    engine, layout = Engine(problem, sorting, seeds=2), lay_out(3)
+    rates = np.full(3, 0.1, np.float32)
+    program = jax.make_jaxpr(programs_of(Setup(engine.trained, sorting, layout)).together)(rates, {}, engine.init_keys)
+    sorts = re.findall(r"(f32\[[0-9,]*\]) = sort\[", str(program))
+    assert sorts == ["f32[2,7]"]
+    assert program.out_avals[-1].shape == (3, 2, 7)

@@ -10,10 +10,11 @@ from lrx.tuning._engine import Engine
 from tests.tuning.bowl import bowl, validated
 
 LINEAR = {"linear": lambda peak, steps: lrx.linear_schedule(peak, 0.0, steps)}
+OWN = {"sgd": lrx.sgd, "adam": lrx.adam}
 WAYS: dict[str, dict[str, Any]] = {
     "within a budget": dict(optimizers=["sgd", "adam"], budget=6.0, steps=100, seeds=2),
-    "with longer runs": dict(optimizers=["sgd", "adam"], budget=6.5, steps=100, by="training"),
-    "without a budget": dict(optimizers={"sgd": lrx.sgd, "adam": lrx.adam}, schedules=LINEAR, budget=None, steps=40),
+    "with longer runs": dict(optimizers=OWN, budget=6.5, steps=100, by="training"),
+    "without a budget": dict(optimizers=OWN, schedules=LINEAR, budget=None, steps=40, seeds=2),
 }
 
 
@@ -63,22 +64,29 @@ def test_a_choice_stopped_again_and_again_is_that_of_a_call_that_was_not(tmp_pat
     same(lrx.tune(validated(), checkpoint=tmp_path / "state", **WAYS[way]), plain)
 
 
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
+    """The folder of a choice that was stopped at once."""
+    folder = tmp_path_factory.mktemp("begun") / "state"
+    with pytest.raises(Stop):
+        lrx.tune(validated(), checkpoint=folder, progress=stop_after(0), **WAYS["within a budget"])
+    return folder
+
+
 @pytest.mark.parametrize(
     ("change", "told"),
     [
         (dict(budget=5.0), r"budget \(6.0 in the file, 5.0 now\)"),
         (dict(seeds=1), r"seeds"),
         (dict(optimizers="sgd"), r"optimizers"),
-        (dict(optimizers={"sgd": lrx.sgd, "adam": lrx.adam}), r"make_optimizer sgd"),
+        (dict(optimizers=OWN), r"make_optimizer sgd"),
         (dict(schedules=LINEAR), r"schedules"),
         (dict(key=7), r"key"),
         (dict(problem=bowl(), by="training"), r"problem"),
     ],
 )
-def test_another_call_is_told_what_differs(tmp_path, change, told):
-    kwargs: dict[str, Any] = dict(problem=validated(), checkpoint=tmp_path / "state") | WAYS["within a budget"]
-    with pytest.raises(Stop):
-        lrx.tune(progress=stop_after(0), **kwargs)
+def test_another_call_is_told_what_differs(begun, change, told):
+    kwargs: dict[str, Any] = dict(problem=validated(), checkpoint=begun) | WAYS["within a budget"]
     with pytest.raises(ValueError, match=r"tune\(checkpoint=...\) must be of a tune with the same arg.*" + told):
         lrx.tune(**kwargs | change)
 

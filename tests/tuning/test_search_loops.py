@@ -9,6 +9,7 @@ import optax
 from flax.training.train_state import TrainState
 
 import lrx
+from tests.operations import by_operations
 
 
 class Network(nn.Module):
@@ -33,12 +34,15 @@ def train_step(state, x, y):
     return state.apply_gradients(grads=grads), loss
 
 
+# the rate in the state, so that all trials share one program
+MODEL, TX = Network(), optax.inject_hyperparams(lrx.adam)(learning_rate=1.0)
+start, rates_of = jax.jit(MODEL.init), by_operations(lambda schedule, counts: schedule(counts))
+
+
 def losses_of(schedule, steps, seed):
-    # the rate in the state, so that all trials share one program
-    model, tx = Network(), optax.inject_hyperparams(lrx.adam)(learning_rate=1.0)
-    state = TrainState.create(apply_fn=model.apply, params=model.init(jax.random.key(seed), np.ones((1, 4))), tx=tx)
+    state = TrainState.create(apply_fn=MODEL.apply, params=start(jax.random.key(seed), np.ones((1, 4))), tx=TX)
     losses = []
-    for (x, y), rate in zip(loader(seed), np.asarray(schedule(np.arange(steps))), strict=False):
+    for (x, y), rate in zip(loader(seed), np.asarray(rates_of(schedule, np.arange(steps))), strict=False):
         state.opt_state.hyperparams["learning_rate"] = rate
         state, loss = train_step(state, x, y)
         losses.append(loss)

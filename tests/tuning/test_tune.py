@@ -6,6 +6,8 @@ import pytest
 import lrx
 from tests.tuning.bowl import bowl, validated
 
+OWN = {"mine": lrx.sgd}
+
 
 @pytest.fixture(scope="module")
 def tuned():
@@ -74,7 +76,9 @@ def test_rates_are_told_in_three_digits(tuned):
 
 def test_a_baseline_that_diverges_is_told_not_raised(monkeypatch):
     monkeypatch.setattr("lrx.tuning._tune_all.BASELINE_RATE", 1e38)
-    result = lrx.tune(bowl(), budget=None, optimizers="sgd", schedules="constant", steps=20, seeds=1)
+    result = lrx.tune(
+        bowl(), budget=None, optimizers=OWN, schedules="constant", learning_rates=[0.1, 0.5], steps=20, seeds=1
+    )
     assert result.baseline.verdict == "diverging"
     assert not np.isfinite(result.baseline.training.mean)
 
@@ -105,9 +109,8 @@ def test_progress_tells_the_stages(tuned):
 
 
 def test_names_and_own_functions_choose():
-    own = {"mine": lambda rate: lrx.sgd(rate, momentum=0.5)}
     result = lrx.tune(
-        bowl(), budget=None, optimizers=own, schedules=["cosine"], learning_rates=[0.1, 0.5], steps=20, seeds=1
+        bowl(), budget=None, optimizers=OWN, schedules=["cosine"], learning_rates=[0.1, 0.5], steps=20, seeds=1
     )
     assert [(r.optimizer, r.schedule) for r in result.table] == [("mine", "cosine")]
     assert result.by == "training"
