@@ -93,9 +93,9 @@ def find(
       seeds: starts; one for short runs and three ramps if None. The budget is divided among them.
       rule: None for short runs, or a rule of `suggest`, applied to ramps. The best of these is "minimum".
       num_steps: with `rule`, updates in one ramp; 100 if None. Three such ramps cost 0.3 of a run of 1,000.
-      lanes: how many models are in memory at a time. With 1 the short runs are made one after another. If None,
-        three (of each start), or one if the device's memory turns out not to hold them. Batches
-        from the host are kept for the length of a short run.
+      lanes: how many models are in memory at a time. With 1 the short runs are made one after another, in the memory of
+        training. If None, three (of each start), or one if the device's memory turns out not to hold them. Batches from
+        the host are kept for the length of a short run.
       progress: called now and then with the number of updates completed, those of each run and start counted, at most
         the budget in all; it also knows `.loss`, `.best` and `.seconds_left`, as in `lrx.sweep`.
       checkpoint: path of a folder, made if it is not there, from which the same call goes on after a stop and comes to
